@@ -1,0 +1,70 @@
+# The one entrance for people and for CI. `make demo` and `make test` do everything from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Debian keeps sbin off the PATH of some shells; sshd and ip live there.
+export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip must neither ask nor speak of itself; constraints.txt fixes what it installs, build requirements included.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+TESTS ?= tests
+
+.PHONY: help setup demo test lint types unit lab image clean constraints setup-test
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+setup: $(VENV)/.setup ## install what the control machine needs: Debian packages and .venv/ with the slicebed command
+
+$(VENV)/.system: packaging/system-packages.txt packaging/install-system-packages
+	packaging/install-system-packages
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.setup: $(VENV)/.system pyproject.toml constraints.txt packaging/build_protos.py $(shell find protos -name '*.proto')
+	@echo "Installing the control machine's Python packages into $(VENV)/"
+	$(PIP_INSTALL) --editable '.[control]'
+	touch $@
+
+setup-test: $(VENV)/.setup-test
+
+$(VENV)/.setup-test: $(VENV)/.setup
+	@echo "Installing TensorFlow and the developers' tools into $(VENV)/"
+	$(PIP_INSTALL) --editable '.[control,agent,train,dev]'
+	touch $@
+
+image: setup ## build the agent image (only what changed)
+	slicebed image build
+
+demo: setup ## lab up, image, provision, the paper's experiment (20 frames a cut), tables and plots
+	slicebed demo
+
+test: setup-test lint types ## everything: lint, types, unit tests, lab tests
+	packaging/run-tests $(TESTS)
+
+lint: setup-test ## ruff, import-linter, yamllint, ansible-lint (production profile)
+	ruff check .
+	ruff format --check .
+	lint-imports --no-cache
+	yamllint --strict .
+	ansible-lint --offline --strict
+
+types: setup-test ## mypy --strict
+	mypy
+
+unit: setup-test ## the fast tests
+	$(BIN)/python -m pytest -m 'not lab' $(TESTS)
+
+lab: setup-test ## the tests that raise namespace hosts (root)
+	$(BIN)/python -m pytest -m lab $(TESTS)
+
+constraints: ## pin what the current venv holds
+	( head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove the venv, caches and generated modules (campaigns under results/ stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -f agent/slicebed_agent/rpc/v1/*_pb2.py agent/slicebed_agent/rpc/v1/*_pb2.pyi agent/slicebed_agent/rpc/v1/*_pb2_grpc.py
