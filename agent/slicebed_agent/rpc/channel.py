@@ -1,0 +1,94 @@
+"""One factory for channels and servers, so that both ends of a link agree on limits, windows and keepalive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import grpc
+
+from slicebed_agent.errors import AgentConfigError, AgentError
+
+MESSAGE_LIMIT_BYTES: Final = 20 * 1024 * 1024
+"""Longest message either side takes: the longest part (16 MiB) with room for its header."""
+
+WINDOW_BYTES: Final = 16 * 1024 * 1024
+KEEPALIVE_MS: Final = 5_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
+
+_SHARED: Final = (
+    ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    # By default gRPC begins with a small HTTP/2 window and lets a probe grow it: over a round trip of 0.5 s the first
+    # 16 MB waited 1 s for credit, later ones none. Frames of one run shall find the same link, so the window is wide
+    # from the start; with the probe on, the first of these two options does nothing.
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    # A killed process closes its connections and is noticed at once; a vanished host or wire only by an unanswered
+    # ping, here after 15 s at most. The answer may queue behind a link's worth of data, hence not sooner.
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_CHANNEL: Final = (
+    *_SHARED,
+    # An agent that was restarted is found again within a second ...
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # ... and a handshake over a link of seconds has the time it needs: despite its name this option is its timeout.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
+    # Links go straight to the address they were given, whatever proxy the environment names.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_SERVER: Final = (
+    *_SHARED,
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    # A second agent on the same address is an error, not a sharer of its connections.
+    ("grpc.so_reuseport", 0),
+)
+
+
+def open_channel(address: str) -> grpc.Channel:
+    """A channel to host:port; it connects on first use and again whenever it was lost."""
+    return grpc.insecure_channel(address, options=_CHANNEL)
+
+
+def wait_ready(channel: grpc.Channel, timeout_s: float) -> bool:
+    """Connect, and say whether that worked within the time given."""
+    ready = grpc.channel_ready_future(channel)
+    try:
+        ready.result(timeout=timeout_s)
+    except grpc.FutureTimeoutError:
+        ready.cancel()
+        return False
+    return True
+
+
+def make_server(threads: int) -> grpc.Server:
+    """A server that runs at most `threads` calls at a time and refuses more with RESOURCE_EXHAUSTED."""
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc")
+    return grpc.server(pool, options=_SERVER, maximum_concurrent_rpcs=threads)
+
+
+def bind(server: grpc.Server, address: str) -> int:
+    """Listen on host:port (port 0: any free one).
+
+    Returns:
+        The port.
+
+    Raises:
+        AgentConfigError: the address is not host:port.
+        AgentError: it cannot be listened on.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise AgentConfigError(f"not an address: {address!r}", mend="give HOST:PORT, for example 10.0.0.1:7071")
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise AgentError(
+            "cannot listen", where=address, mend="is the address this host's, and does another agent hold the port?"
+        ) from error
+    return int(bound)
