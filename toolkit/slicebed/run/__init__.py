@@ -1,0 +1,1 @@
+"""Runs an experiment: drives the agents, keeps what they measured, journals every step."""

@@ -1,0 +1,206 @@
+"""Runs a campaign: blocks of one condition each, inside a block one run after the other, everything journaled."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import InterruptedRunError, RunError, SlicebedError
+from slicebed.results.samples import write_samples
+from slicebed.run import driver
+from slicebed.run.connection import HostConnection
+from slicebed.run.evidence import agent_facts, source_version, tool_versions
+from slicebed.run.probe import LinkVerdict, probe_link, require_passed
+from slicebed.run.store import Campaign, create_campaign, find_unfinished, now, write_json
+from slicebed.spec.order import PlannedRun, plan_runs
+from slicebed.testbed.image import read_image_facts
+from slicebed.testbed.inventory import read_inventory
+from slicebed.testbed.playbook import Playbook, run_playbook
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from slicebed.run.progress import Progress
+    from slicebed.spec.experiment import Configuration, Experiment
+    from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.inventory import InventoryHost
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller asks of a campaign: which part of the experiment, on which hosts, where the results go."""
+
+    experiment: Experiment
+    inventory: Path
+    results: Path
+    configurations: tuple[str, ...] | None = None
+    cuts: tuple[str, ...] | None = None
+    frames: int | None = None
+
+    def runs(self) -> tuple[PlannedRun, ...]:
+        """The runs, in order; the same every time."""
+        return plan_runs(self.experiment, self.configurations, self.cuts, self.frames)
+
+    def plan(self) -> dict[str, Any]:
+        """What campaign.json keeps, and what must be the same for --resume."""
+        source = self.experiment.path.read_bytes()
+        return {
+            "experiment": self.experiment.name,
+            "experiment_sha256": hashlib.sha256(source).hexdigest(),
+            "runs": [run.run_id for run in self.runs()],
+            "frames": self.frames or self.experiment.frames,
+            "spec": self.experiment.to_plain(),
+        }
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Where a campaign plays: its files, its hosts, and who listens."""
+
+    checkout: Checkout
+    wanted: Wanted
+    campaign: Campaign
+    progress: Progress
+
+    def play(self, name: str, **variables: Any) -> None:
+        """Run one playbook on the campaign's hosts; its record stays in the campaign's folder."""
+        artifacts = self.campaign.folder / "ansible" / name.removesuffix(".yml")
+        playbook = Playbook(name, self.wanted.inventory, artifacts, variables)
+        recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
+        self.campaign.note("playbook", name=name, changed=recap.total_changed)
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """The agents, reached, and what every manifest says of them."""
+
+    setting: driver.RunSetting
+    lasting: dict[str, Any]
+
+
+def run_campaign(checkout: Checkout, wanted: Wanted, progress: Progress, *, resume: bool = False) -> Campaign:
+    """Deploy, then run what is not yet done, then gather logs; give the campaign.
+
+    Args:
+        checkout: where the playbooks are.
+        wanted: what to run.
+        progress: told what goes on.
+        resume: go on with the newest unfinished campaign of this experiment instead of a new one.
+
+    Raises:
+        SpecError: the inventory lacks a host or a link, or there is nothing to resume.
+        ProvisionError: a playbook failed.
+        VerdictError: a link's measured round trip is not the asked one.
+        RunError: a run failed; its samples are kept in a folder named .failed-N.
+        InterruptedRunError: Ctrl-C; the run under way is kept the same way.
+    """
+    runs = wanted.runs()
+    image = read_image_facts(checkout)
+    hosts = _hosts_of(wanted)
+    find = find_unfinished if resume else create_campaign
+    campaign = find(wanted.results, wanted.experiment.name, wanted.plan())
+    left = [run for run in runs if not campaign.is_done(run.run_id)]
+    stage = _Stage(checkout, wanted, campaign, progress)
+    progress.begin(campaign.name, len(runs), len(runs) - len(left))
+    try:
+        stage.play("deploy.yml")
+        with ExitStack() as stack:
+            connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
+            lasting = {
+                "git": source_version(checkout.root),
+                "versions": tool_versions(),
+                "image": asdict(image),
+                "hosts": {name: agent_facts(connection) for name, connection in connections.items()},
+            }
+            cast = _Cast(driver.RunSetting(wanted.experiment, connections, campaign.name), lasting)
+            for configuration, block in groupby(left, key=lambda run: run.configuration):
+                _run_block(stage, cast, configuration, tuple(block))
+    except KeyboardInterrupt as stop:
+        campaign.note("interrupted")
+        raise InterruptedRunError(
+            "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
+        ) from stop
+    finally:
+        progress.end()
+    stage.play("gather.yml", gather_directory=str((campaign.folder / "hosts").resolve()))
+    campaign.note("campaign_complete")
+    return campaign
+
+
+def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
+    """Give the chain's hosts; every link of the chain must be in the inventory."""
+    found = read_inventory(wanted.inventory)
+    missing = [name for name in wanted.experiment.chain if name not in found]
+    if missing:
+        raise RunError(
+            f"no host {missing[0]} in the inventory", where=str(wanted.inventory), mend=f"it has {', '.join(found)}"
+        )
+    hosts = {name: found[name] for name in wanted.experiment.chain}
+    for configuration in wanted.experiment.configurations:
+        for link in configuration.links():
+            hosts[link.a].link_to(link.b)
+    return hosts
+
+
+def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: Sequence[PlannedRun]) -> None:
+    """Set the links' conditions, measure them, and do the runs that belong to them."""
+    conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
+    stage.play("condition.yml", slicebed_conditions=conditions)
+    stage.progress.say(f"configuration {configuration.name}: measuring round trips")
+    verdicts = [probe_link(cast.setting.connections, link) for link in configuration.links()]
+    stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
+    stage.progress.verdicts(configuration.name, verdicts)
+    require_passed(verdicts)
+    for run in block:
+        _run_one(stage, cast, run, verdicts)
+
+
+def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[LinkVerdict]) -> None:
+    campaign, setting = stage.campaign, cast.setting
+    folder = campaign.begin_run(run.run_id)
+    started_at = now()
+    manifest: dict[str, Any] = {
+        "run": run.run_id,
+        "campaign": campaign.name,
+        "configuration": run.configuration.name,
+        "cut": list(run.cut.points),
+        "repeat": run.repeat,
+        "status": "failed",
+        "started_at": started_at,
+        "wire": verdicts[0].wire if verdicts else "none",
+        "links": [verdict.to_plain() for verdict in verdicts],
+        "spec": stage.wanted.experiment.to_plain(),
+        "frames_asked": run.frames,
+        "frames": {},
+        **cast.lasting,
+    }
+    try:
+        manifest["slices"] = [asdict(each) for each in driver.prepare(setting, run)]
+        stage.progress.run_begins(run)
+        status = driver.stream(setting, run, stage.progress.frames)
+        driver.finish(setting, run)
+        missing = driver.collect(setting, run, folder)
+        if missing:
+            raise RunError("the agent left no samples", where=f"host {missing[0]}")
+        manifest["frames"] = {name: getattr(status, name) for name in ("captured", "completed", "dropped", "failed")}
+        manifest["status"] = "complete"
+        samples = write_samples(folder, manifest)
+        manifest["total_time_s"] = float((samples["captured_s"] + samples["latency_ms"] / 1000).max())
+    except (SlicebedError, KeyboardInterrupt) as error:
+        driver.abandon(setting, run)
+        driver.collect(setting, run, folder)
+        manifest["status"] = "failed"
+        manifest["error"] = str(error) or "interrupted"
+        write_json(folder / "manifest.json", manifest)
+        kept = campaign.fail_run(run.run_id)
+        if isinstance(error, SlicebedError):
+            error.mend = f"{error.mend}; partial samples: {kept}" if error.mend else f"partial samples: {kept}"
+        raise
+    manifest["ended_at"] = now()
+    write_json(folder / "manifest.json", manifest)
+    campaign.finish_run(run.run_id)
+    stage.progress.run_ends(run, manifest)

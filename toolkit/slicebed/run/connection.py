@@ -1,0 +1,128 @@
+"""SSH to a host (fabric over paramiko), and the agent's control service through it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+from fabric import Connection
+from paramiko import RejectPolicy
+from paramiko.ssh_exception import SSHException
+
+from slicebed.errors import ProvisionError
+from slicebed_agent.rpc.v1 import agent_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from slicebed.testbed.inventory import InventoryHost
+
+_AGENT_CONTROL_PORT = 7070
+_SPOOL = "/var/lib/slicebed/agent/spool"
+_CONNECT_TIMEOUT_S = 10
+
+
+class HostConnection:
+    """A held SSH connection to one host, with the agent's Control service at the far end of a tunnel through it.
+
+    The agent's control port listens on the host's loopback; nothing is opened on any network. Host keys are checked
+    against the known_hosts file of the inventory (or the user's own); an unknown key is refused.
+    """
+
+    def __init__(self, host: InventoryHost) -> None:
+        """Remember the host; `with` opens the connection."""
+        self.host = host
+        self._stack = ExitStack()
+        self._ssh: Connection
+        self.control: agent_pb2_grpc.ControlStub
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ProvisionError: no SSH connection, an unknown host key, or a refused login.
+        """
+        host = self.host
+        keys: dict[str, Any] = {"key_filename": str(host.key_file), "look_for_keys": False} if host.key_file else {}
+        ssh = Connection(
+            host.address, user=host.user, port=host.port, connect_timeout=_CONNECT_TIMEOUT_S, connect_kwargs=keys
+        )
+        # fabric itself would add an unknown key; a testbed's hosts are known before anything is sent to them.
+        ssh.client.set_missing_host_key_policy(RejectPolicy())
+        try:
+            ssh.client.load_host_keys(str(host.known_hosts or Path("~/.ssh/known_hosts").expanduser()))
+            ssh.open()
+        except (OSError, SSHException) as error:
+            raise ProvisionError(
+                f"no SSH connection to {host.user}@{host.address}:{host.port}: {error}", where=f"host {host.name}"
+            ) from error
+        self._stack.callback(ssh.close)
+        self._ssh = ssh
+        port = _free_port()
+        self._stack.enter_context(ssh.forward_local(port, _AGENT_CONTROL_PORT, "127.0.0.1", "127.0.0.1"))
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{port}",
+            options=[
+                # A proxy of the shell's environment is not between this process and its own tunnel.
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ],
+        )
+        self._stack.callback(channel.close)
+        self.control = agent_pb2_grpc.ControlStub(channel)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the tunnel and the connection."""
+        self._stack.close()
+
+    def command(self, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command on the host; give its exit code and its standard output.
+
+        Raises:
+            ProvisionError: it did not end in time, or the connection broke.
+        """
+        try:
+            # paramiko joins no words: every word here is a plain token (an address, an option, a name).
+            done = self._ssh.run(" ".join(argv), hide=True, warn=True, in_stream=False, timeout=timeout_s)
+        except Exception as error:
+            raise ProvisionError(f"{argv[0]} did not end: {error}", where=f"host {self.host.name}") from error
+        return done.exited, done.stdout
+
+    def fetch_samples(self, run_id: str, destination: Path) -> bool:
+        """Copy the agent's samples of a run; False when the host has none.
+
+        Raises:
+            ProvisionError: the connection broke.
+        """
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._ssh.get(f"{_SPOOL}/{run_id}/{self.host.name}.jsonl", str(destination))
+        except FileNotFoundError:
+            destination.unlink(missing_ok=True)
+            return False
+        except (OSError, SSHException, EOFError) as error:
+            raise ProvisionError(f"samples were not fetched: {error}", where=f"host {self.host.name}") from error
+        return True
+
+    def container_state(self) -> str:
+        """Say what the engine knows of the agent's container, for an error line."""
+        argv = [self.host.engine, "container", "inspect", "--format", "'{{.State.Status}} {{.State.ExitCode}}'"]
+        code, said = self.command([*argv, "slicebed-agent"], timeout_s=10)
+        if code != 0:
+            return "no container slicebed-agent"
+        status, _, exit_code = said.strip().partition(" ")
+        return f"container {status}" + (f" with exit code {exit_code}" if status == "exited" else "")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

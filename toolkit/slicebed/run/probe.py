@@ -1,0 +1,98 @@
+"""Round-trip times of the chain's links, measured by ping before a run, and held against what was asked."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from slicebed.errors import ProvisionError, VerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from slicebed.run.connection import HostConnection
+    from slicebed.spec.experiment import LinkCondition
+
+PINGS = 20
+_INTERVAL_S = 0.2
+# A wire adds its own fraction of a millisecond, and a user-space wire is scheduled like any process.
+_TOLERANCE_SHARE = 0.05
+_TOLERANCE_MS = 3.0
+_REPLY_TIME = re.compile(r"time=([0-9.]+) ms")
+
+
+@dataclass(frozen=True)
+class LinkVerdict:
+    """Asked against measured round-trip time of one link, in milliseconds."""
+
+    a: str
+    b: str
+    wire: str
+    asked_rtt_ms: float
+    median_rtt_ms: float
+    p95_rtt_ms: float
+    min_rtt_ms: float
+    samples: int
+    lost: int
+    passed: bool
+
+    def to_plain(self) -> dict[str, object]:
+        """As the manifest holds it."""
+        return asdict(self)
+
+
+def judge(link: LinkCondition, wire: str, times_ms: Sequence[float]) -> LinkVerdict:
+    """Hold measured round-trip times against the asked one: the median within 5 % or 3 ms, whichever is wider."""
+    asked = link.rtt_us / 1000
+    ordered = sorted(times_ms)
+    median = statistics.median(ordered)
+    return LinkVerdict(
+        a=link.a,
+        b=link.b,
+        wire=wire,
+        asked_rtt_ms=asked,
+        median_rtt_ms=median,
+        p95_rtt_ms=ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))],
+        min_rtt_ms=ordered[0],
+        samples=len(ordered),
+        lost=PINGS - len(ordered),
+        passed=abs(median - asked) <= max(_TOLERANCE_MS, _TOLERANCE_SHARE * asked),
+    )
+
+
+def probe_link(connections: Mapping[str, HostConnection], link: LinkCondition) -> LinkVerdict:
+    """Ping from one end of a link to the other.
+
+    Raises:
+        ProvisionError: no reply at all.
+    """
+    end = connections[link.a].host.link_to(link.b)
+    wait_s = max(1, round(link.rtt_us / 1e6) + 1)
+    argv = ["ping", "-n", "-c", str(PINGS), "-i", str(_INTERVAL_S), "-W", str(wait_s), "-I", end.address]
+    _, said = connections[link.a].command([*argv, end.peer_address], timeout_s=PINGS * _INTERVAL_S + wait_s + 15)
+    times = [float(found) for found in _REPLY_TIME.findall(said)]
+    if not times:
+        raise ProvisionError(
+            f"no reply from {end.peer_address} to {PINGS} pings",
+            where=f"link {link.a} - {link.b}",
+            mend="see slicebed lab status, or the addresses in the inventory",
+        )
+    return judge(link, end.wire, times)
+
+
+def require_passed(verdicts: Sequence[LinkVerdict]) -> None:
+    """Refuse to measure under a condition that is not the one asked.
+
+    Raises:
+        VerdictError: naming the first link that failed, asked against measured.
+    """
+    for verdict in verdicts:
+        if not verdict.passed:
+            raise VerdictError(
+                f"asked {verdict.asked_rtt_ms:.1f} ms round trip, measured {verdict.median_rtt_ms:.1f} ms"
+                f" (median of {verdict.samples})",
+                where=f"link {verdict.a} - {verdict.b}",
+                mend="nothing was run; make the machine quieter or look at the link's condition, then run again",
+            )

@@ -1,0 +1,124 @@
+"""A campaign on disk: its plan, its journal, and one folder per run that appears under its name only when whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_PARTIAL = ".partial"
+_FAILED = ".failed"
+
+
+def now() -> str:
+    """UTC, to the millisecond, as every file of a campaign writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_name(path.name + ".new")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One sweep of runs in one folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name: experiment and time of creation."""
+        return self.folder.name
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What campaign.json holds."""
+        loaded: dict[str, Any] = json.loads((self.folder / "campaign.json").read_text())
+        return loaded
+
+    def is_done(self, run_id: str) -> bool:
+        """True when that run is whole."""
+        return (self.folder / run_id / "manifest.json").is_file()
+
+    def begin_run(self, run_id: str) -> Path:
+        """Make the run's folder under its partial name; remains of an earlier attempt become a failed run."""
+        partial = self.folder / (run_id + _PARTIAL)
+        if partial.exists():
+            self.note("run_abandoned", run=run_id)
+            self.fail_run(run_id)
+        partial.mkdir(parents=True)
+        self.note("run_started", run=run_id)
+        return partial
+
+    def finish_run(self, run_id: str) -> Path:
+        """Give the whole run its name."""
+        final = self.folder / run_id
+        (self.folder / (run_id + _PARTIAL)).replace(final)
+        self.note("run_complete", run=run_id)
+        return final
+
+    def fail_run(self, run_id: str) -> Path:
+        """Keep what a failed run left, under a name that says so."""
+        attempt = 1 + len(list(self.folder.glob(f"{run_id}{_FAILED}-*")))
+        failed = self.folder / f"{run_id}{_FAILED}-{attempt}"
+        (self.folder / (run_id + _PARTIAL)).replace(failed)
+        self.note("run_failed", run=run_id, kept=failed.name)
+        return failed
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Add a line to the journal, on disk before this returns."""
+        with (self.folder / "journal.jsonl").open("a") as journal:
+            journal.write(json.dumps({"at": now(), "event": event, **facts}) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+
+
+def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:
+    """Make the folder of a new campaign with its plan."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for suffix in ("", *(f"-{n}" for n in range(2, 100))):
+        folder = results / f"{experiment}-{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        campaign = Campaign(folder)
+        write_json(folder / "campaign.json", {"campaign": folder.name, "created_at": now(), **plan})
+        campaign.note("campaign_created")
+        return campaign
+    raise SpecError(f"too many campaigns named {experiment}-{stamp}", where=str(results))
+
+
+def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:
+    """Give the newest unfinished campaign of the experiment.
+
+    Raises:
+        SpecError: there is none, or it was begun with another experiment file or other options.
+    """
+    for folder in sorted(results.glob(f"{experiment}-*"), reverse=True):
+        if not (folder / "campaign.json").is_file():
+            continue
+        campaign = Campaign(folder)
+        found = campaign.plan
+        if found.get("experiment") != experiment or all(campaign.is_done(run) for run in found["runs"]):
+            continue
+        different = [name for name in plan if found.get(name) != plan[name]]
+        if different:
+            raise SpecError(
+                f"begun with another {', '.join(different)}",
+                where=str(folder),
+                mend="resume with the options and the experiment file it was begun with, or run without --resume",
+            )
+        return campaign
+    raise SpecError(f"no unfinished campaign of {experiment}", where=str(results), mend="run without --resume")

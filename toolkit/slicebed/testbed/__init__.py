@@ -1,0 +1,1 @@
+"""What is on the hosts: image, wheels, playbooks, inventory; everything through Ansible."""

@@ -1,0 +1,117 @@
+"""Runs a playbook through ansible-runner and turns what failed into one line that names host and task."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import MissingRequirementError, ProvisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slicebed.testbed.checkout import Checkout
+
+_FAILURES = {"runner_on_failed": "failed", "runner_on_unreachable": "unreachable"}
+
+
+@dataclass(frozen=True)
+class Recap:
+    """Ansible's count per host: what `PLAY RECAP` says."""
+
+    ok: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total_changed(self) -> int:
+        """Changed tasks over all hosts; 0 on the second run of any playbook here."""
+        return sum(self.changed.values())
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One call of ansible-playbook."""
+
+    name: str
+    inventory: Path
+    artifacts: Path
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    check: bool = False
+    diff: bool = False
+
+
+def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], None]) -> Recap:
+    """Run the playbook to its end.
+
+    Args:
+        checkout: where playbooks and roles are.
+        playbook: what to run; its `artifacts` folder receives ansible-runner's record (stdout, every event).
+        say: told the name of each task as it starts.
+
+    Raises:
+        MissingRequirementError: the inventory does not exist.
+        ProvisionError: a task failed or a host could not be reached.
+    """
+    import ansible_runner  # noqa: PLC0415 - takes half a second, which `slicebed --help` need not wait for
+
+    if not playbook.inventory.is_file():
+        raise MissingRequirementError(
+            "no such inventory", where=str(playbook.inventory), mend="run: slicebed lab up, or write one by hand"
+        )
+    failures: list[ProvisionError] = []
+
+    def on_event(event: dict[str, Any]) -> bool:
+        data = event.get("event_data", {})
+        if event["event"] == "playbook_on_task_start":
+            say(str(data.get("task", "")))
+        elif event["event"] in _FAILURES and not data.get("ignore_errors"):
+            failures.append(_describe(event["event"], data))
+        return True
+
+    playbook.artifacts.mkdir(parents=True, exist_ok=True)
+    flags = [flag for flag, wanted in (("--check", playbook.check), ("--diff", playbook.diff)) if wanted]
+    runner = ansible_runner.run(
+        private_data_dir=str(playbook.artifacts),
+        project_dir=str(checkout.playbooks),
+        playbook=str(checkout.playbooks / playbook.name),
+        inventory=str(playbook.inventory.resolve()),
+        extravars=dict(playbook.variables),
+        cmdline=" ".join(flags) or None,
+        envvars={
+            "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
+            # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        },
+        event_handler=on_event,
+        quiet=True,
+    )
+    if failures:
+        raise failures[0]
+    if runner.rc != 0 or runner.status != "successful":
+        raise ProvisionError(
+            f"ended {runner.status} with exit code {runner.rc}: {_last_line(runner)}",
+            where=playbook.name,
+            mend=f"see {playbook.artifacts}",
+        )
+    stats = runner.stats or {}
+    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}))
+
+
+def _describe(event: str, data: dict[str, Any]) -> ProvisionError:
+    result = data.get("res") or {}
+    said = result.get("msg") or result.get("stderr") or result.get("stdout") or "no message"
+    stderr = result.get("stderr")
+    if stderr and stderr not in str(said):
+        said = f"{said}: {stderr}"
+    return ProvisionError(
+        f"{_FAILURES[event]}: {str(said).strip()}", where=f"host {data.get('host')}, {data.get('task')}"
+    )
+
+
+def _last_line(runner: Any) -> str:
+    lines = [line.strip() for line in runner.stdout if line.strip()]
+    return lines[-1] if lines else "it said nothing"
