@@ -1,0 +1,105 @@
+"""The agent's command line: serve, health, train, version."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slicebed_agent import __version__
+from slicebed_agent.errors import OneLineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with the error's own code when it fails."""
+    options = _parser().parse_args(arguments)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=options.log_level,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    try:
+        code = int(options.run(options) or 0)
+    except OneLineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        code = error.exit_code
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="slicebed-agent", description="Runs one slice of a model on a testbed host.")
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve until SIGTERM")
+    serve.add_argument("--host", required=True, help="name of this testbed host, as in the inventory")
+    serve.add_argument("--control", required=True, metavar="127.0.0.1:PORT", help="loopback address of Control")
+    serve.add_argument(
+        "--data", required=True, action="append", metavar="ADDR:PORT", help="address of Data; repeatable"
+    )
+    serve.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="where samples are kept")
+    serve.add_argument("--model", default="cnn14", help="model to load at start (default: %(default)s)")
+    serve.add_argument(
+        "--grace", type=float, default=10.0, metavar="S", help="seconds to drain after SIGTERM (default: %(default)s)"
+    )
+    serve.set_defaults(run=_serve)
+
+    health = commands.add_parser("health", help="exit 0 when the agent is serving, else 1")
+    health.add_argument("--control", required=True, metavar="127.0.0.1:PORT")
+    health.add_argument("--timeout", type=float, default=2.0, metavar="S")
+    health.set_defaults(run=_health)
+
+    train = commands.add_parser("train", help="train the model and replace the package's data files")
+    train.add_argument("--seed", type=int, default=20201123)
+    train.add_argument("--epochs", type=int, default=12)
+    train.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the files go (default: the package's data folder)"
+    )
+    train.set_defaults(run=_train)
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from slicebed_agent import server  # noqa: PLC0415 - the other commands need neither gRPC nor numpy
+
+    server.serve(
+        server.Options(
+            options.host, options.control, tuple(options.data), options.state_dir, options.model, options.grace
+        )
+    )
+
+
+def _health(options: argparse.Namespace) -> int:
+    from slicebed_agent import health  # noqa: PLC0415 - the other commands do not need it
+
+    status = health.check(options.control, options.timeout)
+    sys.stdout.write(status + "\n")
+    return 0 if status == health.SERVING else 1
+
+
+def _train(options: argparse.Namespace) -> None:
+    from slicebed_agent.model import digits, train  # noqa: PLC0415 - imports TensorFlow when it runs
+
+    record = train.train(seed=options.seed, epochs=options.epochs, folder=options.out or digits.DATA)
+    sys.stdout.write(
+        f"held-out accuracy {record.held_out_accuracy:.4f} on {record.held_out_images} images, "
+        f"weights {record.weights_sha256[:12]}\n"
+    )
+
+
+def _version(_options: argparse.Namespace) -> None:
+    sys.stdout.write(f"{__version__}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The agent's process: its gRPC services, their health, and a graceful end."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Final
+
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from slicebed_agent import __version__
+from slicebed_agent.control import Control
+from slicebed_agent.data import Data
+from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.model import slices
+from slicebed_agent.rpc import channel as channels
+from slicebed_agent.rpc.v1 import agent_pb2_grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import grpc
+
+_LOG = logging.getLogger(__name__)
+_CONTROL_CALLS: Final = 8
+_DATA_CALLS: Final = 32
+_GOODBYE_S: Final = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `slicebed-agent serve` was told.
+
+    Attributes:
+        host: name of the testbed host, as in the inventory.
+        control: loopback host:port of the Control service.
+        data: host:port of the Data service, one or more.
+        state_dir: where samples are kept.
+        model: model of the zoo to load at start.
+        grace_s: how long frames under way may take after SIGTERM.
+    """
+
+    host: str
+    control: str
+    data: tuple[str, ...]
+    state_dir: Path
+    model: str
+    grace_s: float
+
+
+class Agent:
+    """Both servers of one agent."""
+
+    def __init__(self, options: Options) -> None:
+        """Bind every address; nothing is served yet.
+
+        Raises:
+            AgentConfigError: an address is malformed, or Control would listen beyond this host.
+            AgentError: an address cannot be listened on.
+        """
+        _check_loopback(options.control)
+        self._options = options
+        self.control = Control(options.host, options.state_dir, options.model)
+        self._health = health.HealthServicer()
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._control_server = channels.make_server(_CONTROL_CALLS)
+        agent_pb2_grpc.add_ControlServicer_to_server(self.control, self._control_server)
+        self._data_server = channels.make_server(_DATA_CALLS)
+        agent_pb2_grpc.add_DataServicer_to_server(Data(lambda: self.control.run), self._data_server)
+        for server in self._servers:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self.control_port = channels.bind(self._control_server, options.control)
+        self.data_ports = tuple(channels.bind(self._data_server, address) for address in options.data)
+
+    @property
+    def _servers(self) -> tuple[grpc.Server, grpc.Server]:
+        return self._control_server, self._data_server
+
+    def start(self) -> None:
+        """Serve; healthy once the model is loaded."""
+        for server in self._servers:
+            server.start()
+        _LOG.info(
+            "slicebed-agent %s: host %s, control port %d, data ports %s",
+            *(__version__, self._options.host, self.control_port, ", ".join(map(str, self.data_ports))),
+        )
+        model = slices.load(self._options.model)
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        _LOG.info("ready: %s with %d layers", model.name, len(model.layers))
+
+    def stop(self) -> None:
+        """Drain the current run for at most the grace, keep its samples, and stop serving."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.control.shutdown(self._options.grace_s)
+        for ended in [server.stop(_GOODBYE_S) for server in self._servers]:
+            ended.wait()
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", "slicebed_agent.rpc.v1.Control", "slicebed_agent.rpc.v1.Data"):
+            self._health.set(service, status)
+
+
+def serve(options: Options) -> None:
+    """Run an agent until SIGTERM or SIGINT.
+
+    Raises:
+        AgentConfigError: see `Agent`.
+        AgentError: see `Agent`; or the model cannot be loaded.
+    """
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    agent = Agent(options)
+    try:
+        agent.start()
+        asked.wait()
+        _LOG.info("stopping: frames under way have %g s", options.grace_s)
+    finally:
+        agent.stop()
+    _LOG.info("stopped")
+
+
+def _check_loopback(address: str) -> None:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise AgentConfigError(
+            f"Control may not listen on {address}", where="--control", mend="give a loopback address: 127.0.0.1:PORT"
+        )

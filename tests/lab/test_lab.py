@@ -1,0 +1,375 @@
+"""The embedded lab on this machine: real namespaces, real sshd, real wires."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from slicebed import lab
+from slicebed.errors import ConflictError, MissingRequirementError
+from slicebed.lab import checks, image_store, paths, processes
+from slicebed.lab.login import ssh_arguments
+from slicebed.spec.testbed import LabNetworks, load_testbed
+
+REPOSITORY = Path(__file__).parents[2]
+THREE = REPOSITORY / "inventory/testbeds/lab.yml"
+FIVE = REPOSITORY / "inventory/testbeds/lab_five.yml"
+LAB_PROGRAMS = {"vde_switch", "wirefilter", "catatonit", "sshd", "unshare", "conmon", "runc", "nsenter"}
+
+
+def _why_not() -> str | None:
+    try:
+        checks.require_root()
+        checks.require_programs({**checks.PROGRAMS, **checks.VDE_PROGRAMS})
+    except MissingRequirementError as error:
+        return str(error)
+    return None
+
+
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(_why_not() is not None, reason=f"no lab here: {_why_not()}")]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Everything a lab could leave behind on this machine."""
+
+    namespaces: frozenset[str]
+    interfaces: frozenset[str]
+    mounts: frozenset[str]
+    processes: frozenset[tuple[int, str]]
+    lab_files: bool
+    store: bool
+
+
+def look() -> Machine:
+    links = json.loads(subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True).stdout)
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return Machine(
+        namespaces=frozenset(path.name for path in paths.NETNS_DIR.glob("*")),
+        interfaces=frozenset(row["ifname"] for row in links),
+        mounts=frozenset(f"{row[4]} {row[row.index('-') + 1]}" for row in mounts),
+        processes=frozenset(_lab_processes()),
+        lab_files=paths.LAB_DIR.exists() or paths.LOCK_FILE.exists(),
+        store=paths.PARENT_IMAGE_STORE.exists(),
+    )
+
+
+def _lab_processes():
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue
+        name = text[text.index("(") + 1 : text.rindex(")")]
+        # A zombie is only waiting for the machine's init to look at it.
+        if name in LAB_PROGRAMS and text[text.rindex(")") + 2] != "Z":
+            yield int(text.split()[0]), name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_elses_lab():
+    if lab.status().health is not lab.Health.DOWN:
+        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
+
+
+@pytest.fixture
+def machine():
+    before = look()
+    yield before
+    lab.down()
+    assert look() == before
+
+
+@pytest.fixture
+def three(machine, tmp_path):
+    return lab.up(load_testbed(THREE), root=tmp_path)
+
+
+def on(host: str, command: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ssh_arguments(host, command), capture_output=True, text=True, check=False, timeout=60, **options
+    )
+
+
+def said(host: str, command: str) -> str:
+    done = on(host, command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def rtt_ms(host: str, address: str) -> float:
+    """The median time of an answer to a connection to a closed port: one round trip, and no program to install."""
+    program = (
+        "import socket,time,statistics\ntimes=[]\n"
+        "for _ in range(9):\n"
+        " s=socket.socket(); b=time.monotonic_ns(); s.settimeout(5)\n"
+        f" s.connect_ex(('{address}',9)); times.append(time.monotonic_ns()-b); s.close()\n"
+        "print(statistics.median(times)/1e6)"
+    )
+    return float(said(host, f'/usr/bin/python3 -c "{program}"'))
+
+
+def start_up(testbed: Path, root: Path) -> subprocess.Popen[bytes]:
+    program = (
+        "import sys; from pathlib import Path; from slicebed import lab; from slicebed.spec.testbed import load_testbed; "
+        "lab.up(load_testbed(Path(sys.argv[1])), root=Path(sys.argv[2]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", program, str(testbed), str(root)])
+
+
+def test_three_hosts_are_three_machines(three):
+    assert three.changed
+    names = [host.name for host in three.plan.hosts]
+    assert [said(name, "hostname") for name in names] == names == ["client", "edge", "cloud"]
+    said("client", "echo mine > /srv/only-here; echo mine > /tmp/only-here; echo mine > /dev/shm/only-here")
+    for place in ("/srv", "/tmp", "/dev/shm"):
+        assert said("client", f"cat {place}/only-here") == "mine"
+        assert on("edge", f"cat {place}/only-here").returncode != 0
+        assert not Path(place, "only-here").exists()
+    assert int(said("client", "ls -d /proc/[0-9]* | wc -l")) < 12
+    assert said("edge", "ls /sys/class/net").split() == ["lo", "mgmt", "to-client", "to-cloud"]
+    assert said("edge", "ls -A /root") == ".bashrc\n.profile\n.ssh"
+    assert said("cloud", f"ls -A {paths.STATE_ROOT}") == ""
+    assert "ssh_host_ed25519_key" in said("cloud", "ls /etc/ssh")
+    keys = {said(name, "cat /etc/ssh/ssh_host_ed25519_key.pub") for name in names}
+    assert len(keys) == 3
+
+
+def test_a_zombie_is_reaped(three):
+    # The parent of the sleeper ends at once, so the host's first process inherits it.
+    said("client", "sh -c 'sleep 0.1 & exit 0'")
+    deadline = time.monotonic() + 10
+    while "sleep" in said("client", "cat /proc/[0-9]*/comm 2>/dev/null"):
+        assert time.monotonic() < deadline
+
+
+def test_up_twice_changes_nothing(three, tmp_path):
+    before = look()
+    again = lab.up(load_testbed(THREE), root=tmp_path)
+    assert not again.changed
+    assert look() == before
+
+
+def test_down_twice_and_another_up(machine, tmp_path):
+    for _ in range(2):
+        lab.up(load_testbed(THREE), root=tmp_path)
+        assert lab.down().anything
+        assert look() == machine
+        assert not lab.down().anything
+    assert not (tmp_path / paths.INVENTORY_FILE).exists()
+    assert look() == machine
+
+
+def test_status_tells_of_a_host_that_died_and_up_mends_it(three, tmp_path):
+    assert lab.status().health is lab.Health.UP
+    inode = processes.namespace_inode(paths.NETNS_DIR / "sb-edge")
+    inits = [pid for pid in processes.in_namespace(inode) if _comm(pid) == "catatonit"]
+    assert len(inits) == 1
+    os.kill(inits[0], signal.SIGKILL)
+    found = lab.status()
+    assert found.health is lab.Health.BROKEN
+    assert [host.up for host in found.hosts] == [True, False, True]
+    assert lab.up(load_testbed(THREE), root=tmp_path).changed
+    assert lab.status().health is lab.Health.UP
+
+
+def _comm(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_status_as_json_names_wires_and_settings(three):
+    found = lab.status().as_json()
+    assert (found["state"], found["lab"]) == ("up", "lab")
+    assert found["wire"] in {"vde", "netem"}
+    assert [(host["name"], host["up"], host["address"]) for host in found["hosts"]][1] == ("edge", True, "10.199.0.3")
+    assert all(host["processes"] >= 2 for host in found["hosts"])
+    first = found["links"][0]
+    assert first["between"] == ["client", "edge"]
+    assert first["interfaces"] == ["to-edge", "to-client"]
+    assert first["forward"] == {"delay_us": 0, "jitter_us": 0, "rate_bit_per_s": None}
+
+
+def test_a_wire_is_as_slow_as_it_is_set(three):
+    if three.plan.wire is not lab.WireKind.VDE:
+        with pytest.raises(ConflictError, match="netem"):
+            lab.set_wire("client", "edge", lab.WireSetting(20_000))
+        pytest.skip("this kernel has netem: the wires are set inside the hosts, by the network role")
+    assert rtt_ms("client", "10.198.0.2") < 10
+    change = lab.set_wire("client", "edge", lab.WireSetting(20_000))
+    assert change.changed
+    assert change.before.forward == lab.WireSetting()
+    assert change.after.forward == change.after.backward == lab.WireSetting(20_000)
+    assert 40 <= rtt_ms("client", "10.198.0.2") < 50
+    assert 40 <= rtt_ms("edge", "10.198.0.1") < 50
+    assert rtt_ms("edge", "10.198.0.6") < 10
+    assert rtt_ms("client", "10.199.0.3") < 10
+    assert not lab.set_wire("edge", "client", lab.WireSetting(20_000)).changed
+    assert lab.read_wire("edge", "client").forward == lab.WireSetting(20_000)
+    assert lab.set_wire("client", "edge", lab.WireSetting()).changed
+    assert rtt_ms("client", "10.198.0.2") < 10
+
+
+def test_ansible_reads_the_inventory(three):
+    ansible = Path(sys.executable).with_name("ansible")
+    if not ansible.exists():
+        pytest.skip("ansible is not installed beside this Python")
+    done = subprocess.run(
+        [ansible, "-i", three.inventory, "testbed", "-m", "ansible.builtin.ping"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('"ping": "pong"') + done.stdout.count("ping: pong") == 3
+
+
+def test_five_hosts(machine, tmp_path):
+    result = lab.up(load_testbed(FIVE), root=tmp_path)
+    names = [host.name for host in result.plan.hosts]
+    assert len(names) == 5
+    assert [said(name, "hostname") for name in names] == names
+    for link in result.plan.links:
+        for end in link.ends:
+            assert rtt_ms(end.host, str(end.peer_address)) < 20
+    with pytest.raises(ConflictError, match='"lab_five"'):
+        lab.up(load_testbed(THREE), root=tmp_path)
+    assert lab.status().health is lab.Health.UP
+
+
+def test_an_address_range_in_use_is_told_before_anything_is_made(machine, tmp_path):
+    wanted = replace(load_testbed(THREE), lab=LabNetworks(IPv4Network("127.0.0.0/24"), IPv4Network("10.198.0.0/16")))
+    with pytest.raises(ConflictError, match=r"127\.0\.0\.0/24 is in use: .* on interface lo"):
+        lab.up(wanted, root=tmp_path)
+    assert look() == machine
+
+
+def test_the_command_line_ends_with_the_code_of_the_remote_command(three):
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-c", "from slicebed.cli import main; main()", "lab", "ssh", *words]
+        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+
+    assert command("edge", "--", "hostname").stdout == "edge\n"
+    assert command("edge", "--", "sh", "-c", "exit 7").returncode == 7
+    assert command("edge", "--", "echo $HOSTNAME").stdout == "edge\n"
+    refused = command("nowhere", "--", "true")
+    assert refused.returncode == 2
+    assert "client, edge, cloud" in refused.stderr
+
+
+# What `up` has made by the moment it is killed; each is looked for until it is there.
+MOMENTS = {
+    "state written": paths.STATE_FILE.exists,
+    "keys made": paths.KNOWN_HOSTS_FILE.exists,
+    "first host prepared": (paths.HOSTS_DIR / "client/upper/root/.ssh/authorized_keys").exists,
+    "first namespace": (paths.NETNS_DIR / "sb-client").exists,
+    "last namespace": (paths.NETNS_DIR / "sb-cloud").exists,
+    "first host started": (paths.HOSTS_DIR / "client/console.log").exists,
+    "first switch": (paths.WIRES_DIR / "0/left.pid").exists,
+    "first wire": (paths.WIRES_DIR / "0/wirefilter").exists,
+    "last switch": (paths.WIRES_DIR / "1/right.mgmt").exists,
+}
+
+
+@contextmanager
+def killed_up(root: Path, ready):
+    command = start_up(THREE, root)
+    try:
+        while not ready() and command.poll() is None:
+            pass
+    finally:
+        command.kill()
+        command.wait()
+    yield
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_is_left_of_an_up_that_was_killed(machine, tmp_path, moment):
+    with killed_up(tmp_path, MOMENTS[moment]):
+        lab.down()
+    assert look() == machine
+    assert not (tmp_path / paths.INVENTORY_FILE).exists()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_is_left_of_an_up_that_was_killed_at_a_random_moment(machine, tmp_path, seed):
+    patience_ns = int(random.Random(seed).uniform(0, 0.4) * 1e9)
+
+    def ready() -> bool:
+        nonlocal patience_ns
+        if not paths.STATE_FILE.exists():
+            return False
+        begun = time.monotonic_ns()
+        while time.monotonic_ns() - begun < patience_ns:
+            pass
+        return True
+
+    with killed_up(tmp_path, ready):
+        lab.down()
+    assert look() == machine
+
+
+def test_up_after_a_killed_up_cleans_the_remains(machine, tmp_path):
+    with killed_up(tmp_path, MOMENTS["first wire"]):
+        result = lab.up(load_testbed(THREE), root=tmp_path)
+    assert result.changed
+    assert lab.status().health is lab.Health.UP
+
+
+def test_down_without_its_state_file_goes_by_what_it_finds(three, tmp_path, machine):
+    paths.STATE_FILE.unlink()
+    lab.down(root=tmp_path)
+    assert look() == machine
+
+
+@pytest.mark.skipif(not (shutil.which("podman") and shutil.which("runc")), reason="podman and runc are not installed")
+def test_a_container_has_its_limits_and_goes_with_the_lab(three, machine):
+    said(
+        "client",
+        "mkdir -p /srv/image/bin && cp /bin/sleep /srv/image/bin && cd /srv/image && "
+        "ldd /bin/sleep | grep -o '/[^ ]*' | xargs -I{} cp --parents {} . && tar -c . | podman import -q - tiny:1",
+    )
+    identity = said(
+        "client", "podman run -d --network host --cpuset-cpus 0 --memory 64m --name c tiny:1 /bin/sleep 600 2>/dev/null"
+    )
+    assert re.fullmatch(r"[0-9a-f]{64}", identity)
+    assert said("client", "podman ps --format '{{.Names}}'") == "c"
+    assert said("edge", "podman ps --format '{{.Names}}'") == ""
+    groups = _cgroups_of(identity)
+    limits = [file.read_text() for group in groups for name in LIMIT_FILES if (file := group / name).exists()]
+    assert limits == [f"{64 * 1024 * 1024}\n"]
+    removed = lab.down()
+    assert {str(group) for group in groups} <= set(removed.cgroups)
+    assert _cgroups_of(identity) == []
+    assert look() == machine
+
+
+# Of cgroup v1 and v2.
+LIMIT_FILES = ("memory.limit_in_bytes", "memory.max")
+
+
+def _cgroups_of(identity: str) -> list[Path]:
+    return [Path(name) for name, _, _ in os.walk("/sys/fs/cgroup") if Path(name).name == f"libpod-{identity}"]
+
+
+def test_an_image_of_the_parent_is_on_every_host(three):
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed")
+    assert image_store.PARENT_IMAGE_STORE.is_dir()
+    listed = subprocess.run(["podman", "images", "--quiet"], capture_output=True, text=True, check=True).stdout.split()
+    for host in ("client", "cloud"):
+        assert set(listed) <= set(said(host, "podman images --quiet 2>/dev/null").split())
+    assert on("client", f"touch {paths.HOST_IMAGE_STORE}/x").returncode != 0

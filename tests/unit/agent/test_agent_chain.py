@@ -1,0 +1,275 @@
+"""Three agents in a chain: real gRPC, real TensorFlow, loopback."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+
+import grpc
+import pytest
+
+from slicebed_agent.model import reference
+from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
+
+PAIRS = [(1, 8), (1, 9), (1, 10), (1, 11), (3, 8), (3, 9), (3, 10), (3, 11)]
+
+
+@pytest.mark.parametrize("cut", PAIRS, ids=lambda cut: f"{cut[0]}-{cut[1]}")
+def test_every_cut_of_the_paper_gives_the_whole_models_answers(chain, cut):
+    samples = chain.whole_run(f"cut-{cut[0]}-{cut[1]}", cut)
+    samples.assert_conserved()
+    assert samples.footer["completed"] == 10
+    for end in samples.ends:
+        assert end["labels_equal"] == end["images"] == 4
+        assert end["max_abs_error"] <= reference.MAX_ABS_ERROR
+        assert end["latency_ns"] == end["ended_ns"] - end["captured_ns"] > 0
+
+
+def test_every_host_says_where_a_frames_time_went(chain):
+    chain.whole_run("times", (1, 8), edge={"overhead_ratio": 2.0})
+    client, edge, cloud = (chain.samples("times", host).frames for host in ("client", "edge", "cloud"))
+    assert {len(client), len(edge), len(cloud)} == {10}
+    size = 4 * 26 * 26 * 32 * 4
+    for frame in client:
+        assert (frame["left"], frame["parts_in"], frame["decode_ns"]) == ("sent", None, None)
+        assert size < frame["bytes_out"] < size + 100
+        assert frame["parts_out"] == 1
+    for frame in edge:
+        assert frame["left"] == "sent"
+        assert size < frame["bytes_in"] < size + 100
+        assert frame["overhead_ns"] >= 2 * frame["compute_ns"] > 0
+        assert frame["decode_ns"] > 0
+        assert frame["send_ns"] is not None
+    for frame in cloud:
+        assert (frame["left"], frame["parts_in"], frame["send_ns"]) == ("answered", 1, None)
+
+
+def test_tensors_longer_than_the_limit_travel_in_parts(chain):
+    limits = {host: {"max_message_bytes": 50_000} for host in ("client", "edge", "cloud")}
+    samples = chain.whole_run("parts", (1, 8), **limits)
+    assert samples.footer["completed"] == 10
+    assert {frame["parts_out"] for frame in samples.frames} == {7}  # 346 kB in parts of 50 kB
+    assert {frame["parts_in"] for frame in chain.samples("parts", "edge").frames} == {7}
+
+
+def test_small_parts_flood_the_queue_of_a_slow_agent(chain):
+    """The same frames, the same slow edge, the same queue: only the limit differs, and with it the drops."""
+
+    def dropped(run_id: str, limit: int) -> int:
+        samples = chain.whole_run(
+            run_id,
+            (1, 8),
+            client={"max_message_bytes": limit},
+            edge={"inbound_messages": 16, "overhead_ratio": 10.0},
+        )
+        samples.assert_conserved()
+        assert samples.ended().keys() <= {("completed", None, None), ("dropped", "edge", "inbound")}
+        assert {end["end_reason"] for end in samples.ends if end["end"] == "dropped"} <= {"queue full"}
+        return samples.footer["dropped"]
+
+    assert dropped("whole", 500_000) == 0
+    assert dropped("divided", 30_000) >= 3
+
+
+def test_a_full_camera_queue_drops_at_the_source(chain):
+    source = agent_pb2.SourceConfig(frames=30, frames_per_s=1000, batch_size=16, seed=1, queue_frames=1)
+    samples = chain.whole_run("camera", (3, 8), client={"source": source, "overhead_ratio": 3.0})
+    samples.assert_conserved()
+    assert samples.ended()["dropped", "client", "source"] > 0
+    assert samples.footer["captured"] == 30
+
+
+def test_the_camera_keeps_its_pace_whatever_happens_behind_it(chain):
+    source = agent_pb2.SourceConfig(frames=21, frames_per_s=40, batch_size=8, seed=1, queue_frames=1)
+    samples = chain.whole_run("pace", (3, 8), client={"source": source, "overhead_ratio": 20.0})
+    captured = [end["captured_ns"] for end in sorted(samples.ends, key=lambda end: end["frame_id"])]
+    assert (captured[-1] - captured[0]) / 1e9 == pytest.approx(20 / 40, abs=0.1)
+
+
+def test_a_full_outbound_queue_drops_frames(chain):
+    """The edge takes parts but its network thread is held by a queue of one frame and large tensors at full speed."""
+    source = agent_pb2.SourceConfig(frames=40, frames_per_s=1000, batch_size=64, seed=1, queue_frames=40)
+    samples = chain.whole_run(
+        "outbound",
+        (1, 8),
+        client={"source": source, "max_message_bytes": 5000, "outbound_frames": 1},
+        edge={"inbound_messages": 100_000, "outbound_frames": 40},
+    )
+    samples.assert_conserved()
+    assert samples.ended()["dropped", "client", "outbound"] > 0
+    assert samples.footer["failed"] == 0
+
+
+def test_the_status_follows_the_run(chain):
+    chain.prepare("status")
+    assert chain.status("status").phase == agent_pb2.RUN_PHASE_PREPARED
+    chain.start("status")
+    with pytest.raises(grpc.RpcError) as twice:
+        chain.start("status")
+    assert twice.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    done = chain.wait_over("status")
+    assert (done.phase, done.captured, done.completed) == (agent_pb2.RUN_PHASE_DONE, 10, 10)
+    chain.finish("status")
+    reply = chain.stub["edge"].Finish(agent_pb2.RunRequest(run_id="status"), timeout=5)
+    assert reply.samples_path == "spool/status/edge.jsonl"
+    assert reply.samples == 1 + 10 + 1
+
+
+def test_finishing_early_stops_the_camera_and_keeps_every_frame(chain):
+    source = agent_pb2.SourceConfig(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
+    chain.prepare("early", client={"source": source})
+    chain.start("early")
+    chain.wait("early", lambda status: status.completed >= 3)
+    chain.finish("early")
+    samples = chain.samples("early")
+    samples.assert_conserved()
+    assert 3 <= samples.footer["completed"] == samples.footer["captured"] < 1000
+
+
+def test_what_is_not_answered_by_the_deadline_has_failed(chain):
+    """The edge sleeps for minutes over its first frame; Finish must not."""
+    chain.prepare("deadline", edge={"overhead_ratio": 1e5})
+    chain.start("deadline")
+    chain.wait("deadline", lambda status: status.captured == 10)
+    begin = time.monotonic()
+    chain.stub["client"].Finish(agent_pb2.RunRequest(run_id="deadline"), timeout=3)
+    chain.finish("deadline", "edge", "cloud")
+    assert time.monotonic() - begin < 10
+    samples = chain.samples("deadline")
+    samples.assert_conserved()
+    assert samples.ended() == {("failed", "edge", "link"): 10}
+    chain.whole_run("after-deadline")
+
+
+def test_prepare_replaces_a_run_under_way_and_leaves_no_thread(chain):
+    chain.whole_run("settled")
+    before = threading.active_count()
+    for turn in range(5):
+        source = agent_pb2.SourceConfig(frames=1000, frames_per_s=100, batch_size=4, seed=7, queue_frames=4)
+        chain.prepare(f"replaced-{turn}", client={"source": source})
+        chain.start(f"replaced-{turn}")
+        chain.wait(f"replaced-{turn}", lambda status: status.completed >= 2)
+    samples = chain.whole_run("replacing")
+    assert samples.footer["completed"] == 10
+    chain.samples("replaced-0").assert_conserved()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before, [thread.name for thread in threading.enumerate()]
+
+
+def test_describe_names_the_versions_and_the_weights(chain, model):
+    reply = chain.stub["edge"].Describe(agent_pb2.DescribeRequest(), timeout=5)
+    assert reply.model_weights_sha256 == model.weights_sha256
+    assert reply.tensorflow_version.startswith("2.")
+    assert reply.cores >= 1
+    assert reply.cpu_model
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"run_id": "../etc"}, "run_id"),
+        ({"host": "cloud"}, "this agent serves 'client'"),
+        ({"model": "resnet"}, "cnn14"),
+        ({"last_layer": 15}, r"1\.\.14"),
+        ({"first_layer": 2}, "first agent begins at 1"),
+        ({"overhead_ratio": -1.0}, "overhead_ratio"),
+        ({"overhead_ratio": float("nan")}, "overhead_ratio"),
+        ({"max_message_bytes": 17 * 1024**2}, "max_message_bytes"),
+        ({"outbound_frames": 0}, "outbound_frames"),
+        ({"next_host": ""}, "next_address"),
+        ({"source": agent_pb2.SourceConfig(frames=1, frames_per_s=0, batch_size=1, queue_frames=1)}, "frames_per_s"),
+        ({"source": agent_pb2.SourceConfig(frames=1, frames_per_s=1, batch_size=999, queue_frames=1)}, r"1\.\.359"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(chain, changes, says):
+    with pytest.raises(grpc.RpcError) as refused:
+        chain.stub["client"].Prepare(chain.config("client", "wrong", **changes), timeout=10)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "\n" not in refused.value.details()
+    assert re.search(says, refused.value.details())
+
+
+def _answer_to(chain, *parts):
+    """Status code and details that a stranger's stream to the edge ends with."""
+    release = threading.Event()
+
+    def messages():
+        yield from parts
+        release.wait(10)
+
+    with grpc.insecure_channel(f"127.0.0.1:{chain.data['edge']}") as channel:
+        try:
+            for _ in agent_pb2_grpc.DataStub(channel).Frames(messages(), timeout=10):
+                pass
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+        finally:
+            release.set()
+    return grpc.StatusCode.OK, ""
+
+
+def test_a_malformed_message_is_refused_and_the_agent_goes_on(chain):
+    chain.prepare("strangers")
+    good = agent_pb2.FramePart(run_id="strangers", part_count=1, total_bytes=3, payload=b"abc")
+    for changes in ({"payload": b""}, {"part_index": 1}, {"part_count": 0}, {"total_bytes": 2**40}):
+        fields = {"run_id": "strangers", "part_count": 1, "total_bytes": 3, "payload": b"abc"} | changes
+        code, details = _answer_to(chain, agent_pb2.FramePart(**fields))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT, details
+    other = agent_pb2.FramePart()
+    other.CopyFrom(good)
+    other.run_id = "another"
+    code, details = _answer_to(chain, other)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "'another'" in details
+    chain.start("strangers")
+    assert chain.wait_over("strangers").completed == 10
+    chain.finish("strangers")
+
+
+def test_contradicting_parts_on_a_runs_stream_fail_the_run_and_the_next_works(chain):
+    chain.prepare("contradiction")
+    fields = {"run_id": "contradiction", "part_count": 2, "total_bytes": 4, "payload": b"ab"}
+    code, details = _answer_to(chain, agent_pb2.FramePart(**fields), agent_pb2.FramePart(**fields))
+    assert (code, "came twice" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert chain.status("contradiction", "edge").phase == agent_pb2.RUN_PHASE_FAILED
+    assert chain.whole_run("after-contradiction").footer["completed"] == 10
+
+
+def test_a_tensor_that_does_not_fit_fails_its_frame_and_names_the_slice(chain):
+    """The client was told another cut than the edge."""
+    samples = chain.whole_run("misfit", (1, 8), client={"last_layer": 3})
+    samples.assert_conserved()
+    assert samples.ended().keys() == {("failed", "edge", "slice")}
+    assert "entrance of layer 2" in samples.ends[0]["end_reason"]
+    status = chain.status("misfit")
+    assert (status.phase, status.error_stage) == (agent_pb2.RUN_PHASE_FAILED, "slice")
+
+
+def test_a_missing_next_agent_is_named(chain, monkeypatch):
+    from slicebed_agent import control
+
+    monkeypatch.setattr(control, "_CONNECT_S", 0.3)
+    with pytest.raises(grpc.RpcError, match="edge: no agent answers at 127.0.0.1:1") as refused:
+        chain.stub["client"].Prepare(chain.config("client", "alone", next_address="127.0.0.1:1"), timeout=10)
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_one_agent_alone_answers_itself(chain):
+    config = chain.config("client", "alone", last_layer=14, next_host="", next_address="")
+    chain.stub["client"].Prepare(config, timeout=10)
+    chain.start("alone")
+    assert chain.wait_over("alone").completed == 10
+    chain.finish("alone", "client")
+    samples = chain.samples("alone")
+    samples.assert_conserved()
+    assert {frame["left"] for frame in samples.frames} == {"answered"}
+
+
+def test_frames_are_numbered_in_the_order_of_capture(chain):
+    samples = chain.whole_run("order")
+    ends = sorted(samples.ends, key=lambda end: end["frame_id"])
+    assert all(a["captured_ns"] < b["captured_ns"] for a, b in itertools.pairwise(ends))

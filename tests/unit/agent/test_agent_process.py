@@ -1,0 +1,203 @@
+"""Agents as processes of their own: stopped, killed, and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Chain, make_agent
+
+from slicebed_agent import health
+from slicebed_agent.rpc.v1 import agent_pb2
+
+AGENT = Path(__file__).parents[3] / "agent"
+SOURCE = agent_pb2.SourceConfig(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
+
+
+def _environment():
+    return os.environ | {"PYTHONPATH": str(AGENT)}
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "slicebed_agent", *arguments],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Process:
+    """One agent in its own process, on ports that survive its restart."""
+
+    def __init__(self, host: str, folder: Path) -> None:
+        self.host, self.folder = host, folder
+        self.control, self.data = _free_ports(2)
+        self.log = folder / "agent.log"
+
+    def start(self) -> None:
+        addresses = ["--control", f"127.0.0.1:{self.control}", "--data", f"127.0.0.1:{self.data}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "slicebed_agent", "serve", "--host", self.host, *addresses]
+                + ["--state-dir", str(self.folder)],
+                env=_environment(),
+                stderr=log,
+            )
+
+    def wait_healthy(self) -> None:
+        deadline = time.monotonic() + 60
+        while health.check(f"127.0.0.1:{self.control}", 1.0) != health.SERVING:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
+def _free_ports(count):
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def processes(model, tmp_path_factory):
+    """Client and edge as processes; the cloud in this one."""
+    started = {host: Process(host, tmp_path_factory.mktemp(host)) for host in ("client", "edge")}
+    for one in started.values():
+        one.start()
+    cloud_state = tmp_path_factory.mktemp("cloud")
+    cloud = make_agent("cloud", cloud_state)
+    for one in started.values():
+        one.wait_healthy()
+    chain = Chain(
+        {host: one.control for host, one in started.items()} | {"cloud": cloud.control_port},
+        {host: one.data for host, one in started.items()} | {"cloud": cloud.data_ports[0]},
+        {host: one.folder for host, one in started.items()} | {"cloud": cloud_state},
+    )
+    yield started, chain
+    chain.close()
+    cloud.stop()
+    for one in started.values():
+        one.end()
+
+
+def test_a_killed_middle_agent_is_named_and_the_next_run_works(processes):
+    started, chain = processes
+    chain.prepare("killed", client={"source": SOURCE})
+    chain.start("killed")
+    chain.wait("killed", lambda status: status.completed >= 5)
+    started["edge"].process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    status = chain.wait_over("killed", timeout_s=10)
+    assert time.monotonic() - killed < 2
+    assert status.phase == agent_pb2.RUN_PHASE_FAILED
+    assert status.error_stage == "link"
+    assert status.error.startswith("edge: link: the stream broke, UNAVAILABLE")
+    chain.finish("killed", "client", "cloud")
+    samples = chain.samples("killed")
+    samples.assert_conserved()
+    assert {end["end_host"] for end in samples.ends if end["end"] == "failed"} <= {"edge"}
+
+    started["edge"].process.wait(10)
+    started["edge"].start()
+    started["edge"].wait_healthy()
+    assert chain.whole_run("after-kill").footer["completed"] == 10
+
+
+def test_a_stopped_middle_agent_keeps_its_samples_and_says_why(processes):
+    started, chain = processes
+    chain.prepare("stopped", client={"source": SOURCE})
+    chain.start("stopped")
+    chain.wait("stopped", lambda status: status.completed >= 5)
+    started["edge"].process.terminate()
+    assert started["edge"].process.wait(15) == 0, started["edge"].log.read_text()
+    status = chain.wait_over("stopped", timeout_s=5)
+    assert status.phase == agent_pb2.RUN_PHASE_FAILED
+    assert "edge" in status.error
+    assert "the agent was stopped" in status.error
+    chain.finish("stopped", "client", "cloud")
+    chain.samples("stopped").assert_conserved()
+    chain.samples("stopped", "edge")
+    started["edge"].start()
+    started["edge"].wait_healthy()
+
+
+def test_a_stopped_first_agent_loses_no_sample(processes):
+    started, chain = processes
+    chain.prepare("drained", client={"source": SOURCE})
+    chain.start("drained")
+    chain.wait("drained", lambda status: status.completed >= 5)
+    started["client"].process.terminate()
+    assert started["client"].process.wait(15) == 0, started["client"].log.read_text()
+    samples = chain.samples("drained")
+    samples.assert_conserved()
+    assert samples.footer["completed"] >= 5
+    assert samples.footer["failed"] == 0
+    assert health.check(f"127.0.0.1:{started['client'].control}", 1.0) == "UNAVAILABLE"
+    chain.finish("drained", "edge", "cloud")
+    assert chain.samples("drained", "cloud").footer["completed"] == samples.footer["completed"]
+
+
+def test_control_beyond_this_host_is_refused(tmp_path):
+    done = _run("serve", "--host", "h", "--control", "0.0.0.0:7070", "--data", "127.0.0.1:0", "--state-dir", str(tmp_path))
+    assert done.returncode == 2
+    assert "error: --control: Control may not listen on 0.0.0.0:7070" in done.stderr
+
+
+def test_a_taken_port_is_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        done = _run("serve", "--host", "h", "--control", "127.0.0.1:0", "--data", address, "--state-dir", str(tmp_path))
+    assert done.returncode == 1
+    assert f"error: {address}: cannot listen" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_health_tells_that_nobody_is_there():
+    done = _run("health", "--control", f"127.0.0.1:{_free_ports(1)[0]}")
+    assert (done.returncode, done.stdout) == (1, "UNAVAILABLE\n")
+
+
+def test_version_is_printed():
+    from slicebed_agent import __version__
+
+    assert _run("version").stdout == f"{__version__}\n"
+
+
+def test_no_import_but_the_models_first_use_brings_tensorflow():
+    code = (
+        "import sys, slicebed_agent, slicebed_agent.__main__, slicebed_agent.server, slicebed_agent.pipeline.run,"
+        " slicebed_agent.model.slices, slicebed_agent.model.train\n"
+        "found = sorted(name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'keras', 'sklearn'))\n"
+        "sys.exit(', '.join(found[:3]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_training_without_scikit_learn_says_what_to_install(monkeypatch):
+    from slicebed_agent.errors import AgentConfigError
+    from slicebed_agent.model import train
+
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(AgentConfigError, match=r"install slicebed\[train\]"):
+        train.train(seed=1, epochs=1)
+
+

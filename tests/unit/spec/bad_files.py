@@ -1,0 +1,172 @@
+"""Bad spec files as data: an edit of a good file, and the line that must come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TESTBED = """\
+name: lab
+hosts:
+  client: {role: client, cores: [0], memory: 2 GiB}
+  edge:
+    role: edge
+    cpu_frequency: 2.4 GHz
+  cloud: {role: cloud}
+links:
+  - {between: [client, edge], delay: 1 ms, jitter: 100 us}
+  - {between: [edge, cloud], delay: 21 ms, rate: 100 Mbit/s}
+lab:
+  management: 10.199.0.0/24
+  data: 10.198.0.0/16
+"""
+
+EXPERIMENT = """\
+name: trial
+testbed: testbed.yml
+model: cnn14
+chain: [client, edge, cloud]
+frames: 50
+source: {rate: 10 frame/s, batch_size: 16, seed: 7, queue: 2}
+queues: {inbound: 32, outbound: 4}
+repeats: 2
+order: {randomised: true, seed: 3}
+cuts: ["1-8", "3-11"]
+configurations:
+  - name: 1
+    hosts:
+      client: {overhead_ratio: 10, latency: 2.5 ms, max_throughput: 500000 B}
+      edge: {overhead_ratio: 5, latency: 2.5 ms, max_throughput: 500000 B}
+      cloud: {overhead_ratio: 1, latency: 250 ms, max_throughput: 500000 B}
+"""
+
+_CONDITION = "overhead_ratio: 1, latency: 1 s, max_throughput: 1 kB"
+
+
+@dataclass(frozen=True)
+class Bad:
+    """``old`` is replaced by ``new``; the only mistake stands at ``at`` and its line holds every one of ``says``."""
+
+    label: str
+    old: str
+    new: str
+    at: str
+    says: tuple[str, ...]
+
+
+BAD_EXPERIMENTS = (
+    Bad(
+        "unknown key", "frames: 50", "frames: 50\nframs: 5", "6:1", ('unknown key "frams"', 'mean "frames"', "repeats")
+    ),
+    Bad("unknown inner key", "queue: 2}", "queue: 2, que: 3}", "6:63", ('unknown key "que"', 'mean "queue"', "rate")),
+    Bad("duplicate key", "repeats: 2", "repeats: 2\nframes: 9", "9:1", ('duplicate key "frames"', "line 5")),
+    Bad("wrong unit", "latency: 250 ms", "latency: 250 MB", "16:43", ("latency", 'unit "MB"', "us, ms, s")),
+    Bad("no unit", "latency: 250 ms", "latency: 250", "16:43", ("duration 250 has no unit", "us, ms, s")),
+    Bad("rate without unit", "10 frame/s", "10", "6:16", ("rate", "has no unit", "10 frame/s")),
+    Bad("wrong type", "frames: 50", "frames: many", "5:9", ('"many" is not a whole number', "1 to 1000000")),
+    Bad("a fraction", "frames: 50", "frames: 50.5", "5:9", ("50.5 is not a whole number",)),
+    Bad("a truth for a number", "repeats: 2", "repeats: true", "8:10", ("true is not a whole number",)),
+    Bad("a list for a mapping", "{inbound: 32, outbound: 4}", "[32, 4]", "7:9", ("queues: a list is not a mapping",)),
+    Bad("text for a list", "[client, edge, cloud]", "client", "4:8", ('chain: "client" is not a list',)),
+    Bad("nothing", "model: cnn14", "model:", "3:1", ("unknown model nothing", "cnn14")),
+    Bad("missing key", ", outbound: 4", "", "7:1", ('missing key "outbound"', "no fewer than inbound, outbound")),
+    Bad("missing top key", "repeats: 2\n", "", "1:1", ('missing key "repeats"',)),
+    Bad(
+        "negative delay", "latency: 250 ms", "latency: -250 ms", "16:43", ('negative duration "-250 ms"', "0 s to 10 s")
+    ),
+    Bad("delay out of range", "latency: 250 ms", "latency: 11 s", "16:43", ("out of range", "0 s to 10 s")),
+    Bad("below one microsecond", "latency: 250 ms", "latency: 0.5 us", "16:43", ("finer than 1 us",)),
+    Bad(
+        "throughput too low",
+        "250 ms, max_throughput: 500000 B",
+        "250 ms, max_throughput: 10 B",
+        "16:67",
+        ("1 kB to 16 MiB",),
+    ),
+    Bad(
+        "overhead too high",
+        "overhead_ratio: 10",
+        "overhead_ratio: 1001",
+        "14:32",
+        ("1001 is out of range", "0 to 1000"),
+    ),
+    Bad("overhead negative", "overhead_ratio: 10", "overhead_ratio: -1", "14:32", ("-1 is out of range",)),
+    Bad("no frames", "frames: 50", "frames: 0", "5:9", ("0 is out of range", "1 to 1000000")),
+    Bad("split past the last layer", '"3-11"', '"3-15"', "10:15", ("split point 15", "past the last layer", "1 to 13")),
+    Bad("no layer for the last host", '"3-11"', '"3-14"', "10:15", ("14", "no layer for the last host", "1 to 13")),
+    Bad("split before the first layer", '"3-11"', '"0-11"', "10:15", ("split point 0", "before layer 1", "1 to 13")),
+    Bad("edge cut first", '"3-11"', '"8-3"', "10:15", ("edge cut (3) is not after the client cut (8)", "increase")),
+    Bad("the same cut point twice", '"3-11"', '"8-8"', "10:15", ("edge cut (8) is not after the client cut (8)",)),
+    Bad("too few points", '"3-11"', '"3"', "10:15", ('cut "3" has 1 split point', "2 split points for the chain")),
+    Bad("too many points", '"3-11"', '"3-8-11"', "10:15", ('cut "3-8-11" has 3 split points', "2 split points")),
+    Bad("not a cut", '"3-11"', '"3,11"', "10:15", ('"3,11" is not a cut', '"1-8"')),
+    Bad("cut given twice", '"3-11"', '"1-8"', "10:15", ('cut "1-8" is given twice',)),
+    Bad("no cuts", '["1-8", "3-11"]', "[]", "10:7", ("empty", "at least one")),
+    Bad("unknown model", "cnn14", "cnn15", "3:8", ('unknown model "cnn15"', "cnn14")),
+    Bad("host twice in chain", "[client, edge, cloud]", "[client, edge, cloud, edge]", "4:30", ("twice in the chain",)),
+    Bad(
+        "configuration lacks a host",
+        EXPERIMENT.splitlines(keepends=True)[14],
+        "",
+        "13:5",
+        ('no condition for host "edge"', "client, edge, cloud"),
+    ),
+    Bad(
+        "configuration of a stranger",
+        "      cloud: {",
+        "      fog: {" + _CONDITION + "}\n      cloud: {",
+        "16:7",
+        ('unknown host "fog"', "client, edge, cloud"),
+    ),
+    Bad(
+        "configuration twice",
+        "configurations:\n",
+        "configurations:\n  - {name: 1, hosts: {client: &c {" + _CONDITION + "}, edge: *c, cloud: *c}}\n",
+        "13:11",
+        ('configuration "1" is given twice',),
+    ),
+    Bad("no testbed", "testbed.yml", "other.yml", "2:10", ('no such file "other.yml"', "relative to this file")),
+    Bad("tab", "  - name: 1", "\t- name: 1", "12:1", ("tab", "spaces")),
+    Bad("not YAML", "chain: [client, edge, cloud]", "chain: [client, edge", "5:7", ("not YAML",)),
+    Bad("a tag", "frames: 50", "frames: !!python/name:os.system 50", "5:9", ("tag", "without a tag")),
+    Bad("two documents", "frames: 50", "---\nframes: 50", "5:1", ("not YAML", "another document")),
+)
+
+BAD_TESTBEDS = (
+    Bad(
+        "duplicate host",
+        "  cloud: {role: cloud}",
+        "  cloud: {role: cloud}\n  edge: {role: edge}",
+        "8:3",
+        ('duplicate key "edge"', "line 4"),
+    ),
+    Bad(
+        "host name",
+        "  cloud: {role: cloud}",
+        "  cloud: {role: cloud}\n  Fog_1: {role: edge}",
+        "8:3",
+        ('"Fog_1" is not a host name', "small letter"),
+    ),
+    Bad("missing role", "    role: edge\n", "", "4:3", ('missing key "role"',)),
+    Bad("memory unit", "2 GiB", "2 Gib", "3:46", ('memory: unit "Gib"', "GiB")),
+    Bad("core", "cores: [0]", "cores: [0, -1]", "3:37", ("-1 is out of range", "0 to 1023")),
+    Bad("core twice", "cores: [0]", "cores: [0, 0]", "3:37", ("core 0 is given twice",)),
+    Bad("no core", "cores: [0]", "cores: []", "3:33", ("empty", "at least one core")),
+    Bad("self link", "[client, edge]", "[edge, edge]", "9:15", ('link from "edge" to itself', "two different hosts")),
+    Bad(
+        "two links for a pair",
+        "[edge, cloud]",
+        "[edge, client]",
+        "10:15",
+        ("second link between edge and client", "line 9"),
+    ),
+    Bad("unknown host in link", "[edge, cloud]", "[edge, fog]", "10:22", ('unknown host "fog"', "client, edge, cloud")),
+    Bad("link of three", "[edge, cloud]", "[edge, cloud, client]", "10:15", ("between 3 hosts", "two hosts")),
+    Bad("negative delay", "delay: 1 ms", "delay: -1 ms", "9:38", ('delay: negative duration "-1 ms"', "0 s to 60 s")),
+    Bad("jitter over delay", "jitter: 100 us", "jitter: 2 ms", "9:52", ("jitter is greater than delay",)),
+    Bad("rate unit", "100 Mbit/s", "100 MB/s", "10:50", ('rate: unit "MB/s"', "Mbit/s")),
+    Bad("network with host bits", "10.199.0.0/24", "10.199.0.1/24", "12:15", ("management", "host bits")),
+    Bad("networks overlap", "10.198.0.0/16", "10.199.0.0/16", "13:9", ("overlaps",)),
+    Bad("no network", "10.198.0.0/16", "lan", "13:9", ("data", "IPv4 network")),
+    Bad("unknown key in link", "jitter: 100 us", "jiter: 100 us", "9:44", ('unknown key "jiter"', 'mean "jitter"')),
+    Bad("key that is no text", "name: lab", "name: lab\n? [a]\n: 1", "2:3", ("key is not text",)),
+)

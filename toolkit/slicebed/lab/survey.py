@@ -1,0 +1,173 @@
+"""Look at the lab: which hosts answer, and what is set on the wires."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import ProvisionError
+from slicebed.lab import paths, processes
+from slicebed.lab.host import answers_ssh
+from slicebed.lab.layout import WireKind
+from slicebed.lab.state import Phase, read_state
+from slicebed.lab.tools import run
+from slicebed.lab.wirefilter import Wirefilter, WireSetting
+from slicebed.lab.wires import management_socket
+
+if TYPE_CHECKING:
+    from slicebed.lab.layout import HostPlan, LabPlan, LinkEnd, LinkPlan
+
+
+class Health(Enum):
+    """How the lab as a whole is."""
+
+    DOWN = "down"
+    UP = "up"
+    BROKEN = "broken"
+    """Some of it is there, but not all: ``up`` or ``down`` cleans it away."""
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host: ``up`` when its sshd answers; ``processes`` counts those in its network namespace."""
+
+    plan: HostPlan
+    up: bool
+    processes: int
+
+
+@dataclass(frozen=True)
+class LinkStatus:
+    """One link; the settings are None when the wire does not answer, and the cause is ``problem``."""
+
+    plan: LinkPlan
+    forward: WireSetting | None
+    backward: WireSetting | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """The whole lab; ``plan`` is None when there is none."""
+
+    health: Health
+    plan: LabPlan | None = None
+    inventory: str | None = None
+    hosts: tuple[HostStatus, ...] = ()
+    links: tuple[LinkStatus, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable fields, described in inventory/lab/README.md."""
+        return {
+            "state": self.health.value,
+            "lab": self.plan.name if self.plan else None,
+            "wire": self.plan.wire.value if self.plan else None,
+            "inventory": self.inventory,
+            "hosts": [_host_json(host) for host in self.hosts],
+            "links": [_link_json(link, self.plan.wire) for link in self.links] if self.plan else [],
+        }
+
+
+def status() -> LabStatus:
+    """Look at the lab of this machine; changes nothing and takes no lock."""
+    state = read_state()
+    if state is None:
+        return LabStatus(Health.DOWN)
+    plan = state.plan
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        hosts = tuple(pool.map(_host_status, plan.hosts))
+        links = tuple(pool.map(lambda link: _link_status(plan, link), plan.links))
+    whole = state.phase is Phase.UP and all(host.up for host in hosts) and all(link.problem is None for link in links)
+    return LabStatus(Health.UP if whole else Health.BROKEN, plan, str(state.inventory), hosts, links)
+
+
+def answering_hosts(plan: LabPlan) -> list[str]:
+    """The hosts whose sshd answers."""
+    return [host.name for host in plan.hosts if _host_status(host).up]
+
+
+def is_whole(plan: LabPlan) -> bool:
+    """Whether every host and every wire answers."""
+    return len(answering_hosts(plan)) == len(plan.hosts) and all(
+        _link_status(plan, link).problem is None for link in plan.links
+    )
+
+
+def _host_status(host: HostPlan) -> HostStatus:
+    inode = processes.namespace_inode(paths.NETNS_DIR / host.namespace)
+    count = 0 if inode is None else len(processes.in_namespace(inode))
+    return HostStatus(host, up=count > 0 and answers_ssh(host), processes=count)
+
+
+def _link_status(plan: LabPlan, link: LinkPlan) -> LinkStatus:
+    try:
+        if plan.wire is WireKind.VDE:
+            with Wirefilter(management_socket(link.index)) as wire:
+                reading = wire.read()
+            for end in link.ends:
+                _interface_rows(plan, end)
+            return LinkStatus(link, reading.forward, reading.backward, None)
+        forward, backward = (netem_setting(*_interface_rows(plan, end)) for end in link.ends)
+    except ProvisionError as error:
+        return LinkStatus(link, None, None, str(error))
+    return LinkStatus(link, forward, backward, None)
+
+
+def _interface_rows(plan: LabPlan, end: LinkEnd) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The qdiscs and classes of one end of a link; raises ProvisionError when the interface is gone."""
+    tc = ["tc", "-n", plan.host(end.host).namespace, "-json"]
+    qdiscs = json.loads(run([*tc, "qdisc", "show", "dev", end.interface]) or "[]")
+    classes = json.loads(run([*tc, "class", "show", "dev", end.interface]) or "[]")
+    return qdiscs, classes
+
+
+def netem_setting(qdiscs: list[dict[str, Any]], classes: list[dict[str, Any]]) -> WireSetting:
+    """What netem does on a link's interface, from ``tc -json``, whose delays are in seconds and rates in bytes/s."""
+    netem: dict[str, Any] = next((row["options"] for row in qdiscs if row.get("kind") == "netem"), {})
+    delay = netem.get("delay", {})
+    rates = [row["options"]["rate"] for row in classes if "rate" in row.get("options", {})]
+    rates += [row["rate"] for row in classes if "rate" in row]
+    if "rate" in netem:
+        rates.append(netem["rate"]["rate"])
+    return WireSetting(
+        delay_us=round(delay.get("delay", 0) * 1_000_000),
+        jitter_us=round(delay.get("jitter", 0) * 1_000_000),
+        rate_bit_per_s=min(rates) * 8 if rates else None,
+    )
+
+
+def _host_json(host: HostStatus) -> dict[str, Any]:
+    return {
+        "name": host.plan.name,
+        "role": host.plan.role,
+        "tier": host.plan.tier,
+        "up": host.up,
+        "address": str(host.plan.management.ip),
+        "processes": host.processes,
+    }
+
+
+def _link_json(link: LinkStatus, wire: WireKind) -> dict[str, Any]:
+    return {
+        "between": list(link.plan.between),
+        "wire": wire.value,
+        "interfaces": [end.interface for end in link.plan.ends],
+        "addresses": [str(end.address.ip) for end in link.plan.ends],
+        "forward": setting_json(link.forward),
+        "backward": setting_json(link.backward),
+        "problem": link.problem,
+    }
+
+
+def setting_json(setting: WireSetting | None) -> dict[str, int | None] | None:
+    """One direction's setting."""
+    if setting is None:
+        return None
+    return {
+        "delay_us": setting.delay_us,
+        "jitter_us": setting.jitter_us,
+        "rate_bit_per_s": setting.rate_bit_per_s,
+    }

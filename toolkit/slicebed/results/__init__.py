@@ -1,0 +1,1 @@
+"""What finished runs say: samples, tables and plots, beside the published figures."""

@@ -1,0 +1,115 @@
+"""A campaign's folder as it was left: finished runs with their samples, and those that are not finished."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from slicebed.errors import RunError
+from slicebed.results.samples import cut_label, is_complete
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PARTIAL = ".partial"
+# A failed attempt is kept as <run>.failed-<attempt>, with or without the manifest of its failure.
+_FAILED = ".failed-"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A complete run: its folder and manifest, and its samples, read when they are asked for."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def configuration(self) -> str:
+        """Name of the configuration."""
+        return str(self.manifest["configuration"])
+
+    @property
+    def cut(self) -> str:
+        """Label of the cut."""
+        return cut_label(self.manifest)
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row per frame; raises RunError when the file is missing or cannot be read."""
+        try:
+            return pd.read_parquet(self.path / "samples.parquet", engine="pyarrow")
+        except (OSError, ValueError) as error:
+            raise RunError(f"samples of a finished run cannot be read: {error}", where=str(self.path)) from None
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An attempt at a run whose figures are not results.
+
+    Attributes:
+        run: name of the run.
+        status: "failed", or "partial" when it was cut off or is still running.
+        error: why it failed, where that is known.
+        repeated: whether another attempt completed the run.
+    """
+
+    run: str
+    status: str
+    error: str | None = None
+    repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """All runs of one campaign folder."""
+
+    name: str
+    finished: tuple[FinishedRun, ...]
+    unfinished: tuple[Unfinished, ...]
+
+    @property
+    def wire(self) -> str:
+        """Which wires joined the hosts; several are joined by commas, so that a mixture is seen."""
+        return ", ".join(sorted({str(run.manifest["wire"]) for run in self.finished})) or "none"
+
+
+def read_campaign(campaign_dir: Path) -> Campaign:
+    """Read every run folder of a campaign.
+
+    Raises:
+        RunError: there is no such folder, or a manifest cannot be read.
+    """
+    if not campaign_dir.is_dir():
+        raise RunError("no such campaign", where=str(campaign_dir), mend="run an experiment first")
+    finished: list[FinishedRun] = []
+    unfinished: list[Unfinished] = []
+    for path in sorted(each for each in campaign_dir.iterdir() if each.is_dir()):
+        run, _, attempt = path.name.partition(_FAILED)
+        if path.name.endswith(_PARTIAL):
+            unfinished.append(Unfinished(path.name.removesuffix(_PARTIAL), "partial"))
+        elif (path / "manifest.json").is_file():
+            manifest = _manifest(path)
+            if is_complete(manifest):
+                finished.append(FinishedRun(path, manifest))
+            else:
+                unfinished.append(Unfinished(run, str(manifest["status"]), manifest.get("error")))
+        elif attempt:
+            unfinished.append(Unfinished(run, "failed", "cut off before it could say why"))
+    done = {run.path.name for run in finished}
+    told = tuple(replace(attempt, repeated=attempt.run in done) for attempt in unfinished)
+    return Campaign(campaign_dir.resolve().name, tuple(finished), told)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        missing = [key for key in ("status", "configuration", "cut", "spec", "wire", "frames") if key not in manifest]
+    except (OSError, ValueError) as error:
+        raise RunError(f"manifest cannot be read: {error}", where=str(path)) from None
+    if missing:
+        raise RunError(f"manifest lacks {', '.join(missing)}", where=str(path))
+    return manifest

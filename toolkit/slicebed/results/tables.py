@@ -1,0 +1,163 @@
+"""Tables like the paper's Tables 3-5: one row per configuration and cut, every figure with its sample count."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from slicebed.results.campaign import Campaign, FinishedRun, read_campaign
+from slicebed.results.places import dropped_places, dropped_where
+from slicebed.results.published import PAPER_TABLE, REFERENCE, Published, published_figures
+from slicebed.results.stats import median_interval, wilson_interval
+from slicebed.spec.models import cut_title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+COLUMNS = (
+    "configuration",
+    "cut",
+    "split",
+    "runs",
+    "captured",
+    "completed",
+    "dropped",
+    "failed",
+    "total_time_s",
+    "published_time_s",
+    "frame_drop_rate",
+    "frame_drop_rate_low",
+    "frame_drop_rate_high",
+    "published_drop_rate",
+    "latency_n",
+    "latency_median_ms",
+    "latency_median_low_ms",
+    "latency_median_high_ms",
+    "latency_p95_ms",
+    "dropped_where",
+    "images",
+    "labels_equal_share",
+    "accuracy",
+    "max_abs_error",
+)
+"""Columns of a campaign's table, in order.
+
+``total_time_s`` is the mean over the runs; ``frame_drop_rate`` is dropped over captured of all runs, with its Wilson
+95 % interval; latencies are of the ``latency_n`` completed frames, the median with its order-statistic interval (at
+least 95 %); ``images`` counts those of completed frames, ``labels_equal_share`` and ``accuracy`` are shares of them.
+"""
+
+
+def campaign_table(campaign_dir: Path, reference: Path = REFERENCE) -> pd.DataFrame:
+    """One row per configuration and cut over all complete runs, with the columns `COLUMNS`.
+
+    Raises:
+        RunError: no such campaign, or a finished run that cannot be read.
+    """
+    return table_of(read_campaign(campaign_dir), reference)
+
+
+def table_of(campaign: Campaign, reference: Path = REFERENCE) -> pd.DataFrame:
+    """As `campaign_table`, of a campaign that is read already."""
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
+    for run in campaign.finished:
+        groups.setdefault((run.configuration, run.cut), []).append(run)
+    rows = []
+    for (configuration, cut), runs in sorted(groups.items(), key=lambda item: _order(*item[0])):
+        published = published_figures(runs[0].manifest["spec"], configuration, reference).get(cut)
+        rows.append(_row(configuration, cut, runs, published))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def write_tables(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, ...]:
+    """Write one CSV file per configuration under ``tables/`` and return their paths.
+
+    Configurations 1, 2 and 3 are the paper's Tables 3, 4 and 5 (``table3.csv``...); others are ``table_<name>.csv``.
+    """
+    table = campaign_table(campaign_dir, reference)
+    folder = campaign_dir / "tables"
+    folder.mkdir(exist_ok=True)
+    written = []
+    for configuration, rows in table.groupby("configuration", sort=False):
+        path = folder / f"{table_name(str(configuration))}.csv"
+        rows.to_csv(path, index=False, float_format="%.6g")
+        written.append(path)
+    return tuple(written)
+
+
+def table_name(configuration: str) -> str:
+    """File name of a configuration's table, without its ending."""
+    number = PAPER_TABLE.get(configuration)
+    return f"table_{configuration}" if number is None else f"table{number}"
+
+
+def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
+    """The table as JSON-ready values.
+
+    Returns:
+        ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``. A row has the fields of `COLUMNS`, null
+        where a figure is not known, ``dropped_where`` as a list of ``{"host", "stage", "frames"}``, the most frequent
+        first. What is unfinished has ``run``, ``status`` ("failed" or "partial"), ``error`` and ``repeated``: whether
+        the run was completed by another attempt.
+    """
+    rows = []
+    for record in table.to_dict("records"):
+        row: dict[str, Any] = {str(key): _plain(value) for key, value in record.items()}
+        row["dropped_where"] = [
+            {"host": host, "stage": stage, "frames": count}
+            for host, stage, count in dropped_places(row["dropped_where"])
+        ]
+        rows.append(row)
+    unfinished = [asdict(attempt) for attempt in campaign.unfinished]
+    return {"campaign": campaign.name, "wire": campaign.wire, "rows": rows, "unfinished": unfinished}
+
+
+def _row(configuration: str, cut: str, runs: Sequence[FinishedRun], published: Published | None) -> dict[str, Any]:
+    frames = pd.concat([run.samples for run in runs], ignore_index=True)
+    counts = {
+        key: sum(int(run.manifest["frames"][key]) for run in runs)
+        for key in ("captured", "completed", "dropped", "failed")
+    }
+    completed = frames[frames["end"] == "completed"]
+    latencies = [float(value) for value in completed["latency_ms"].dropna()]
+    low, high = wilson_interval(counts["dropped"], counts["captured"])
+    median_low, median_high = median_interval(latencies)
+    series = pd.Series(latencies, dtype="float64")
+    images = int(completed["images"].sum())
+    return {
+        "configuration": configuration,
+        "cut": cut,
+        "split": cut_title(runs[0].manifest["spec"]["model"], runs[0].manifest["cut"]),
+        "runs": len(runs),
+        **counts,
+        "total_time_s": sum(float(run.manifest["total_time_s"]) for run in runs) / len(runs),
+        "published_time_s": math.nan if published is None else published.time_s,
+        "frame_drop_rate": counts["dropped"] / counts["captured"] if counts["captured"] else math.nan,
+        "frame_drop_rate_low": low,
+        "frame_drop_rate_high": high,
+        "published_drop_rate": math.nan if published is None else published.drop_rate,
+        "latency_n": len(latencies),
+        "latency_median_ms": float(series.median()) if latencies else math.nan,
+        "latency_median_low_ms": median_low,
+        "latency_median_high_ms": median_high,
+        "latency_p95_ms": float(series.quantile(0.95)) if latencies else math.nan,
+        "dropped_where": dropped_where(frames),
+        "images": images,
+        "labels_equal_share": int(completed["labels_equal"].sum()) / images if images else math.nan,
+        "accuracy": int(completed["labels_correct"].sum()) / images if images else math.nan,
+        "max_abs_error": float(completed["max_abs_error"].max()) if len(completed) else math.nan,
+    }
+
+
+def _order(configuration: str, cut: str) -> tuple[object, ...]:
+    """Configurations as numbers before names, cuts by their layers."""
+    named = (0, int(configuration), "") if configuration.isdecimal() else (1, 0, configuration)
+    return (*named, tuple(int(point) for point in cut.split("-")))
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value

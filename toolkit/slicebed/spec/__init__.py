@@ -1,0 +1,1 @@
+"""Input files: testbeds and experiments, validated, with units, every mistake told with file:line:column."""
