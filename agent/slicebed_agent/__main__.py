@@ -80,11 +80,12 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _health(options: argparse.Namespace) -> int:
-    from slicebed_agent import health  # noqa: PLC0415 - the other commands do not need it
+    from slicebed_agent.rpc import channel as channels  # noqa: PLC0415 - the other commands do not need gRPC
 
-    status = health.check(options.control, options.timeout)
+    with channels.open_channel(options.control) as channel:
+        status = channels.ask_health(channel, options.timeout, wait=False)
     sys.stdout.write(status + "\n")
-    return 0 if status == health.SERVING else 1
+    return 0 if status == channels.SERVING else 1
 
 
 def _train(options: argparse.Namespace) -> None:

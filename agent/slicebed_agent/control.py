@@ -173,9 +173,11 @@ class Control:
                 self._channel[1].close()
             self._channel = (address, channels.open_channel(address))
         channel = self._channel[1]
-        if not channels.wait_ready(channel, _CONNECT_S):
+        # Always asked: an agent that was killed since the last run is found here, not by the first frame.
+        health = channels.ask_health(channel, _CONNECT_S, wait=True)
+        if health != channels.SERVING:
             raise AgentError(
-                f"no agent answers at {address} within {_CONNECT_S:g} s",
+                f"no healthy agent at {address}: {health} within {_CONNECT_S:g} s",
                 where=host,
                 mend="prepare from the last agent to the first, and check the agent's --data address and the link",
             )

@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from slicebed_agent.errors import AgentConfigError, AgentError
+
+SERVING: Final = "SERVING"
 
 MESSAGE_LIMIT_BYTES: Final = 20 * 1024 * 1024
 """Longest message either side takes: the longest part (16 MiB) with room for its header."""
@@ -55,15 +58,24 @@ def open_channel(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, options=_CHANNEL)
 
 
-def wait_ready(channel: grpc.Channel, timeout_s: float) -> bool:
-    """Connect, and say whether that worked within the time given."""
-    ready = grpc.channel_ready_future(channel)
+def ask_health(channel: grpc.Channel, timeout_s: float, *, wait: bool) -> str:
+    """Ask the agent at the other end how it is: one round trip.
+
+    Args:
+        channel: leads to Control or Data of an agent.
+        timeout_s: how long the answer may take.
+        wait: try to connect until then; else give up when the first attempt fails.
+
+    Returns:
+        SERVING, NOT_SERVING, or the gRPC status that kept it from answering, such as UNAVAILABLE.
+    """
     try:
-        ready.result(timeout=timeout_s)
-    except grpc.FutureTimeoutError:
-        ready.cancel()
-        return False
-    return True
+        reply = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=timeout_s, wait_for_ready=wait
+        )
+    except grpc.RpcError as error:
+        return str(error.code().name) if isinstance(error, grpc.Call) else type(error).__name__
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
 
 def make_server(threads: int) -> grpc.Server:

@@ -6,7 +6,6 @@ import json
 import time
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,6 +15,7 @@ from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from slicebed_agent.model.slices import Model
 
@@ -53,7 +53,7 @@ class Chain:
         after = _NEXT[host]
         settings = {
             "run_id": run_id,
-            "host": host,
+            "host": changes.pop("name", host),
             "model": "cnn14",
             "first_layer": layers[0],
             "last_layer": layers[1],

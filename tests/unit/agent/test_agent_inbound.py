@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Ending
 from slicebed_agent.pipeline.inbound import Inbound
 from slicebed_agent.pipeline.ledger import Ledger
 from slicebed_agent.pipeline.parts import divide
@@ -22,7 +21,7 @@ def ends():
 
 @pytest.fixture
 def ledger(tmp_path, ends):
-    def sink(frame, ending: Ending):
+    def sink(frame, ending):
         assert frame.frame_id not in ends, "a frame ended twice"
         ends[frame.frame_id] = ending
         return ending.end

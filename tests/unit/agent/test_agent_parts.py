@@ -27,7 +27,9 @@ def test_any_split_in_any_order_gives_the_same_bytes(data, size, random):
 
 
 @given(
-    frames=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), size=st.integers(1, 50), r=st.randoms()
+    frames=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5),
+    size=st.integers(1, 50),
+    r=st.randoms(),
 )
 def test_frames_may_interleave(frames, size, r):
     pieces = [piece for number, data in enumerate(frames) for piece in divide(number, data, size)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from slicebed.cli._console import console, print_json
 
 if TYPE_CHECKING:
     from slicebed.lab import LabStatus, WireReading, WireSetting
@@ -30,7 +30,7 @@ def up(testbed: TestbedOption = DEFAULT_TESTBED, *, as_json: JsonOption = False)
 
     result = lab.up(load_testbed(testbed), root=lab.find_root(testbed.parent))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "changed": result.changed,
                 "lab": result.plan.name,
@@ -53,7 +53,7 @@ def down(*, as_json: JsonOption = False) -> None:
 
     removed = lab.down()
     if as_json:
-        _print_json(
+        print_json(
             {
                 "changed": removed.anything,
                 "lab": removed.lab,
@@ -80,7 +80,7 @@ def status(*, as_json: JsonOption = False) -> None:
 
     found = lab.status()
     if as_json:
-        _print_json(found.as_json())
+        print_json(found.as_json())
     else:
         _print_status(found)
 
@@ -125,7 +125,7 @@ def wire(
         change = lab.set_wire(a, b, lab.WireSetting(delay_us, jitter_us, rate_bit))
         reading, changed = change.after, change.changed
     if as_json:
-        _print_json({"between": [a, b], "changed": changed, **_reading_json(reading)})
+        print_json({"between": [a, b], "changed": changed, **_reading_json(reading)})
     else:
         typer.echo(f"{a} -> {b}: {_describe(reading.forward)}")
         typer.echo(f"{b} -> {a}: {_describe(reading.backward)}")
@@ -137,16 +137,12 @@ def _reading_json(reading: WireReading) -> dict[str, Any]:
     return {"forward": setting_json(reading.forward), "backward": setting_json(reading.backward)}
 
 
-def _print_json(data: dict[str, Any]) -> None:
-    typer.echo(json.dumps(data, indent=2))
-
-
 def _print_status(found: LabStatus) -> None:
-    console = Console()
+    out = console()
     if found.plan is None:
-        console.print("no lab is up; slicebed lab up raises one")
+        out.print("no lab is up; slicebed lab up raises one")
         return
-    console.print(f"lab {found.plan.name}: {found.health.value}, wire {found.plan.wire.value}")
+    out.print(f"lab {found.plan.name}: {found.health.value}, wire {found.plan.wire.value}")
     hosts = Table("host", "role", "tier", "state", "address", "processes")
     for host in found.hosts:
         state = "up" if host.up else "down"
@@ -158,7 +154,7 @@ def _print_status(found: LabStatus) -> None:
             str(host.plan.management.ip),
             str(host.processes),
         )
-    console.print(hosts)
+    out.print(hosts)
     links = Table("link", "interfaces", "addresses", "forward", "backward")
     for link in found.links:
         links.add_row(
@@ -168,7 +164,7 @@ def _print_status(found: LabStatus) -> None:
             _describe(link.forward) if link.problem is None else link.problem,
             _describe(link.backward) if link.problem is None else "",
         )
-    console.print(links)
+    out.print(links)
 
 
 def _describe(setting: WireSetting | None) -> str:

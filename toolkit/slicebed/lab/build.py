@@ -13,7 +13,7 @@ from slicebed.errors import ConflictError
 from slicebed.lab import checks, paths
 from slicebed.lab.host import make_keys, prepare_host, start_host, wait_for_hosts
 from slicebed.lab.image_store import begin_store
-from slicebed.lab.inventory import find_root, write_inventory
+from slicebed.lab.inventory import find_root, remove_inventory, write_inventory
 from slicebed.lab.layout import LabPlan, WireKind, plan_lab
 from slicebed.lab.network import build_management, build_wires
 from slicebed.lab.state import LabState, Phase, lab_lock, read_state, remove_lock, write_state
@@ -117,6 +117,8 @@ def _refresh(found: LabState, plan: LabPlan, inventory: Path) -> bool:
     """The same hosts and wires: bring only the facts of the inventory up to date."""
     if found.plan != plan or found.inventory != inventory:
         write_state(replace(found, plan=plan, inventory=inventory))
+    if found.inventory != inventory:
+        remove_inventory(found.inventory)
     return write_inventory(plan, inventory)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from slicebed.errors import ConflictError
+from slicebed.errors import ConflictError, MissingRequirementError
 from slicebed.lab import paths
 from slicebed.lab.layout import LabPlan  # noqa: TC001 - pydantic reads the annotations of LabState
 
@@ -55,9 +55,15 @@ _ADAPTER = TypeAdapter(LabState)
 
 
 def read_state() -> LabState | None:
-    """The state of this machine's lab; None when there is none, or only remains that do not say what they are."""
+    """The state of this machine's lab; None when there is none, or only remains that do not say what they are.
+
+    Raises:
+        MissingRequirementError: not root.
+    """
     try:
         return _ADAPTER.validate_json(paths.STATE_FILE.read_bytes())
+    except PermissionError as error:
+        raise MissingRequirementError("only root may look at the lab", mend="run it as root") from error
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
 

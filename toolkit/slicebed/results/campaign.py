@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.errors import RunError
-from slicebed.results.samples import cut_label, is_complete
+from slicebed.run.samples import cut_label, is_complete
 
 if TYPE_CHECKING:
     from pathlib import Path

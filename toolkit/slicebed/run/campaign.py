@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import InterruptedRunError, RunError, SlicebedError
-from slicebed.results.samples import write_samples
+from slicebed.run.samples import write_samples
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from slicebed.results.samples import write_samples
+from slicebed.run.samples import write_samples
 from slicebed.spec.experiment import load_experiment
 
 CHAIN = ("client", "edge", "cloud")
