@@ -1,4 +1,4 @@
-"""Link conditions in the machine's own kernel: real netlink messages on a veth pair in a namespace of the test's own."""
+"""Link conditions in the machine's own kernel: real netlink messages in a namespace of the test's own."""
 
 from __future__ import annotations
 

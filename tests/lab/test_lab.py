@@ -27,7 +27,7 @@ from slicebed.spec.testbed import LabNetworks, load_testbed
 REPOSITORY = Path(__file__).parents[2]
 THREE = REPOSITORY / "inventory/testbeds/lab.yml"
 FIVE = REPOSITORY / "inventory/testbeds/lab_five.yml"
-LAB_PROGRAMS = {"vde_switch", "wirefilter", "catatonit", "sshd", "unshare", "conmon", "runc", "nsenter"}
+LAB_PROGRAMS = {"vde_switch", "wirefilter", "catatonit", "sshd", "unshare", "conmon", "runc", "nsenter", "ssh"}
 
 
 def _why_not() -> str | None:
@@ -98,10 +98,8 @@ def three(machine, tmp_path):
     return lab.up(load_testbed(THREE), root=tmp_path)
 
 
-def on(host: str, command: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ssh_arguments(host, command), capture_output=True, text=True, check=False, timeout=60, **options
-    )
+def on(host: str, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(ssh_arguments(host, command), capture_output=True, text=True, check=False, timeout=60)
 
 
 def said(host: str, command: str) -> str:
@@ -124,7 +122,8 @@ def rtt_ms(host: str, address: str) -> float:
 
 def start_up(testbed: Path, root: Path) -> subprocess.Popen[bytes]:
     program = (
-        "import sys; from pathlib import Path; from slicebed import lab; from slicebed.spec.testbed import load_testbed; "
+        "import sys; from pathlib import Path; from slicebed import lab; "
+        "from slicebed.spec.testbed import load_testbed; "
         "lab.up(load_testbed(Path(sys.argv[1])), root=Path(sys.argv[2]))"
     )
     return subprocess.Popen([sys.executable, "-c", program, str(testbed), str(root)])
@@ -220,6 +219,35 @@ def test_a_wire_is_as_slow_as_it_is_set(three):
     assert lab.read_wire("edge", "client").forward == lab.WireSetting(20_000)
     assert lab.set_wire("client", "edge", lab.WireSetting()).changed
     assert rtt_ms("client", "10.198.0.2") < 10
+
+
+def test_wires_of_a_kernel_with_netem_are_veth_pairs(machine, tmp_path, monkeypatch):
+    # The pair itself needs no netem: so it is tried on every kernel.
+    monkeypatch.setattr(checks, "detect_wire", lambda: lab.WireKind.NETEM)
+    result = lab.up(load_testbed(THREE), root=tmp_path)
+    assert result.plan.wire is lab.WireKind.NETEM
+    assert "wire: netem" in result.inventory.read_text()
+    assert rtt_ms("client", "10.198.0.2") < 10
+    assert rtt_ms("cloud", "10.198.0.5") < 10
+    assert lab.status().health is lab.Health.UP
+    assert not any(name == "vde_switch" for _, name in look().processes - machine.processes)
+    with pytest.raises(ConflictError, match="netem, set inside the hosts"):
+        lab.set_wire("client", "edge", lab.WireSetting(20_000))
+
+
+def test_an_interactive_shell_has_a_terminal(three):
+    arguments = ssh_arguments("edge", "tty")
+    done = subprocess.run(
+        [arguments[0], "-tt", *arguments[1:]], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert re.match(r"/dev/pts/\d+", done.stdout)
+
+
+def test_another_checkout_takes_the_inventory_with_it(three, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    assert lab.up(load_testbed(THREE), root=elsewhere).changed
+    assert (elsewhere / paths.INVENTORY_FILE).exists()
+    assert not three.inventory.exists()
 
 
 def test_ansible_reads_the_inventory(three):
@@ -319,6 +347,15 @@ def test_nothing_is_left_of_an_up_that_was_killed_at_a_random_moment(machine, tm
 
     with killed_up(tmp_path, ready):
         lab.down()
+    assert look() == machine
+
+
+def test_an_up_that_is_interrupted_cleans_up_itself(machine, tmp_path):
+    command = start_up(THREE, tmp_path)
+    while not MOMENTS["first wire"]() and command.poll() is None:
+        pass
+    command.send_signal(signal.SIGINT)
+    assert command.wait(timeout=60) != 0
     assert look() == machine
 
 

@@ -9,7 +9,7 @@ from slicebed.run.samples import write_samples
 from slicebed.spec.experiment import load_experiment
 
 CHAIN = ("client", "edge", "cloud")
-EXPERIMENT = load_experiment(Path(__file__).parents[3] / "experiments" / "dnn_slicing.yml")
+EXPERIMENT = load_experiment(Path(__file__).parents[2] / "experiments" / "dnn_slicing.yml")
 BATCH = 16
 
 # What became of a frame: completed; dropped at the camera, at the edge's inbound or outbound queue; failed.

@@ -1,3 +1,3 @@
-"""Slicebed: describe a testbed, condition its hosts and links, cut a TensorFlow model across them, measure every cut."""
+"""Slicebed: condition hosts and links, cut a TensorFlow model across them, measure every cut."""
 
 __version__ = "0.1.0"

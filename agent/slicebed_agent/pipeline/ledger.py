@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from slicebed_agent.pipeline.contracts import End, Ending, Frame, Left, Stage
@@ -42,6 +41,7 @@ class Ledger:
         self._here: dict[int, Frame] = {}
         self._open: dict[int, Frame] = {}
         self._captured = 0
+        self._abandoned = False
         self._ends: collections.Counter[End] = collections.Counter()
 
     def opened(self, frame: Frame) -> None:
@@ -102,10 +102,16 @@ class Ledger:
                 self.left(frame, Left.SENT)
 
     def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until every frame has ended; False when that took too long."""
-        deadline = time.monotonic() + timeout_s
+        """Wait until every frame has ended; False when that took too long or will not happen."""
         with self._changed:
-            return self._changed.wait_for(self._idle, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: self._abandoned or self._idle(), timeout_s)
+            return self._idle()
+
+    def abandon(self) -> None:
+        """A neighbour is gone: frames under way have nowhere to go, or nobody who waits for them."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
 
     def _idle(self) -> bool:
         return self._captured == self._ends.total()

@@ -133,9 +133,11 @@ class Link:
             drained: every frame has ended, so the next agent will end its side by itself; else the stream is cut.
         """
         self._closing = True
+        if not drained:
+            # Before the queue closes: that would half-close the stream, as if all were well.
+            self._call.cancel()
         self._queue.close()
         if not drained:
-            self._call.cancel()
             return
         with self._lock:
             # An answer may overtake the sender's own note that it has finished.

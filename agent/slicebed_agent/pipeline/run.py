@@ -52,7 +52,6 @@ class Run:
         self._outlet: Outlet | None = None
         self._trouble: Ending | None = None
         self._started = False
-        self._cut_off = False
         self._closed = False
         self._camera: Camera | None = None
         self._frames: BoundedQueue[tuple[Frame, Tensor]] | None = None
@@ -115,12 +114,21 @@ class Run:
         if self._inbound is not None:
             self._inbound.broken(trouble or "the stream ended before the frame's last part")
         if trouble is not None and not self._closed:
-            self._cut_off = True
+            self._ledger.abandon()
             self._trouble_at(Ending(End.FAILED, self.plan.host, Stage.INBOUND, trouble))
+
+    def abandon(self) -> None:
+        """The attached stream is gone: nobody waits for what is under way."""
+        self._ledger.abandon()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until every frame that came has ended."""
         return self._ledger.wait_idle(timeout_s)
+
+    @property
+    def over(self) -> bool:
+        """True once the run was closed."""
+        return self._closed
 
     # Ends of frames.
 
@@ -183,7 +191,7 @@ class Run:
     def _link_broken(self, ending: Ending) -> None:
         if self.is_first and self.phase is Phase.DONE:
             return
-        self._cut_off = True
+        self._ledger.abandon()
         self._trouble_at(ending)
         with self._lock:
             if self._outlet is not None:
@@ -228,8 +236,7 @@ class Run:
             return
         if self._camera is not None:
             self._camera.stop()
-        # With a neighbour gone, frames under way have nowhere to go or nobody who waits for them.
-        drained = self._ledger.wait_idle(0.0 if self._cut_off else drain_s)
+        drained = self._ledger.wait_idle(drain_s)
         self._worker.halt()
         if not drained:
             self._ledger.fail_here(reason)

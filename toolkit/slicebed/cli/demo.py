@@ -48,7 +48,7 @@ def demo(
         results=checkout.results,
         frames=frames,
     )
-    campaign = run_campaign(checkout, wanted, ConsoleProgress())
+    campaign = run_campaign(checkout, wanted, ConsoleProgress(), deploy=False)
     show_report(campaign.folder, as_json=False)
     say(f"done; results in {campaign.folder}")
     out.print(

@@ -25,6 +25,7 @@ def run(
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames per run instead of the file's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished campaign.")] = False,
+    deploy: Annotated[bool, typer.Option(help="Make sure first that the agents are deployed and running.")] = True,
     inventory: InventoryOption = None,
     results: Annotated[Path | None, typer.Option(help="Where campaigns go; default: results/.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
@@ -41,5 +42,5 @@ def run(
         cuts=tuple(cut) if cut else None,
         frames=frames,
     )
-    campaign = run_campaign(checkout, wanted, ConsoleProgress(), resume=resume)
+    campaign = run_campaign(checkout, wanted, ConsoleProgress(), resume=resume, deploy=deploy)
     show_report(campaign.folder, as_json=as_json)

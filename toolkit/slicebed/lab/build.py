@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,9 +138,13 @@ def _build(plan: LabPlan, inventory: Path) -> None:
     for host in plan.hosts:
         prepare_host(plan, host, lab_id)
     build_management(plan, lab_id)
-    starting = [start_host(host, lab_id) for host in plan.hosts]
-    build_wires(plan, lab_id)
-    wait_for_hosts(starting)
+    with ExitStack() as reports:
+        starting = []
+        for host in plan.hosts:
+            starting.append(start_host(host, lab_id))
+            reports.callback(os.close, starting[-1].report)
+        build_wires(plan, lab_id)
+        wait_for_hosts(starting)
     write_inventory(plan, inventory)
     write_state(replace(state, phase=Phase.UP))
 

@@ -33,7 +33,7 @@ OPAQUE = {"root": 0o700, "etc/ssh": 0o755, "var/lib/slicebed": 0o755}
 
 @dataclass(frozen=True)
 class StartingHost:
-    """A host whose process tree was started; its first process reports on ``report``, a pipe."""
+    """A host whose process tree was started; its first process reports on ``report``, a pipe that the caller closes."""
 
     plan: HostPlan
     report: int
@@ -131,17 +131,13 @@ def wait_for_hosts(starting: Sequence[StartingHost]) -> None:
         ProvisionError: a host could not be built, or did not answer in time; what it said last is quoted.
     """
     deadline = time.monotonic() + START_TIMEOUT_S
-    try:
-        for host in starting:
-            _wait_for_init(host, deadline)
-        for host in starting:
-            while not answers_ssh(host.plan):
-                if time.monotonic() > deadline:
-                    raise ProvisionError(f"sshd does not answer: {_console(host.plan)}", where=f"host {host.plan.name}")
-                time.sleep(0.02)
-    finally:
-        for host in starting:
-            os.close(host.report)
+    for host in starting:
+        _wait_for_init(host, deadline)
+    for host in starting:
+        while not answers_ssh(host.plan):
+            if time.monotonic() > deadline:
+                raise ProvisionError(f"sshd does not answer: {_console(host.plan)}", where=f"host {host.plan.name}")
+            time.sleep(0.02)
 
 
 def answers_ssh(host: HostPlan, timeout_s: float = 1.0) -> bool:

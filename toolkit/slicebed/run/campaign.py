@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import InterruptedRunError, RunError, SlicebedError
-from slicebed.run.samples import write_samples
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
 from slicebed.run.probe import LinkVerdict, probe_link, require_passed
+from slicebed.run.samples import write_samples
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
 from slicebed.testbed.image import read_image_facts
@@ -66,12 +66,16 @@ class _Stage:
     campaign: Campaign
     progress: Progress
 
-    def play(self, name: str, **variables: Any) -> None:
+    def play(self, name: str, tags: str | None = None, **variables: Any) -> None:
         """Run one playbook on the campaign's hosts; its record stays in the campaign's folder."""
         artifacts = self.campaign.folder / "ansible" / name.removesuffix(".yml")
-        playbook = Playbook(name, self.wanted.inventory, artifacts, variables)
+        playbook = Playbook(name, self.wanted.inventory, artifacts, variables, tags=tags)
         recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
         self.campaign.note("playbook", name=name, changed=recap.total_changed)
+
+    def gather(self) -> None:
+        """Fetch every host's agent log and facts into the campaign's folder."""
+        self.play("gather.yml", gather_directory=str((self.campaign.folder / "hosts").resolve()))
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class _Cast:
     lasting: dict[str, Any]
 
 
-def run_campaign(checkout: Checkout, wanted: Wanted, progress: Progress, *, resume: bool = False) -> Campaign:
+def run_campaign(
+    checkout: Checkout, wanted: Wanted, progress: Progress, *, resume: bool = False, deploy: bool = True
+) -> Campaign:
     """Deploy, then run what is not yet done, then gather logs; give the campaign.
 
     Args:
@@ -90,6 +96,7 @@ def run_campaign(checkout: Checkout, wanted: Wanted, progress: Progress, *, resu
         wanted: what to run.
         progress: told what goes on.
         resume: go on with the newest unfinished campaign of this experiment instead of a new one.
+        deploy: make sure first that host tools and agents are there and running; False when they surely are.
 
     Raises:
         SpecError: the inventory lacks a host or a link, or there is nothing to resume.
@@ -107,7 +114,9 @@ def run_campaign(checkout: Checkout, wanted: Wanted, progress: Progress, *, resu
     stage = _Stage(checkout, wanted, campaign, progress)
     progress.begin(campaign.name, len(runs), len(runs) - len(left))
     try:
-        stage.play("deploy.yml")
+        if deploy:
+            stage.play("condition.yml", "host_tools,cpu")
+            stage.play("deploy.yml")
         with ExitStack() as stack:
             connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
             lasting = {
@@ -124,9 +133,15 @@ def run_campaign(checkout: Checkout, wanted: Wanted, progress: Progress, *, resu
         raise InterruptedRunError(
             "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
         ) from stop
+    except SlicebedError as failure:
+        campaign.note("campaign_failed", error=str(failure))
+        # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
+        with suppress(SlicebedError):
+            stage.gather()
+        raise
     finally:
         progress.end()
-    stage.play("gather.yml", gather_directory=str((campaign.folder / "hosts").resolve()))
+    stage.gather()
     campaign.note("campaign_complete")
     return campaign
 
@@ -149,7 +164,7 @@ def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
 def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: Sequence[PlannedRun]) -> None:
     """Set the links' conditions, measure them, and do the runs that belong to them."""
     conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
-    stage.play("condition.yml", slicebed_conditions=conditions)
+    stage.play("condition.yml", "network", slicebed_conditions=conditions)
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
     verdicts = [probe_link(cast.setting.connections, link) for link in configuration.links()]
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])

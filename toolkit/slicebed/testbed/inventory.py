@@ -97,7 +97,7 @@ def _host(name: str, variables: dict[str, Any], path: Path) -> InventoryHost:
         key_file=Path(key) if key else None,
         known_hosts=_known_hosts(str(variables.get("ansible_ssh_common_args", ""))),
         links=links,
-        engine=str(variables.get("container_engine", "podman")),
+        engine=str(variables.get("slicebed_container_engine", "podman")),
     )
 
 

@@ -40,7 +40,7 @@ class Playbook:
     artifacts: Path
     variables: Mapping[str, Any] = field(default_factory=dict)
     check: bool = False
-    diff: bool = False
+    tags: str | None = None
 
 
 def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], None]) -> Recap:
@@ -72,7 +72,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         return True
 
     playbook.artifacts.mkdir(parents=True, exist_ok=True)
-    flags = [flag for flag, wanted in (("--check", playbook.check), ("--diff", playbook.diff)) if wanted]
+    flags = ["--check", "--diff"] if playbook.check else []
     runner = ansible_runner.run(
         private_data_dir=str(playbook.artifacts),
         project_dir=str(checkout.playbooks),
@@ -80,6 +80,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         inventory=str(playbook.inventory.resolve()),
         extravars=dict(playbook.variables),
         cmdline=" ".join(flags) or None,
+        tags=playbook.tags,
         envvars={
             "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
             "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),

@@ -1,0 +1,286 @@
+"""The main job on the embedded lab: real SSH, Ansible, containers, TensorFlow and frames, through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from slicebed import lab
+
+REPOSITORY = Path(__file__).parents[2]
+SLICEBED = Path(sys.executable).parent / "slicebed"
+HOSTS = ("client", "edge", "cloud")
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="raises namespace hosts: needs root"),
+    pytest.mark.skipif(shutil.which("podman") is None, reason="no podman: run make setup"),
+    pytest.mark.timeout(1200),
+]
+
+EXPERIMENT = """
+name: {name}
+testbed: {testbed}
+model: cnn14
+chain: [client, edge, cloud]
+frames: {frames}
+source: {{rate: 8 frame/s, batch_size: 4, seed: 7, queue: 4}}
+queues: {{inbound: 8, outbound: 4}}
+repeats: 1
+order: {{randomised: true, seed: 1}}
+cuts: {cuts}
+configurations:
+  - name: near
+    hosts:
+      client: {{overhead_ratio: 1, latency: 2.5 ms, max_throughput: {limit} B}}
+      edge: {{overhead_ratio: {overhead}, latency: 2.5 ms, max_throughput: {limit} B}}
+      cloud: {{overhead_ratio: 1, latency: 10 ms, max_throughput: {limit} B}}
+"""
+
+
+def slicebed(*arguments, check=True, timeout=600):
+    done = subprocess.run(
+        [SLICEBED, *map(str, arguments)], capture_output=True, text=True, cwd=REPOSITORY, timeout=timeout, check=False
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [SLICEBED, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def on(host, *command):
+    return subprocess.run(
+        [SLICEBED, "lab", "ssh", host, "--", *command], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def testbed():
+    if lab.status().health is not lab.Health.DOWN:
+        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
+    slicebed("image", "build", timeout=1200)
+    slicebed("lab", "up")
+    try:
+        slicebed("deploy")
+        yield
+    finally:
+        slicebed("lab", "down")
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    def write(*, frames=8, cuts=("3-8",), limit=500_000, overhead=1, name="small"):
+        path = tmp_path / f"{name}.yml"
+        path.write_text(
+            EXPERIMENT.format(
+                name=name,
+                testbed=REPOSITORY / "inventory" / "testbeds" / "lab.yml",
+                frames=frames,
+                cuts=json.dumps(list(cuts)),
+                limit=limit,
+                overhead=overhead,
+            )
+        )
+        return path
+
+    return write
+
+
+def campaigns(results):
+    return sorted(path.parent for path in results.glob("*/campaign.json"))
+
+
+def wait_for(condition, what, timeout=60):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
+        time.sleep(0.1)
+
+
+def frames_under_way(results):
+    """True once a run's first samples are on the first host's disk."""
+    found = [path.name for folder in campaigns(results) for path in folder.glob("*.partial")]
+    if not found:
+        return False
+    name = f"{campaigns(results)[-1].name}.{found[0].removesuffix('.partial')}"
+    spool = f"/var/lib/slicebed/agent/spool/{name}/client.jsonl"
+    return '"end"' in on("client", "sh", "-c", f"'cat {spool} 2>/dev/null || true'")
+
+
+def test_the_second_deploy_changes_nothing(testbed):
+    recap = json.loads(slicebed("deploy", "--json").stdout)
+    assert set(recap["ok"]) == set(HOSTS)
+    assert sum(recap["changed"].values()) == 0
+
+
+def test_check_mode_changes_nothing_and_says_what_would_change(testbed):
+    inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
+    before = slicebed("lab", "status", "--json").stdout
+    conditions = json.dumps({"slicebed_conditions": [{"between": ["client", "edge"], "delay_us": 77_000}]})
+    done = subprocess.run(
+        [SLICEBED.with_name("ansible-playbook"), "-i", inventory, "playbooks/site.yml", "--check", "--diff", "-e", conditions],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "77" in done.stdout
+    assert "changed=1" in done.stdout
+    assert slicebed("lab", "status", "--json").stdout == before
+
+
+def test_containers_have_their_limits_and_no_rights(testbed):
+    status = on("edge", "podman", "exec", "slicebed-agent", "cat", "/proc/1/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split() == ["64071"] * 4
+    assert int(fields["CapEff"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Cpus_allowed_list"] == "1"
+    facts = json.loads(on("edge", "podman", "container", "inspect", "slicebed-agent"))[0]
+    assert facts["HostConfig"]["Memory"] == 2 * 1024**3
+    assert facts["HostConfig"]["ReadonlyRootfs"] is True
+
+
+def test_sliced_runs_answer_as_the_whole_model(testbed, experiment, tmp_path):
+    results = tmp_path / "results"
+    done = slicebed("run", experiment(cuts=("1-8", "3-11")), "--results", results, "--json")
+    report = json.loads(done.stdout)
+    assert {row["cut"] for row in report["rows"]} == {"1-8", "3-11"}
+    assert report["wire"] in {"vde", "netem"}
+    for row in report["rows"]:
+        assert row["captured"] == row["completed"] + row["dropped"] + row["failed"] == 8
+        assert row["completed"] > 0
+        assert row["labels_equal_share"] == 1
+        assert row["max_abs_error"] <= 1e-5
+        assert row["accuracy"] > 0.9
+    (campaign,) = campaigns(results)
+    runs = sorted(path.parent for path in campaign.glob("*/manifest.json"))
+    assert len(runs) == 2
+    for run in runs:
+        manifest = json.loads((run / "manifest.json").read_text())
+        wan = next(link for link in manifest["links"] if link["b"] == "cloud")
+        assert wan["passed"]
+        assert abs(wan["median_rtt_ms"] - 25) <= 3
+        assert manifest["versions"]["grpcio"]
+        assert manifest["hosts"]["edge"]["tensorflow_version"]
+        frames = pd.read_parquet(run / "samples.parquet")
+        done_frames = frames[frames["end"] == "completed"]
+        # Out and back over links of 5 and 12.5 ms one way: no frame can be faster than that.
+        assert (done_frames["latency_ms"] > 35).all()
+        assert len(pd.read_csv(run / "samples.csv")) == 8
+    for host in HOSTS:
+        assert "control port" in (campaign / "hosts" / host / "agent.log").read_text()
+    assert list((campaign / "plots").glob("*.svg"))
+
+
+def test_small_parts_flood_the_queue_of_a_busy_host(testbed, experiment, tmp_path):
+    """The same load, the same delays: only the limit on a message differs, and with it how many frames are lost."""
+    rates = {}
+    for limit in (500_000, 10_000):
+        spec = experiment(frames=24, cuts=("1-8",), limit=limit, overhead=40, name=f"limit{limit}")
+        report = json.loads(slicebed("run", spec, "--results", tmp_path / "results", "--json", "--no-deploy").stdout)
+        (row,) = report["rows"]
+        rates[limit] = row["frame_drop_rate"]
+    assert rates[10_000] > rates[500_000]
+    assert {"host": "edge", "stage": "inbound"}.items() <= row["dropped_where"][0].items()
+
+
+def test_a_killed_agent_is_named_in_seconds_and_the_next_run_works(testbed, experiment, tmp_path):
+    results = tmp_path / "results"
+    spec = experiment(frames=400)
+    running = start("run", spec, "--results", results, "--no-deploy")
+    wait_for(lambda: frames_under_way(results), "frames")
+    on("edge", "podman", "kill", "--signal", "KILL", "slicebed-agent")
+    killed = time.monotonic()
+    # From the kill to the end of the command, logs gathered and all, is longer than to the verdict; the journal has that.
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 7, said
+    (campaign,) = campaigns(results)
+    journal = [json.loads(line) for line in (campaign / "journal.jsonl").read_text().splitlines()]
+    failed_at = pd.Timestamp(next(line["at"] for line in journal if line["event"] == "run_failed"))
+    waited_s = (pd.Timestamp.now(tz="UTC") - failed_at).total_seconds()
+    assert time.monotonic() - killed - waited_s < 10
+    assert "host edge" in said
+    assert "stage" in said
+    (kept,) = campaign.glob("*.failed-1")
+    manifest = json.loads((kept / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert "edge" in manifest["error"]
+    assert '"end"' in (kept / "hosts" / "client" / "samples.jsonl").read_text()
+    report = json.loads(slicebed("run", experiment(), "--results", results, "--json").stdout)
+    assert report["rows"][0]["completed"] > 0
+
+
+def test_resume_repeats_only_what_is_not_finished(testbed, experiment, tmp_path):
+    results = tmp_path / "results"
+    spec = experiment(frames=16, cuts=("1-8", "1-9", "3-8"))
+    running = start("run", spec, "--results", results, "--no-deploy")
+    wait_for(lambda: campaigns(results) and list(campaigns(results)[0].glob("*/manifest.json")), "the first run's end")
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    (campaign,) = campaigns(results)
+    whole = {path.parent.name: path.stat().st_mtime_ns for path in campaign.glob("*/manifest.json")}
+    assert 1 <= len(whole) < 3
+    slicebed("run", spec, "--results", results, "--no-deploy", "--resume")
+    assert campaigns(results) == [campaign]
+    runs = {path.parent.name: path.stat().st_mtime_ns for path in campaign.glob("*_r1/manifest.json")}
+    assert len(runs) == 3
+    assert {name: runs[name] for name in whole} == whole
+
+
+def test_control_c_keeps_what_is_measured_and_frees_the_agents(testbed, experiment, tmp_path):
+    results = tmp_path / "results"
+    running = start("run", experiment(frames=400), "--results", results, "--no-deploy")
+    wait_for(lambda: frames_under_way(results), "frames")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "--resume" in said
+    (campaign,) = campaigns(results)
+    assert list(campaign.glob("*.failed-1/hosts/client/samples.jsonl"))
+    report = json.loads(slicebed("run", experiment(name="after"), "--results", results, "--json", "--no-deploy").stdout)
+    assert report["rows"][0]["captured"] == 8
+
+
+def test_a_wrong_experiment_touches_no_host(testbed, experiment, tmp_path):
+    results = tmp_path / "results"
+    path = experiment(cuts=("8-3",))
+    before = on("client", "ls", "/var/lib/slicebed/agent/spool")
+    done = slicebed("run", path, "--results", results, check=False)
+    assert done.returncode == 2
+    assert f"{path}:11:" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not results.exists()
+    assert on("client", "ls", "/var/lib/slicebed/agent/spool") == before
+
+
+def test_teardown_leaves_nothing_on_the_hosts_and_deploy_works_again(testbed):
+    slicebed("teardown")
+    for host in HOSTS:
+        assert on(host, "podman", "ps", "--all", "--quiet") == ""
+        assert on(host, "sh", "-c", "'ls -d /opt/slicebed /var/lib/slicebed/agent 2>/dev/null || true'") == ""
+    wires = json.loads(slicebed("lab", "status", "--json").stdout)["links"]
+    assert all(way["delay_us"] == 0 for link in wires for way in (link["forward"], link["backward"]))
+    assert sum(json.loads(slicebed("teardown", "--json").stdout)["changed"].values()) == 0
+    slicebed("deploy")

@@ -1,0 +1,29 @@
+"""Asked against measured round trips."""
+
+from __future__ import annotations
+
+import pytest
+
+from slicebed.errors import VerdictError
+from slicebed.run.probe import judge, require_passed
+from slicebed.spec.experiment import LinkCondition
+
+WAN = LinkCondition("edge", "cloud", 252_500)
+
+
+def test_a_link_as_asked_passes_with_its_evidence():
+    verdict = judge(WAN, "vde", [504.2, 505.1, 505.6, 900.0, 503.9])
+    assert verdict.passed
+    assert (verdict.asked_rtt_ms, verdict.median_rtt_ms, verdict.samples, verdict.lost) == (505.0, 505.1, 5, 15)
+    require_passed([verdict])
+
+
+@pytest.mark.parametrize("times", [[0.4] * 20, [560.0] * 20])
+def test_a_link_that_is_not_as_asked_stops_the_run_and_says_both_figures(times):
+    with pytest.raises(VerdictError, match=r"link edge - cloud: asked 505\.0 ms round trip, measured"):
+        require_passed([judge(WAN, "vde", times)])
+
+
+def test_a_short_link_has_an_absolute_tolerance():
+    assert judge(LinkCondition("client", "edge", 5_000), "vde", [12.8] * 20).passed
+    assert not judge(LinkCondition("client", "edge", 5_000), "vde", [13.2] * 20).passed

@@ -1,0 +1,83 @@
+"""A campaign on disk: whole runs have a name, failed ones are kept, and --resume finds what is left."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from slicebed.errors import SpecError
+from slicebed.run.store import create_campaign, find_unfinished, write_json
+
+PLAN = {"experiment": "dnn", "experiment_sha256": "a", "runs": ["c1_1-8_r1", "c1_1-9_r1"], "frames": 50, "spec": {}}
+
+
+def complete(campaign, run):
+    folder = campaign.begin_run(run)
+    write_json(folder / "manifest.json", {"status": "complete"})
+    campaign.finish_run(run)
+
+
+def events(campaign):
+    lines = (campaign.folder / "journal.jsonl").read_text().splitlines()
+    return [(line["event"], line.get("run")) for line in map(json.loads, lines)]
+
+
+def test_a_run_has_its_name_only_when_whole(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    folder = campaign.begin_run("c1_1-8_r1")
+    assert folder.name == "c1_1-8_r1.partial"
+    assert not campaign.is_done("c1_1-8_r1")
+    write_json(folder / "manifest.json", {"status": "complete"})
+    campaign.finish_run("c1_1-8_r1")
+    assert campaign.is_done("c1_1-8_r1")
+    assert events(campaign) == [
+        ("campaign_created", None),
+        ("run_started", "c1_1-8_r1"),
+        ("run_complete", "c1_1-8_r1"),
+    ]
+
+
+def test_every_failed_attempt_is_kept(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    for attempt in (1, 2):
+        folder = campaign.begin_run("c1_1-8_r1")
+        (folder / "samples.jsonl").write_text(f"attempt {attempt}")
+        campaign.fail_run("c1_1-8_r1")
+    kept = sorted(campaign.folder.glob("*.failed-*"))
+    assert [(path / "samples.jsonl").read_text() for path in kept] == ["attempt 1", "attempt 2"]
+
+
+def test_remains_of_a_killed_control_machine_become_a_failed_run(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    (campaign.begin_run("c1_1-8_r1") / "half").write_text("written before the machine died")
+    again = find_unfinished(tmp_path, "dnn", PLAN)
+    again.begin_run("c1_1-8_r1")
+    assert (again.folder / "c1_1-8_r1.failed-1" / "half").exists()
+    assert ("run_abandoned", "c1_1-8_r1") in events(again)
+
+
+def test_resume_takes_the_newest_unfinished_campaign(tmp_path):
+    create_campaign(tmp_path, "dnn", PLAN)
+    newest = create_campaign(tmp_path, "dnn", PLAN)
+    complete(newest, "c1_1-8_r1")
+    assert find_unfinished(tmp_path, "dnn", PLAN).folder == newest.folder
+
+
+def test_a_finished_campaign_is_not_resumed(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    for run in PLAN["runs"]:
+        complete(campaign, run)
+    with pytest.raises(SpecError, match="no unfinished campaign of dnn"):
+        find_unfinished(tmp_path, "dnn", PLAN)
+
+
+@pytest.mark.parametrize("changed", [{"frames": 20}, {"experiment_sha256": "b"}, {"runs": ["c1_1-8_r1"]}])
+def test_resume_refuses_another_experiment_and_says_what_differs(tmp_path, changed):
+    create_campaign(tmp_path, "dnn", PLAN)
+    with pytest.raises(SpecError, match=f"begun with another {next(iter(changed))}"):
+        find_unfinished(tmp_path, "dnn", {**PLAN, **changed})
+
+
+def test_two_campaigns_in_one_second_do_not_share_a_folder(tmp_path):
+    assert create_campaign(tmp_path, "dnn", PLAN).folder != create_campaign(tmp_path, "dnn", PLAN).folder
