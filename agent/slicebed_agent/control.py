@@ -93,7 +93,7 @@ class Control:
         with self._changing:
             run = self._current(request, context)
             if not run.is_first or run.phase is not Phase.PREPARED:
-                why = "it is running or over" if run.is_first else "this agent has no camera"
+                why = "this agent has no camera" if not run.is_first else run.trouble or f"it is {run.phase}"
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"cannot start run {request.run_id}: {why}")
             run.start()
             _LOG.info("run %s started", request.run_id)

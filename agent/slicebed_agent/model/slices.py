@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import threading
 from typing import Any, Final
@@ -145,10 +144,21 @@ class Model:
         return self._tf.function(forward, input_signature=[spec], autograph=False).get_concrete_function()
 
 
-@functools.cache
+_LOADED: Final[dict[str, Model]] = {}
+_LOADING: Final = threading.Lock()
+
+
 def load(name: str) -> Model:
-    """The model of this name, loaded on first use."""
-    return Model(name)
+    """The model of this name, loaded on first use; who comes meanwhile waits.
+
+    Raises:
+        AgentConfigError: see `Model`.
+        AgentError: see `Model`.
+    """
+    with _LOADING:
+        if name not in _LOADED:
+            _LOADED[name] = Model(name)
+        return _LOADED[name]
 
 
 def recorded_sha256(name: str) -> str:

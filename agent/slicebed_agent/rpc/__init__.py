@@ -1,1 +1,1 @@
-"""Generated gRPC modules; see protos/."""
+"""The wire: generated messages and services, and the channels they travel on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 from slicebed.lab import paths
 
 if TYPE_CHECKING:
-    from slicebed.lab.layout import HostPlan, LabPlan
+    from slicebed.lab.layout import HostPlan, LabPlan, LinkPlan
 
 HEADER = "# Written by `slicebed lab up`, removed by `slicebed lab down`: do not edit.\n"
 SSH_OPTIONS = (
@@ -40,7 +41,11 @@ def inventory_content(plan: LabPlan) -> dict[str, object]:
     groups: dict[str, dict[str, object]] = {"testbed": {host.name: _variables(plan, host) for host in plan.hosts}}
     for host in plan.hosts:
         groups.setdefault("role_" + re.sub(r"\W", "_", host.role), {})[host.name] = {}
-    return {"all": {"children": {group: {"hosts": hosts} for group, hosts in groups.items()}}}
+    children: dict[str, dict[str, object]] = {group: {"hosts": hosts} for group, hosts in groups.items()}
+    children["testbed"]["vars"] = {
+        "slicebed_conditions": [{"between": list(link.between), **_condition(link)} for link in plan.links]
+    }
+    return {"all": {"children": children}}
 
 
 def inventory_text(plan: LabPlan) -> str:
@@ -68,6 +73,10 @@ def remove_inventory(path: Path) -> None:
     """Remove the file if the lab wrote it; a file of somebody else's stays."""
     if path.is_file() and path.read_text(errors="replace").startswith(HEADER):
         path.unlink()
+
+
+def _condition(link: LinkPlan) -> dict[str, object]:
+    return {name: value for name, value in asdict(link.wanted).items() if value is not None}
 
 
 def _variables(plan: LabPlan, host: HostPlan) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from slicebed.errors import SpecError
 
 if TYPE_CHECKING:
-    from slicebed.spec.testbed import LabNetworks, Testbed
+    from slicebed.spec.testbed import LabNetworks, Link, Testbed
 
 BRIDGE = "sb-mgmt"
 MANAGEMENT_INTERFACE = "mgmt"
@@ -43,11 +43,21 @@ class LinkEnd:
 
 
 @dataclass(frozen=True)
+class WantedCondition:
+    """What the testbed asks of a link, one way; a fact of the inventory, applied by the playbooks."""
+
+    delay_us: int
+    jitter_us: int
+    rate_bit_per_s: int | None
+
+
+@dataclass(frozen=True)
 class LinkPlan:
     """One link; ``index`` is its place in the testbed and names its directory."""
 
     index: int
     ends: tuple[LinkEnd, LinkEnd]
+    wanted: WantedCondition
 
     @property
     def between(self) -> tuple[str, str]:
@@ -99,12 +109,12 @@ class LabPlan:
         raise SpecError(f"no link between {a} and {b}", where=f"lab {self.name}", mend=f"links of this lab: {known}")
 
     def same_network(self, other: LabPlan) -> bool:
-        """Whether both are the same hosts, links and addresses; roles, cores and memory are facts of the inventory."""
+        """Whether both are the same hosts, links and addresses; the rest are facts of the inventory."""
         return self._network() == other._network()
 
     def _network(self) -> tuple[object, ...]:
         hosts = tuple((host.name, host.management, host.links) for host in self.hosts)
-        return self.name, self.wire, self.bridge_address, self.data, hosts, self.links
+        return self.name, self.wire, self.bridge_address, self.data, hosts, tuple(link.ends for link in self.links)
 
 
 def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
@@ -178,12 +188,13 @@ def _plan_links(testbed: Testbed) -> tuple[LinkPlan, ...]:
         )
     subnets = data.subnets(new_prefix=LINK_PREFIX_BITS) if testbed.links else iter(())
     return tuple(
-        _plan_link(index, link.a, link.b, subnet)
+        _plan_link(index, link, subnet)
         for index, (link, subnet) in enumerate(zip(testbed.links, subnets, strict=False))
     )
 
 
-def _plan_link(index: int, a: str, b: str, subnet: IPv4Network) -> LinkPlan:
+def _plan_link(index: int, link: Link, subnet: IPv4Network) -> LinkPlan:
+    a, b = link.a, link.b
     address_a, address_b = (_interface(address, subnet) for address in subnet.hosts())
     return LinkPlan(
         index=index,
@@ -191,6 +202,7 @@ def _plan_link(index: int, a: str, b: str, subnet: IPv4Network) -> LinkPlan:
             LinkEnd(a, b, interface_name("to-", b), address_a, address_b.ip),
             LinkEnd(b, a, interface_name("to-", a), address_b, address_a.ip),
         ),
+        wanted=WantedCondition(link.delay_us, link.jitter_us, link.rate_bit_per_s),
     )
 
 

@@ -12,7 +12,7 @@ from slicebed.errors import InterruptedRunError, RunError, SlicebedError
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
-from slicebed.run.probe import LinkVerdict, probe_link, require_passed
+from slicebed.run.probe import LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
@@ -166,7 +166,7 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
     stage.play("condition.yml", "network", slicebed_conditions=conditions)
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
-    verdicts = [probe_link(cast.setting.connections, link) for link in configuration.links()]
+    verdicts = probe_links(cast.setting.connections, configuration.links())
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
     require_passed(verdicts)
