@@ -123,7 +123,7 @@ def frames_under_way(results):
         return False
     name = f"{campaigns(results)[-1].name}.{found[0].removesuffix('.partial')}"
     spool = f"/var/lib/slicebed/agent/spool/{name}/client.jsonl"
-    return '"end"' in on("client", "sh", "-c", f"'cat {spool} 2>/dev/null || true'")
+    return '"end"' in on("client", "sh", "-c", f"cat {spool} 2>/dev/null || true")
 
 
 def test_the_second_deploy_changes_nothing(testbed):
@@ -279,7 +279,7 @@ def test_teardown_leaves_nothing_on_the_hosts_and_deploy_works_again(testbed):
     slicebed("teardown")
     for host in HOSTS:
         assert on(host, "podman", "ps", "--all", "--quiet") == ""
-        assert on(host, "sh", "-c", "'ls -d /opt/slicebed /var/lib/slicebed/agent 2>/dev/null || true'") == ""
+        assert on(host, "sh", "-c", "ls -d /opt/slicebed /var/lib/slicebed/agent 2>/dev/null || true") == ""
     wires = json.loads(slicebed("lab", "status", "--json").stdout)["links"]
     assert all(way["delay_us"] == 0 for link in wires for way in (link["forward"], link["backward"]))
     assert sum(json.loads(slicebed("teardown", "--json").stdout)["changed"].values()) == 0

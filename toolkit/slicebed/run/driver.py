@@ -168,6 +168,7 @@ def _config(setting: RunSetting, run: PlannedRun, tier: int, layers: tuple[int, 
         max_message_bytes=condition.max_message_bytes,
         inbound_messages=experiment.queues.inbound_messages,
         outbound_frames=experiment.queues.outbound_frames,
+        warm_batch=experiment.source.batch_size,
     )
     if tier + 1 < len(chain):
         link = setting.connections[host].host.link_to(chain[tier + 1])
