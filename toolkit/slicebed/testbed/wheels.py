@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 from slicebed.testbed.commands import run_tool
@@ -18,18 +20,20 @@ if TYPE_CHECKING:
 # Python of Debian 12: of the base image and of the hosts' virtual environments.
 TARGET_PYTHON = "3.11"
 CHECKSUM_FILE = "wheels.sha256"
-_AGENT_SOURCES = ("agent", "protos", "packaging", "pyproject.toml")
+_AGENT_SOURCES = ("agent", "protos", "packaging")
+# The tables of pyproject.toml that decide what a wheel holds and needs; the others are the developers' tools.
+_WHEEL_TABLES = ("build-system", "project")
 _GENERATED = ("__pycache__", "_pb2.py", "_pb2.pyi", "_pb2_grpc.py", ".egg-info")
 
 
 def application_checksum(checkout: Checkout) -> str:
     """SHA-256 over everything that the agent's half of the wheel is made from."""
-    return _checksum(checkout.root, _AGENT_SOURCES)
+    return _checksum(checkout.root, _AGENT_SOURCES, _WHEEL_TABLES)
 
 
 def dependencies_checksum(checkout: Checkout) -> str:
     """SHA-256 over what decides the third-party wheels."""
-    return _checksum(checkout.root, ("constraints.txt", "pyproject.toml"))
+    return _checksum(checkout.root, ("constraints.txt",), ("project",))
 
 
 def build_application_wheel(checkout: Checkout, folder: Path) -> Path:
@@ -99,8 +103,11 @@ def _pip(checkout: Checkout, verb: str) -> list[str]:
     ]
 
 
-def _checksum(root: Path, names: Iterable[str]) -> str:
+def _checksum(root: Path, names: Iterable[str], tables: Iterable[str]) -> str:
     digest = hashlib.sha256()
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    for table in tables:
+        digest.update(json.dumps(project[table], sort_keys=True).encode())
     for name in names:
         place = root / name
         files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
