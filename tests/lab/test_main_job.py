@@ -56,7 +56,21 @@ def slicebed(*arguments, check=True, timeout=600):
     return done
 
 
-def start(*arguments):
+@pytest.fixture
+def start():
+    begun = []
+
+    def begin(*arguments):
+        begun.append(_popen(*arguments))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def _popen(*arguments):
     return subprocess.Popen(
         [SLICEBED, *map(str, arguments)],
         cwd=REPOSITORY,
@@ -64,6 +78,8 @@ def start(*arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A test run in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
     )
 
 
@@ -109,9 +125,10 @@ def campaigns(results):
     return sorted(path.parent for path in results.glob("*/campaign.json"))
 
 
-def wait_for(condition, what, timeout=60):
+def wait_for(running, condition, what, timeout=60):
     deadline = time.monotonic() + timeout
     while not condition():
+        assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
         time.sleep(0.1)
 
@@ -136,8 +153,9 @@ def test_check_mode_changes_nothing_and_says_what_would_change(testbed):
     inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
     before = slicebed("lab", "status", "--json").stdout
     conditions = json.dumps({"slicebed_conditions": [{"between": ["client", "edge"], "delay_us": 77_000}]})
+    playbook = [SLICEBED.with_name("ansible-playbook"), "-i", inventory, "playbooks/site.yml"]
     done = subprocess.run(
-        [SLICEBED.with_name("ansible-playbook"), "-i", inventory, "playbooks/site.yml", "--check", "--diff", "-e", conditions],
+        [*playbook, "--check", "--diff", "-e", conditions],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
@@ -206,14 +224,14 @@ def test_small_parts_flood_the_queue_of_a_busy_host(testbed, experiment, tmp_pat
     assert {"host": "edge", "stage": "inbound"}.items() <= row["dropped_where"][0].items()
 
 
-def test_a_killed_agent_is_named_in_seconds_and_the_next_run_works(testbed, experiment, tmp_path):
+def test_a_killed_agent_is_named_in_seconds_and_the_next_run_works(testbed, start, experiment, tmp_path):
     results = tmp_path / "results"
     spec = experiment(frames=400)
     running = start("run", spec, "--results", results, "--no-deploy")
-    wait_for(lambda: frames_under_way(results), "frames")
+    wait_for(running, lambda: frames_under_way(results), "frames")
     on("edge", "podman", "kill", "--signal", "KILL", "slicebed-agent")
     killed = time.monotonic()
-    # From the kill to the end of the command, logs gathered and all, is longer than to the verdict; the journal has that.
+    # The command also gathers the logs before it ends; the journal has the moment of the verdict.
     _, said = running.communicate(timeout=120)
     assert running.returncode == 7, said
     (campaign,) = campaigns(results)
@@ -232,13 +250,17 @@ def test_a_killed_agent_is_named_in_seconds_and_the_next_run_works(testbed, expe
     assert report["rows"][0]["completed"] > 0
 
 
-def test_resume_repeats_only_what_is_not_finished(testbed, experiment, tmp_path):
+def test_resume_repeats_only_what_is_not_finished(testbed, start, experiment, tmp_path):
     results = tmp_path / "results"
     spec = experiment(frames=16, cuts=("1-8", "1-9", "3-8"))
     running = start("run", spec, "--results", results, "--no-deploy")
-    wait_for(lambda: campaigns(results) and list(campaigns(results)[0].glob("*/manifest.json")), "the first run's end")
+    wait_for(
+        running,
+        lambda: campaigns(results) and list(campaigns(results)[0].glob("*/manifest.json")),
+        "the first run's end",
+    )
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.communicate()
     (campaign,) = campaigns(results)
     whole = {path.parent.name: path.stat().st_mtime_ns for path in campaign.glob("*/manifest.json")}
     assert 1 <= len(whole) < 3
@@ -249,11 +271,12 @@ def test_resume_repeats_only_what_is_not_finished(testbed, experiment, tmp_path)
     assert {name: runs[name] for name in whole} == whole
 
 
-def test_control_c_keeps_what_is_measured_and_frees_the_agents(testbed, experiment, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_control_c_keeps_what_is_measured_and_frees_the_agents(testbed, start, experiment, tmp_path, stop):
     results = tmp_path / "results"
     running = start("run", experiment(frames=400), "--results", results, "--no-deploy")
-    wait_for(lambda: frames_under_way(results), "frames")
-    running.send_signal(signal.SIGINT)
+    wait_for(running, lambda: frames_under_way(results), "frames")
+    running.send_signal(stop)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
     assert "--resume" in said

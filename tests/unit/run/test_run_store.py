@@ -9,7 +9,13 @@ import pytest
 from slicebed.errors import SpecError
 from slicebed.run.store import create_campaign, find_unfinished, write_json
 
-PLAN = {"experiment": "dnn", "experiment_sha256": "a", "runs": ["c1_1-8_r1", "c1_1-9_r1"], "frames": 50, "spec": {}}
+PLAN = {
+    "experiment": "dnn",
+    "experiment_sha256": "a",
+    "runs": ["c1_1-8_r1", "c1_1-9_r1"],
+    "frames": 50,
+    "spec": {"points": (1, 8)},
+}
 
 
 def complete(campaign, run):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -53,6 +55,11 @@ _register()
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every error of Slicebed's own ends as one line on stderr and its exit code."""
+    # What goes wrong on a connection is said once, as an error of Slicebed's own; without a handler Python would print
+    # paramiko's log beside it.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    # A scheduler's SIGTERM deserves the same care as Ctrl-C: agents freed, samples kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(args=arguments, standalone_mode=True)
     except OneLineError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +12,7 @@ from paramiko import RejectPolicy
 from paramiko.ssh_exception import SSHException
 
 from slicebed.errors import ProvisionError
+from slicebed.run.tunnel import Tunnel
 from slicebed_agent.rpc.v1 import agent_pb2_grpc
 
 if TYPE_CHECKING:
@@ -62,10 +62,9 @@ class HostConnection:
             ) from error
         self._stack.callback(ssh.close)
         self._ssh = ssh
-        port = _free_port()
-        self._stack.enter_context(ssh.forward_local(port, _AGENT_CONTROL_PORT, "127.0.0.1", "127.0.0.1"))
+        tunnel = self._stack.enter_context(Tunnel(ssh.transport, _AGENT_CONTROL_PORT))
         channel = grpc.insecure_channel(
-            f"127.0.0.1:{port}",
+            f"127.0.0.1:{tunnel.port}",
             options=[
                 # A proxy of the shell's environment is not between this process and its own tunnel.
                 ("grpc.enable_http_proxy", 0),
@@ -120,9 +119,3 @@ class HostConnection:
             return "no container slicebed-agent"
         status, _, exit_code = said.strip().partition(" ")
         return f"container {status}" + (f" with exit code {exit_code}" if status == "exited" else "")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

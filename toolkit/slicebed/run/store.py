@@ -106,6 +106,8 @@ def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> 
     Raises:
         SpecError: there is none, or it was begun with another experiment file or other options.
     """
+    # As campaign.json gives it back: JSON knows no tuples.
+    plan = json.loads(json.dumps(plan))
     for folder in sorted(results.glob(f"{experiment}-*"), reverse=True):
         if not (folder / "campaign.json").is_file():
             continue

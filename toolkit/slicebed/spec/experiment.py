@@ -13,6 +13,7 @@ from pydantic import PlainValidator
 
 from slicebed.spec.document import read_document
 from slicebed.spec.experiment_checks import cut_points, experiment_problems
+from slicebed.spec.models import HELD_OUT_IMAGES
 from slicebed.spec.problems import Problem, SpecErrors, problem_lines
 from slicebed.spec.schema import (
     Boolean,
@@ -192,7 +193,7 @@ def _cut(value: object) -> Cut:
 
 class _SourceModel(StrictModel):
     rate: Annotated[float, frames_per_s("0.001 frame/s", "1000 frame/s")]
-    batch_size: Annotated[int, whole(1, 4096)]
+    batch_size: Annotated[int, whole(1, HELD_OUT_IMAGES)]
     seed: Annotated[int, whole(0, MAX_SEED)]
     queue: Annotated[int, whole(1, 65536)]
 

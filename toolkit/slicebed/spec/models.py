@@ -32,6 +32,9 @@ LAYER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
+# Images kept from training; a frame draws its batch from these without repeating one.
+HELD_OUT_IMAGES = 359
+
 
 def layer_count(model: str) -> int:
     """Number of layers of ``model``; raises SpecError for a model that is not known."""

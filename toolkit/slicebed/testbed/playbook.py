@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from slicebed.errors import MissingRequirementError, ProvisionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from slicebed.testbed.checkout import Checkout
 
@@ -54,6 +57,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
     Raises:
         MissingRequirementError: the inventory does not exist.
         ProvisionError: a task failed or a host could not be reached.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; ansible-playbook was ended.
     """
     import ansible_runner  # noqa: PLC0415 - takes half a second, which `slicebed --help` need not wait for
 
@@ -73,23 +77,26 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
 
     playbook.artifacts.mkdir(parents=True, exist_ok=True)
     flags = ["--check", "--diff"] if playbook.check else []
-    runner = ansible_runner.run(
-        private_data_dir=str(playbook.artifacts),
-        project_dir=str(checkout.playbooks),
-        playbook=str(checkout.playbooks / playbook.name),
-        inventory=str(playbook.inventory.resolve()),
-        extravars=dict(playbook.variables),
-        cmdline=" ".join(flags) or None,
-        tags=playbook.tags,
-        envvars={
-            "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
-            # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        },
-        event_handler=on_event,
-        quiet=True,
-    )
+    with _own_signal_handlers():
+        runner = ansible_runner.run(
+            private_data_dir=str(playbook.artifacts),
+            project_dir=str(checkout.playbooks),
+            playbook=str(checkout.playbooks / playbook.name),
+            inventory=str(playbook.inventory.resolve()),
+            extravars=dict(playbook.variables),
+            cmdline=" ".join(flags) or None,
+            tags=playbook.tags,
+            envvars={
+                "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
+                "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
+                # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            },
+            event_handler=on_event,
+            quiet=True,
+        )
+    if runner.status == "canceled":
+        raise KeyboardInterrupt
     if failures:
         raise failures[0]
     if runner.rc != 0 or runner.status != "successful":
@@ -100,6 +107,20 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         )
     stats = runner.stats or {}
     return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}))
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Put back this process's handlers afterwards: ansible-runner replaces them by its own and leaves those behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _describe(event: str, data: dict[str, Any]) -> ProvisionError:
