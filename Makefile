@@ -39,7 +39,7 @@ $(VENV)/.setup-test: $(VENV)/.setup
 image: setup ## build the agent image (only what changed)
 	slicebed image build
 
-demo: setup ## lab up, image, provision, the paper's experiment (20 frames a cut), tables and plots
+demo: setup ## image, lab, playbooks, the paper's experiment in small, tables and plots
 	slicebed demo
 
 test: setup-test lint types ## everything: lint, types, unit tests, lab tests

@@ -18,6 +18,8 @@ from slicebed.testbed.checkout import find_checkout
 from slicebed.testbed.image import build_image
 
 _FRAMES = 20
+# The extremes of the paper's eight: large and small tensors on both links.
+_CUTS = ("1-8", "1-11", "3-8", "3-11")
 _EXPERIMENT = Path("experiments") / "dnn_slicing.yml"
 
 
@@ -38,20 +40,21 @@ def demo(
     say("agent image")
     build_image(checkout, None, say)
     say("embedded lab")
-    lab.up(load_testbed(checkout.root / "inventory" / "testbeds" / "lab.yml"))
+    lab.up(load_testbed(checkout.root / "inventory" / "testbeds" / "lab.yml"), root=checkout.root)
     say("playbooks/site.yml")
     deploy()
-    say(f"{_EXPERIMENT}, {frames} frames a cut")
+    say(f"{_EXPERIMENT}: three configurations, cuts {', '.join(_CUTS)}, {frames} frames each")
     wanted = Wanted(
         experiment=load_experiment(checkout.root / _EXPERIMENT),
         inventory=checkout.inventory,
         results=checkout.results,
+        cuts=_CUTS,
         frames=frames,
     )
     campaign = run_campaign(checkout, wanted, ConsoleProgress(), deploy=False)
     show_report(campaign.folder, as_json=False)
     say(f"done; results in {campaign.folder}")
     out.print(
-        f"All 50 frames a cut: slicebed run {_EXPERIMENT}. The lab is still up: slicebed lab status,"
+        f"The whole experiment: slicebed run {_EXPERIMENT}. The lab is still up: slicebed lab status,"
         " slicebed lab ssh edge, slicebed lab down."
     )
