@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slicebed_module import STATE, run_module
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: slicebed_cpufreq
@@ -57,20 +60,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Ansible's way in."""
-    module = AnsibleModule(
-        argument_spec={
-            "frequency_khz": {"type": "int"},
-            "saved": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
+    run_module(
+        run,
+        {"frequency_khz": {"type": "int"}, "saved": {"type": "path", "required": True}, "state": STATE},
         required_if=[("state", "present", ["frequency_khz"])],
-        supports_check_mode=True,
     )
-    try:
-        result = run(module)
-    except Exception as error:  # noqa: BLE001 - Ansible wants every failure as JSON, and the line says what failed
-        module.fail_json(msg=f"{type(error).__name__}: {error}")
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slicebed_module import STATE, run_module
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: slicebed_links
@@ -65,18 +68,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Ansible's way in."""
-    module = AnsibleModule(
-        argument_spec={
-            "links": {"type": "list", "elements": "dict", "required": True, "options": LINK},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = run(module)
-    except Exception as error:  # noqa: BLE001 - Ansible wants every failure as JSON, and the line says what failed
-        module.fail_json(msg=f"{type(error).__name__}: {error}")
-    module.exit_json(**result)
+    links = {"type": "list", "elements": "dict", "required": True, "options": LINK}
+    run_module(run, {"links": links, "state": STATE})
 
 
 if __name__ == "__main__":

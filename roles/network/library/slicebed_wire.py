@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slicebed_module import run_module
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: slicebed_wire
@@ -53,22 +56,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Ansible's way in."""
+    name = {"type": "str", "required": True}
     number = {"type": "int", "default": 0}
-    module = AnsibleModule(
-        argument_spec={
-            "a": {"type": "str", "required": True},
-            "b": {"type": "str", "required": True},
-            "delay_us": number,
-            "jitter_us": number,
-            "rate_bit_per_s": {"type": "int"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = run(module)
-    except Exception as error:  # noqa: BLE001 - Ansible wants every failure as JSON, and the line says what failed
-        module.fail_json(msg=f"{type(error).__name__}: {error}")
-    module.exit_json(**result)
+    run_module(run, {"a": name, "b": name, "delay_us": number, "jitter_us": number, "rate_bit_per_s": {"type": "int"}})
 
 
 if __name__ == "__main__":

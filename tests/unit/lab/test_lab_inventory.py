@@ -23,6 +23,7 @@ def test_every_host_has_what_ansible_and_the_roles_need(tmp_path):
     assert (edge["slicebed_tier"], edge["slicebed_role"]) == (1, "role-edge")
     assert edge["slicebed_cores"] == [0, 1]
     assert edge["slicebed_memory_bytes"] is None
+    assert edge["slicebed_cpu_frequency_khz"] == 0
     assert edge["slicebed_links"][1] == {
         "peer": "cloud",
         "interface": "to-cloud",

@@ -113,6 +113,12 @@ BROKEN = {
     ),
     "told twice": ("client", _with(end_line(5, "c", 1.0)), "told twice by client: frame 5"),
     "an end too few": ("client", _without("end", 5), "captured 6 against 7, completed 2 against 3"),
+    "an answer that is another": (
+        "client",
+        _set("end", 0, max_abs_error=2e-5),
+        r"1 of \d answers are not the whole model's: frame 0 .* differs by 2e-05",
+    ),
+    "a label that is another": ("client", _set("end", 0, labels_equal=0), "frame 0 has 0 of"),
     "no footer": ("client", _without("footer"), "the footer of client is missing"),
     "another footer": ("client", _set("footer", None, dropped=2), "the footer of client differ: dropped 3 against 2"),
 }

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from slicebed.errors import SpecError
-from slicebed.run.store import create_campaign, find_unfinished, write_json
+from slicebed.errors import ConflictError, SpecError
+from slicebed.run.store import create_campaign, find_unfinished, hosts_taken, write_json
 
 PLAN = {
     "experiment": "dnn",
@@ -87,3 +87,12 @@ def test_resume_refuses_another_experiment_and_says_what_differs(tmp_path, chang
 
 def test_two_campaigns_in_one_second_do_not_share_a_folder(tmp_path):
     assert create_campaign(tmp_path, "dnn", PLAN).folder != create_campaign(tmp_path, "dnn", PLAN).folder
+
+
+def test_two_campaigns_do_not_share_hosts(tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with hosts_taken(inventory), pytest.raises(ConflictError, match="another slicebed run"), hosts_taken(inventory):
+        pass
+    with hosts_taken(inventory):
+        pass

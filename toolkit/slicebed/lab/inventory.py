@@ -92,6 +92,8 @@ def _variables(plan: LabPlan, host: HostPlan) -> dict[str, object]:
         "slicebed_tier": host.tier,
         "slicebed_cores": None if host.cores is None else list(host.cores),
         "slicebed_memory_bytes": host.memory_bytes,
+        # 0 is the role's word for "leave it to the host".
+        "slicebed_cpu_frequency_khz": host.cpu_frequency_khz or 0,
         "slicebed_links": [
             {
                 "peer": end.peer,

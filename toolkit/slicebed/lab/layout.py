@@ -74,6 +74,7 @@ class HostPlan:
     tier: int
     cores: tuple[int, ...] | None
     memory_bytes: int | None
+    cpu_frequency_khz: int | None
     namespace: str
     uplink: str
     management: IPv4Interface
@@ -144,6 +145,7 @@ def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
                 tier=host.tier,
                 cores=host.cores,
                 memory_bytes=host.memory_bytes,
+                cpu_frequency_khz=host.cpu_frequency_khz,
                 namespace=f"{NAMESPACE_PREFIX}{host.name}",
                 uplink=interface_name(UPLINK_PREFIX, host.name),
                 management=_interface(next(addresses), networks.management),

@@ -14,7 +14,7 @@ from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
 from slicebed.run.probe import LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
-from slicebed.run.store import Campaign, create_campaign, find_unfinished, now, write_json
+from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from slicebed.run.progress import Progress
     from slicebed.spec.experiment import Configuration, Experiment
     from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost
 
 
@@ -100,6 +101,7 @@ def run_campaign(
 
     Raises:
         SpecError: the inventory lacks a host or a link, or there is nothing to resume.
+        ConflictError: another campaign runs on these hosts.
         ProvisionError: a playbook failed.
         VerdictError: a link's measured round trip is not the asked one.
         RunError: a run failed; its samples are kept in a folder named .failed-N.
@@ -109,41 +111,47 @@ def run_campaign(
     image = read_image_facts(checkout)
     hosts = _hosts_of(wanted)
     find = find_unfinished if resume else create_campaign
-    campaign = find(wanted.results, wanted.experiment.name, wanted.plan())
-    left = [run for run in runs if not campaign.is_done(run.run_id)]
-    stage = _Stage(checkout, wanted, campaign, progress)
-    progress.begin(campaign.name, len(runs), len(runs) - len(left))
-    try:
-        if deploy:
-            stage.play("condition.yml", "host_tools,cpu")
-            stage.play("deploy.yml")
-        with ExitStack() as stack:
-            connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
-            lasting = {
-                "git": source_version(checkout.root),
-                "versions": tool_versions(),
-                "image": asdict(image),
-                "hosts": {name: agent_facts(connection) for name, connection in connections.items()},
-            }
-            cast = _Cast(driver.RunSetting(wanted.experiment, connections, campaign.name), lasting)
-            for configuration, block in groupby(left, key=lambda run: run.configuration):
-                _run_block(stage, cast, configuration, tuple(block))
-    except KeyboardInterrupt as stop:
-        campaign.note("interrupted")
-        raise InterruptedRunError(
-            "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
-        ) from stop
-    except SlicebedError as failure:
-        campaign.note("campaign_failed", error=str(failure))
-        # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
-        with suppress(SlicebedError):
-            stage.gather()
-        raise
-    finally:
-        progress.end()
-    stage.gather()
-    campaign.note("campaign_complete")
+    with hosts_taken(wanted.inventory):
+        campaign = find(wanted.results, wanted.experiment.name, wanted.plan())
+        left = [run for run in runs if not campaign.is_done(run.run_id)]
+        stage = _Stage(checkout, wanted, campaign, progress)
+        progress.begin(campaign.name, len(runs), len(runs) - len(left))
+        try:
+            if deploy:
+                stage.play("condition.yml", "host_tools,cpu")
+                stage.play("deploy.yml")
+            _run_all(stage, hosts, image, left)
+        except KeyboardInterrupt as stop:
+            campaign.note("interrupted")
+            raise InterruptedRunError(
+                "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
+            ) from stop
+        except SlicebedError as failure:
+            campaign.note("campaign_failed", error=str(failure))
+            # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
+            with suppress(SlicebedError):
+                stage.gather()
+            raise
+        finally:
+            progress.end()
+        stage.gather()
+        campaign.note("campaign_complete")
     return campaign
+
+
+def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, left: Sequence[PlannedRun]) -> None:
+    """Reach the agents and do the runs that are left, block by block."""
+    with ExitStack() as stack:
+        connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
+        lasting = {
+            "git": source_version(stage.checkout.root),
+            "versions": tool_versions(),
+            "image": asdict(image),
+            "hosts": {name: agent_facts(connection) for name, connection in connections.items()},
+        }
+        cast = _Cast(driver.RunSetting(stage.wanted.experiment, connections, stage.campaign.name), lasting)
+        for configuration, block in groupby(left, key=lambda run: run.configuration):
+            _run_block(stage, cast, configuration, tuple(block))
 
 
 def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
@@ -186,7 +194,7 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
         "repeat": run.repeat,
         "status": "failed",
         "started_at": started_at,
-        "wire": verdicts[0].wire if verdicts else "none",
+        "wire": "+".join(sorted({verdict.wire for verdict in verdicts})),
         "links": [verdict.to_plain() for verdict in verdicts],
         "spec": stage.wanted.experiment.to_plain(),
         "frames_asked": run.frames,

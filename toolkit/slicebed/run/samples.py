@@ -23,6 +23,8 @@ _HOST_TIMES = ("receive", "queue_wait", "decode", "compute", "overhead", "encode
 _HOST_COUNTS = ("parts_in", "parts_out", "bytes_in", "bytes_out")
 _ENDS = frozenset({"completed", "dropped", "failed"})
 _NAMED_FRAMES = 8
+EQUALITY_BAR = 1e-5
+"""Largest difference of an output that other kernels may make; a label may never differ."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,14 @@ def write_samples(run_dir: Path, manifest: Mapping[str, Any]) -> pd.DataFrame:
     The files are written first: the samples of a run that breaks the account are what explains it.
 
     Raises:
-        RunError: as `frames_table` and `check_conservation`.
+        RunError: as `frames_table`, `check_conservation` and `check_equality`.
     """
     table = frames_table(run_dir, manifest)
     table.to_parquet(run_dir / "samples.parquet", engine="pyarrow", index=False)
     table.to_csv(run_dir / "samples.csv", index=False)
     if is_complete(manifest):
         check_conservation(table, manifest, run_dir)
+        check_equality(table, manifest)
     return table
 
 
@@ -153,6 +156,24 @@ def check_conservation(table: pd.DataFrame, manifest: Mapping[str, Any], run_dir
     if disagreements:
         shown = "; ".join(f"{what}: {_named(frames)}" for what, frames in disagreements.items())
         raise RunError(f"frames are not conserved: {shown}", where=where)
+
+
+def check_equality(table: pd.DataFrame, manifest: Mapping[str, Any]) -> None:
+    """Check that the chain of slices answered every completed frame as the whole model does.
+
+    Raises:
+        RunError: a label differs, or an output differs by more than `EQUALITY_BAR`; the first such frame is named.
+    """
+    done = table[table["end"] == "completed"]
+    wrong = done[(done["labels_equal"] != done["images"]) | ~(done["max_abs_error"] <= EQUALITY_BAR)]
+    if len(wrong):
+        first = wrong.iloc[0]
+        raise RunError(
+            f"{len(wrong)} of {len(done)} answers are not the whole model's: frame {first['frame_id']} has"
+            f" {first['labels_equal']} of {first['images']} labels equal, its output differs by"
+            f" {first['max_abs_error']:.2g} ({EQUALITY_BAR:g} is allowed)",
+            where=f"run {manifest['run']}",
+        )
 
 
 def _disagreements(chain: tuple[str, ...], accounts: Mapping[str, HostAccount]) -> dict[str, list[int]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import SpecError
+from slicebed.errors import ConflictError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -82,6 +84,23 @@ class Campaign:
             journal.write(json.dumps({"at": now(), "event": event, **facts}) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
+
+
+@contextmanager
+def hosts_taken(inventory: Path) -> Iterator[None]:
+    """Keep other campaigns off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        ConflictError: another campaign holds them.
+    """
+    with inventory.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                "another slicebed run uses these hosts", where=str(inventory), mend="wait until it has ended"
+            ) from None
+        yield
 
 
 def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:

@@ -82,7 +82,9 @@ def build_image(checkout: Checkout, base_image: str | None, say: Callable[[str],
     reference = f"{_REPOSITORY}:{application[:12]}"
     run_tool(
         [
-            *("podman", "--runtime", "runc", "build", "--layers", "--network", "none", *_BUILD_ULIMITS),
+            # In docker's format, so that the image has the same id in podman's store and in docker's.
+            *("podman", "--runtime", "runc", "build", "--format", "docker", "--layers", "--network", "none"),
+            *_BUILD_ULIMITS,
             *("--build-arg", f"BASE_IMAGE={base}"),
             *("--build-arg", f"DEPENDENCIES_SHA256={dependencies}"),
             *("--build-arg", f"APPLICATION_SHA256={application}"),
