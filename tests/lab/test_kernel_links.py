@@ -41,7 +41,7 @@ def put(kernel, peers):
 
 def test_conditions_are_held_changed_in_place_and_taken_off(kernel):
     before = kernel_links.read(kernel, ["near"])
-    peers = {EDGE: Condition(rate_bit_per_s=50 * MEGABIT), CLOUD: Condition()}
+    peers = {EDGE: Condition(rate_bit_per_s=50 * MEGABIT), CLOUD: Condition(rate_bit_per_s=MEGABIT)}
     assert put(kernel, peers)
     held = kernel_links.read(kernel, ["near"])["near"]
     assert held.ours

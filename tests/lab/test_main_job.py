@@ -150,22 +150,57 @@ def test_the_second_deploy_changes_nothing(testbed):
 
 
 def test_check_mode_changes_nothing_and_says_what_would_change(testbed):
-    inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
     before = slicebed("lab", "status", "--json").stdout
     conditions = json.dumps({"slicebed_conditions": [{"between": ["client", "edge"], "delay_us": 77_000}]})
-    playbook = [SLICEBED.with_name("ansible-playbook"), "-i", inventory, "playbooks/site.yml"]
-    done = subprocess.run(
-        [*playbook, "--check", "--diff", "-e", conditions],
+    done = by_hand("site.yml", "--check", "--diff", "-e", conditions)
+    assert done.returncode == 0, done.stdout
+    assert "77" in done.stdout
+    assert "changed=1" in done.stdout
+    assert slicebed("lab", "status", "--json").stdout == before
+
+
+def links_by_netem(playbook, **condition):
+    """Play with the link client - edge as on real machines, where the hosts shape their own ends."""
+    variables = {
+        "network_links": "{{ slicebed_links | map('combine', {'wire': 'netem'}) | list }}",
+        "network_conditions": [{"between": ["client", "edge"], **condition}],
+    }
+    return by_hand(playbook, "-e", json.dumps(variables))
+
+
+def by_hand(playbook, *options):
+    inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
+    return subprocess.run(
+        [SLICEBED.with_name("ansible-playbook"), "-i", inventory, f"playbooks/{playbook}", *options],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
         env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
         check=False,
     )
-    assert done.returncode == 0, done.stdout
-    assert "77" in done.stdout
-    assert "changed=1" in done.stdout
-    assert slicebed("lab", "status", "--json").stdout == before
+
+
+def qdiscs(host, interface):
+    return [row["kind"] for row in json.loads(on(host, "tc", "-json", "qdisc", "show", "dev", interface))]
+
+
+def test_hosts_shape_their_own_ends_and_take_it_back(testbed):
+    before = qdiscs("client", "to-edge")
+    for rate, changed in ((20_000_000, True), (20_000_000, False), (10_000_000, True)):
+        done = links_by_netem("condition.yml", rate_bit_per_s=rate)
+        assert done.returncode == 0, done.stdout
+        assert ("changed=1" in done.stdout) is changed
+        assert qdiscs("client", "to-edge")[0] == qdiscs("edge", "to-client")[0] == "htb"
+    assert qdiscs("edge", "to-cloud")[0] != "htb"
+    delayed = links_by_netem("condition.yml", delay_us=20_000)
+    if delayed.returncode:
+        assert "no sch_netem" in delayed.stdout
+        assert qdiscs("client", "to-edge") == before
+    else:
+        assert "netem" in qdiscs("client", "to-edge")
+    assert links_by_netem("teardown.yml").returncode == 0
+    assert qdiscs("client", "to-edge") == before
+    slicebed("deploy")
 
 
 def test_containers_have_their_limits_and_no_rights(testbed):

@@ -118,7 +118,8 @@ def leaf_handle(minor: int) -> int:
 def plan(wishes: Iterable[Wish], found: Mapping[str, InterfaceState]) -> tuple[Step, ...]:
     """Say what to do so that the kernel holds what is wanted; nothing when it already does.
 
-    Conditions change in place (no packet is lost); only another set of peers rebuilds an interface.
+    Conditions change in place (no packet is lost); only another set of peers rebuilds an interface. A peer without any
+    condition needs no class, so that an interface of such peers alone is left, or made, as the kernel has it.
 
     Args:
         wishes: the conditions wanted, in any order; at most one per interface and peer.
@@ -140,13 +141,14 @@ def plan(wishes: Iterable[Wish], found: Mapping[str, InterfaceState]) -> tuple[S
         state = found.get(interface)
         if state is None:
             raise HostError("no such interface", where=interface, mend="check slicebed_links in the inventory")
-        if not state.ours and state.root not in DEFAULT_ROOTS:
+        peers = {peer: asked for peer, asked in by_interface[interface].items() if asked != Condition()}
+        if peers and not state.ours and state.root not in DEFAULT_ROOTS:
             raise HostError(
                 f"carries a queueing discipline '{state.root}' that Slicebed did not put there",
                 where=interface,
                 mend=f"remove it first: tc qdisc del dev {interface} root",
             )
-        steps += _plan_interface(interface, by_interface[interface], state)
+        steps += _plan_interface(interface, peers, state)
     return tuple(steps)
 
 
@@ -157,6 +159,8 @@ def plan_absent(found: Mapping[str, InterfaceState]) -> tuple[Step, ...]:
 
 def _plan_interface(interface: str, peers: Mapping[IPv4Address, Condition], state: InterfaceState) -> list[Step]:
     wanted = {_FIRST_CLASS + i: (address, peers[address]) for i, address in enumerate(sorted(peers))}
+    if not peers:
+        return [Step(Action.DELETE_ROOT, interface)] if state.ours else []
     same_peers = {m: a for m, (a, _) in wanted.items()} == {m: a for m, (a, _) in state.peers.items()}
     steps: list[Step] = []
     if not (state.ours and same_peers):
