@@ -1,3 +1,5 @@
 """Slicebed: condition hosts and links, cut a TensorFlow model across them, measure every cut."""
 
-__version__ = "0.1.0"
+from slicebed_agent import __version__
+
+__all__ = ["__version__"]
