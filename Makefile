@@ -20,21 +20,21 @@ help: ## list the targets
 setup: $(VENV)/.setup ## install what the control machine needs: Debian packages and .venv/ with the slicebed command
 
 $(VENV)/.system: packaging/system-packages.txt packaging/install-system-packages
-	packaging/install-system-packages
-	$(PYTHON) -m venv $(VENV)
-	touch $@
+	@packaging/install-system-packages
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
 
 $(VENV)/.setup: $(VENV)/.system pyproject.toml constraints.txt packaging/build_protos.py $(shell find protos -name '*.proto')
 	@echo "Installing the control machine's Python packages into $(VENV)/"
-	$(PIP_INSTALL) --editable '.[control]'
-	touch $@
+	@$(PIP_INSTALL) --editable '.[control]'
+	@touch $@
 
 setup-test: $(VENV)/.setup-test
 
 $(VENV)/.setup-test: $(VENV)/.setup
 	@echo "Installing TensorFlow and the developers' tools into $(VENV)/"
-	$(PIP_INSTALL) --editable '.[control,agent,train,dev]'
-	touch $@
+	@$(PIP_INSTALL) --editable '.[control,agent,train,dev]'
+	@touch $@
 
 image: setup ## build the agent image (only what changed)
 	slicebed image build
@@ -50,7 +50,8 @@ lint: setup-test ## ruff, import-linter, yamllint, ansible-lint (production prof
 	ruff format --check .
 	lint-imports --no-cache
 	yamllint --strict .
-	ansible-lint --offline --strict
+	@# The playbooks' syntax does not depend on a lab that may be down.
+	ANSIBLE_INVENTORY=localhost, ansible-lint --offline --strict
 
 types: setup-test ## mypy --strict
 	mypy

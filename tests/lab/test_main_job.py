@@ -285,6 +285,31 @@ def test_a_killed_agent_is_named_in_seconds_and_the_next_run_works(testbed, star
     assert report["rows"][0]["completed"] > 0
 
 
+def test_a_camera_that_is_stopped_early_is_no_result(testbed, start, experiment, tmp_path):
+    results = tmp_path / "results"
+    running = start("run", experiment(frames=400), "--results", results, "--no-deploy")
+    wait_for(running, lambda: frames_under_way(results), "frames")
+    on("client", "podman", "stop", "slicebed-agent")
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 7, said
+    assert "host client" in said
+    (kept,) = campaigns(results)[0].glob("*.failed-1")
+    assert json.loads((kept / "manifest.json").read_text())["status"] == "failed"
+    assert len(pd.read_parquet(kept / "samples.parquet")) > 0
+    slicebed("deploy")
+
+
+def test_a_link_that_somebody_changes_during_a_run_spoils_it(testbed, start, experiment, tmp_path):
+    results = tmp_path / "results"
+    running = start("run", experiment(frames=40), "--results", results, "--no-deploy")
+    wait_for(running, lambda: frames_under_way(results), "frames")
+    slicebed("lab", "wire", "edge", "cloud", "--delay-us", "100000")
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 6, said
+    assert "link edge - cloud: asked 25.0 ms round trip, measured 200" in said
+    assert list(campaigns(results)[0].glob("*.failed-1"))
+
+
 def test_resume_repeats_only_what_is_not_finished(testbed, start, experiment, tmp_path):
     results = tmp_path / "results"
     spec = experiment(frames=16, cuts=("1-8", "1-9", "3-8"))

@@ -47,7 +47,7 @@ def test_help_and_import_need_no_tensorflow():
     ("arguments", "code", "says"),
     [
         (["run", "no-such-file.yml"], 2, "no-such-file.yml"),
-        (["report", "no-such-campaign"], 7, "no such campaign"),
+        (["report", "no-such-campaign"], 2, "no such campaign"),
         (["deploy", "-i", "nowhere.yml"], 3, "nowhere.yml: no such inventory"),
         (["run", "experiments/dnn_slicing.yml", "--configuration", "9"], 2, "allowed"),
         (["run", "experiments/dnn_slicing.yml", "--cut", "14-15"], 2, "allowed"),

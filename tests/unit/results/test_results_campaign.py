@@ -9,7 +9,7 @@ import pytest
 from campaign_folder import EXPERIMENT, write_run
 from rich.console import Console
 
-from slicebed.errors import RunError
+from slicebed.errors import RunError, SpecError
 from slicebed.results.campaign import read_campaign
 from slicebed.results.plots import write_plots
 from slicebed.results.render import render
@@ -140,8 +140,16 @@ def test_failed_attempts_are_told_with_their_error_and_whether_they_were_repeate
     assert "c1_1-8_r1 failed, completed since: cut off before it could say why" in text
 
 
-def test_runs_of_other_lengths_than_the_papers_are_said_so(folder):
-    assert "The paper's times are for 50 frames a run, these runs have 25." in " ".join(_printed(folder).split())
+def test_total_times_say_what_paces_them(folder):
+    said = " ".join(_printed(folder).split())
+    assert "25 frames at 10 a second here, 50 at about one a second in the paper" in said
+
+
+def test_the_summary_accounts_for_every_frame(folder):
+    table = campaign_table(folder)
+    counts = [int(table[name].sum()) for name in ("captured", "completed", "dropped", "failed")]
+    said = "{} frames captured = {} completed + {} dropped + {} failed".format(*counts)
+    assert said in " ".join(_printed(folder).split())
 
 
 def test_failed_frames_stand_out(tmp_path):
@@ -158,7 +166,7 @@ def test_campaign_without_a_complete_run(tmp_path):
 
 
 def test_no_such_campaign(tmp_path):
-    with pytest.raises(RunError, match="no such campaign"):
+    with pytest.raises(SpecError, match="no such campaign"):
         campaign_table(tmp_path / "nothing")
 
 

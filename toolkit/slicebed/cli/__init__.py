@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in str(error).splitlines():
             typer.echo(f"slicebed: {line}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        typer.echo(f"slicebed: {error.filename or 'operating system'}: {error.strerror or error}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("slicebed: interrupted", err=True)
         sys.exit(130)

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Raise, look at and remove the embedded testbed.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON with stable fields instead.")]
-TestbedOption = Annotated[Path, typer.Option("--testbed", "-t", help="The testbed file.")]
+TestbedOption = Annotated[
+    Path | None, typer.Option("--testbed", "-t", help="The testbed file; default: inventory/testbeds/lab.yml.")
+]
 DEFAULT_TESTBED = Path("inventory/testbeds/lab.yml")
 
 
 @app.command()
-def up(testbed: TestbedOption = DEFAULT_TESTBED, *, as_json: JsonOption = False) -> None:
+def up(testbed: TestbedOption = None, *, as_json: JsonOption = False) -> None:
     """Raise the lab and write inventory/lab/hosts.yml; the same lab again changes nothing."""
     from slicebed import lab  # noqa: PLC0415 - the other verbs need not load it
     from slicebed.spec.testbed import load_testbed  # noqa: PLC0415
+    from slicebed.testbed.checkout import find_checkout  # noqa: PLC0415
 
-    result = lab.up(load_testbed(testbed), root=lab.find_root(testbed.parent))
+    file = find_checkout().root / DEFAULT_TESTBED if testbed is None else testbed
+    result = lab.up(load_testbed(file), root=lab.find_root(file.parent))
     if as_json:
         print_json(
             {

@@ -10,6 +10,7 @@ import typer
 
 from slicebed.cli._console import console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
+from slicebed.run.store import hosts_taken
 from slicebed.testbed.checkout import find_checkout
 from slicebed.testbed.playbook import Playbook, Recap, run_playbook
 
@@ -30,8 +31,13 @@ def teardown(*, inventory: InventoryOption = None, check: CheckOption = False, a
 def _play(name: str, inventory: Path | None, *, check: bool) -> Recap:
     checkout = find_checkout()
     out = console(stderr=True)
-    with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder, out.status(name) as status:
-        playbook = Playbook(name, inventory_of(checkout, inventory), Path(folder), check=check)
+    hosts = inventory_of(checkout, inventory)
+    with (
+        hosts_taken(hosts),
+        tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder,
+        out.status(name) as status,
+    ):
+        playbook = Playbook(name, hosts, Path(folder), check=check)
         return run_playbook(checkout, playbook, lambda task: status.update(f"{name}: {task}"))
 
 

@@ -33,3 +33,4 @@ def show_report(campaign: Path, *, as_json: bool) -> None:
         print_json(tables.to_json(found, table))
     else:
         render.render(console(), found, table)
+        console().print(f"Tables: {campaign / 'tables'}  plots: {campaign / 'plots'}", soft_wrap=True)

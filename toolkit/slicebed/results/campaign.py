@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from slicebed.errors import RunError
+from slicebed.errors import RunError, SpecError
 from slicebed.run.samples import cut_label, is_complete
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class Campaign:
     unfinished: tuple[Unfinished, ...]
 
     @property
+    def frames_per_s(self) -> float:
+        """The source's rate, the same in every run of a campaign; 0 without any."""
+        return float(self.finished[0].manifest["spec"]["source"]["rate_per_s"]) if self.finished else 0.0
+
+    @property
     def wire(self) -> str:
         """Which wires joined the hosts; several are joined by commas, so that a mixture is seen."""
         return ", ".join(sorted({str(run.manifest["wire"]) for run in self.finished})) or "none"
@@ -81,10 +86,11 @@ def read_campaign(campaign_dir: Path) -> Campaign:
     """Read every run folder of a campaign.
 
     Raises:
-        RunError: there is no such folder, or a manifest cannot be read.
+        SpecError: there is no such folder.
+        RunError: a manifest cannot be read.
     """
     if not campaign_dir.is_dir():
-        raise RunError("no such campaign", where=str(campaign_dir), mend="run an experiment first")
+        raise SpecError("no such campaign", where=str(campaign_dir), mend="name a folder that slicebed run made")
     finished: list[FinishedRun] = []
     unfinished: list[Unfinished] = []
     for path in sorted(each for each in campaign_dir.iterdir() if each.is_dir()):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_FRAMES, PAPER_TABLE
+from slicebed.run.samples import EQUALITY_BAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,24 +27,38 @@ _SHORT = {"BatchNormalization": "BNorm", "MaxPooling2D": "Pool", "Conv2D": "Conv
 # More places than this leave no room in 120 columns; the rarest are then counted together.
 _PLACE_COLUMNS = 3
 _ELSEWHERE = "else-\nwhere"
-# Equality of slices: the same labels, outputs equal within this bound.
-MAX_OUTPUT_DIFFERENCE = 1e-5
 
 
 def render(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
     """Print the tables, what goes with them, and the attempts that are not in them."""
     for configuration, rows in table.groupby("configuration", sort=False):
         console.print(_table(campaign, str(configuration), rows))
-        console.print(_footnote(rows))
+        console.print(_footnote(rows, campaign.frames_per_s))
         console.print()
     if table.empty:
         console.print("No complete run yet.")
+    else:
+        console.print(_summary(table))
     if campaign.unfinished:
         console.print("[bold]Not in the tables[/bold]")
     for attempt in campaign.unfinished:
         why = "" if attempt.error is None else f": {escape(attempt.error)}"
         status = f"{attempt.status}, completed since" if attempt.repeated else attempt.status
         console.print(f"  {escape(attempt.run)} [yellow]{escape(status)}[/yellow]{why}", soft_wrap=True)
+
+
+def _summary(table: pd.DataFrame) -> str:
+    """The whole campaign in a few lines: where every frame went, and each configuration's drop rate in the mean."""
+    total = table[["runs", "captured", "completed", "dropped", "failed"]].sum()
+    frames = f"{total['captured']} frames captured = {total['completed']} completed + {total['dropped']} dropped"
+    lines = [f"[bold]Summary[/bold]  {total['runs']} runs: {frames} + {total['failed']} failed."]
+    for configuration, rows in table.groupby("configuration", sort=False):
+        published = rows["published_drop_rate"].mean()
+        beside = "" if math.isnan(published) else f" (paper, same cuts: {published:.2f})"
+        rate = f"frame drop rate {rows['frame_drop_rate'].mean():.2f}{beside}"
+        latency = f"median latency {_span(rows['latency_median_ms'].round())} ms"
+        lines.append(f"  configuration {escape(str(configuration))}, {len(rows)} cuts: {rate}, {latency}")
+    return "\n".join(lines)
 
 
 def _short_split(split: str) -> str:
@@ -107,7 +122,7 @@ def _place_columns(rows: pd.DataFrame) -> list[str]:
     return places if len(places) <= _PLACE_COLUMNS else [*places[: _PLACE_COLUMNS - 1], _ELSEWHERE]
 
 
-def _footnote(rows: pd.DataFrame) -> Text:
+def _footnote(rows: pd.DataFrame, frames_per_s: float) -> Text:
     """What the table rests on; red where slices did not give the whole model's labels or a frame failed."""
     text = Text(style="dim")
     images = int(rows["images"].sum())
@@ -116,7 +131,7 @@ def _footnote(rows: pd.DataFrame) -> Text:
         equal = round(float((rows["labels_equal_share"].fillna(0) * weights).sum()))
         correct = float((rows["accuracy"].fillna(0) * weights).sum()) / images
         worst = float(rows["max_abs_error"].max())
-        good = equal == images and worst <= MAX_OUTPUT_DIFFERENCE
+        good = equal == images and worst <= EQUALITY_BAR
         text.append(
             f"Labels as the whole model's: {equal} of {images} images, outputs within {worst:.1g}; "
             f"accuracy {correct:.3f}. ",
@@ -127,9 +142,11 @@ def _footnote(rows: pd.DataFrame) -> Text:
         text.append(f"{failed} frame(s) failed. ", style="bold red")
     text.append("95 %: Wilson (frame drop), order statistics (median latency of the frames done).")
     per_run = rows["captured"] / rows["runs"]
-    if rows["published_time_s"].notna().any() and (per_run != PAPER_FRAMES).any():
+    if rows["published_time_s"].notna().any():
         text.append(
-            f" The paper's times are for {PAPER_FRAMES} frames a run, these runs have {_span(per_run)}.", style="yellow"
+            f" Total times are the source's: {_span(per_run)} frames at {frames_per_s:g} a second here, "
+            f"{PAPER_FRAMES} at about one a second in the paper.",
+            style="yellow",
         )
     return text
 

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import InterruptedRunError, RunError, SlicebedError
+from slicebed.errors import InterruptedRunError, RunError, SlicebedError, SpecError
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
-from slicebed.run.probe import LinkVerdict, probe_links, require_passed
+from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
@@ -73,6 +73,12 @@ class _Stage:
         playbook = Playbook(name, self.wanted.inventory, artifacts, variables, tags=tags)
         recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
         self.campaign.note("playbook", name=name, changed=recap.total_changed)
+
+    def probe(self, cast: _Cast, configuration: Configuration, pings: int) -> tuple[LinkVerdict, ...]:
+        """Measure the links of a configuration; none may differ from what is asked."""
+        verdicts = probe_links(cast.setting.connections, configuration.links(), pings)
+        require_passed(verdicts)
+        return verdicts
 
     def gather(self) -> None:
         """Fetch every host's agent log and facts into the campaign's folder."""
@@ -159,7 +165,7 @@ def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
     found = read_inventory(wanted.inventory)
     missing = [name for name in wanted.experiment.chain if name not in found]
     if missing:
-        raise RunError(
+        raise SpecError(
             f"no host {missing[0]} in the inventory", where=str(wanted.inventory), mend=f"it has {', '.join(found)}"
         )
     hosts = {name: found[name] for name in wanted.experiment.chain}
@@ -174,10 +180,9 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
     stage.play("condition.yml", "network", slicebed_conditions=conditions)
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
-    verdicts = probe_links(cast.setting.connections, configuration.links())
+    verdicts = stage.probe(cast, configuration, PINGS)
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
-    require_passed(verdicts)
     for run in block:
         _run_one(stage, cast, run, verdicts)
 
@@ -209,6 +214,13 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
         missing = driver.collect(setting, run, folder)
         if missing:
             raise RunError("the agent left no samples", where=f"host {missing[0]}")
+        if status.captured != run.frames:
+            raise RunError(
+                f"the camera stopped after {status.captured} of {run.frames} frames",
+                where=f"host {cast.setting.experiment.chain[0]}, stage source",
+                mend="see its log: an agent that is stopped ends its camera",
+            )
+        manifest["links_after"] = [verdict.to_plain() for verdict in stage.probe(cast, run.configuration, RECHECK)]
         manifest["frames"] = {name: getattr(status, name) for name in ("captured", "completed", "dropped", "failed")}
         manifest["status"] = "complete"
         samples = write_samples(folder, manifest)
@@ -218,6 +230,9 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
         driver.collect(setting, run, folder)
         manifest["status"] = "failed"
         manifest["error"] = str(error) or "interrupted"
+        with suppress(SlicebedError):
+            # What the hosts left may itself be what is wrong; the error under way is the one to report.
+            write_samples(folder, manifest)
         write_json(folder / "manifest.json", manifest)
         kept = campaign.fail_run(run.run_id)
         if isinstance(error, SlicebedError):
@@ -226,4 +241,6 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
     manifest["ended_at"] = now()
     write_json(folder / "manifest.json", manifest)
     campaign.finish_run(run.run_id)
+    for connection in cast.setting.connections.values():
+        connection.remove_samples(cast.setting.agent_run_id(run))
     stage.progress.run_ends(run, manifest)

@@ -111,6 +111,19 @@ class HostConnection:
             raise ProvisionError(f"samples were not fetched: {error}", where=f"host {self.host.name}") from error
         return True
 
+    def remove_samples(self, run_id: str) -> None:
+        """Remove the agent's samples of a run, which are fetched and checked.
+
+        Raises:
+            ProvisionError: the connection broke.
+        """
+        files = self._ssh.sftp()
+        try:
+            files.remove(f"{_SPOOL}/{run_id}/{self.host.name}.jsonl")
+            files.rmdir(f"{_SPOOL}/{run_id}")
+        except (OSError, SSHException, EOFError) as error:
+            raise ProvisionError(f"samples were not removed: {error}", where=f"host {self.host.name}") from error
+
     def container_state(self) -> str:
         """Say what the engine knows of the agent's container, for an error line."""
         argv = [self.host.engine, "container", "inspect", "--format", "'{{.State.Status}} {{.State.ExitCode}}'"]

@@ -99,11 +99,11 @@ def stream(setting: RunSetting, run: PlannedRun, on_progress: Callable[[int], No
                 status = answer.result()
                 if isinstance(status, grpc.RpcError):
                     if time.monotonic() - last_answer[host] > _SILENCE_S:
-                        raise _agent_error(setting, host, "agent", status)
+                        raise _agent_error(setting, host, _slice_of(setting, run, host), status)
                     continue
                 last_answer[host] = time.monotonic()
                 if status.phase == agent_pb2.RUN_PHASE_FAILED:
-                    raise _blame(setting, chain, host, status)
+                    raise _blame(setting, run, host, status)
                 if host == chain[0]:
                     on_progress(status.completed + status.dropped + status.failed)
                     if status.phase == agent_pb2.RUN_PHASE_DONE:
@@ -196,13 +196,18 @@ def _status(setting: RunSetting, host: str, request: agent_pb2.RunRequest) -> ag
     return reply
 
 
-def _blame(setting: RunSetting, chain: tuple[str, ...], host: str, status: agent_pb2.StatusReply) -> RunError:
+def _slice_of(setting: RunSetting, run: PlannedRun, host: str) -> str:
+    layers = run.cut.slices(layer_count(setting.experiment.model))[setting.experiment.chain.index(host)]
+    return f"slice (layers {layers[0]} to {layers[1]})"
+
+
+def _blame(setting: RunSetting, run: PlannedRun, host: str, status: agent_pb2.StatusReply) -> RunError:
     """Name the agent that is gone, when one is: its neighbours fail too, but only say that they lost it."""
     request = agent_pb2.RunRequest(run_id=status.run_id)
-    for other in chain:
+    for other in setting.experiment.chain:
         answer = _status(setting, other, request)
         if isinstance(answer, grpc.RpcError):
-            return _agent_error(setting, other, "agent", answer)
+            return _agent_error(setting, other, _slice_of(setting, run, other), answer)
     return RunError(status.error, where=f"host {host}, stage {status.error_stage}")
 
 

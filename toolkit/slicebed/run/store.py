@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import ConflictError, SpecError
+from slicebed.errors import ConflictError, MissingRequirementError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,8 +91,13 @@ def hosts_taken(inventory: Path) -> Iterator[None]:
     """Keep other campaigns off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
 
     Raises:
+        MissingRequirementError: no such inventory.
         ConflictError: another campaign holds them.
     """
+    if not inventory.is_file():
+        raise MissingRequirementError(
+            "no such inventory", where=str(inventory), mend="run: slicebed lab up, or write one by hand"
+        )
     with inventory.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,7 +29,9 @@ def experiment_problems(document: Document, testbed: Testbed | None) -> list[Pro
     chain = _chain(document)
     # A host that is twice in the chain is told once, not again by every cut.
     hosts = None if chain is None else list(dict.fromkeys(chain))
-    problems = _cut_problems(document, hosts) + _configuration_problems(document, hosts, testbed)
+    known = testbed is None or all(name in testbed.host_names for name in hosts or ())
+    # A wrong name in the chain is told there, not again by every configuration that has the right one.
+    problems = _cut_problems(document, hosts) + _configuration_problems(document, hosts if known else None, testbed)
     if chain is not None:
         problems += _chain_problems(document, chain, testbed)
     return problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,9 +63,14 @@ def build_image(checkout: Checkout, base_image: str | None, say: Callable[[str],
         say: told, in a few words, what is being done.
 
     Raises:
-        MissingRequirementError: podman or mmdebstrap is not installed.
+        MissingRequirementError: not root, or podman or mmdebstrap is not installed.
         ProvisionError: a tool failed; the line names its log.
     """
+    if os.geteuid() != 0:
+        raise MissingRequirementError(
+            "only root may build the agent image",
+            mend="run it as root: the image goes to root's store, where the lab looks",
+        )
     require_tool("podman", "podman")
     require_tool("runc", "runc")
     build_host_wheels(checkout)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slicebed.errors import MissingRequirementError, SpecError
+from slicebed.errors import MissingRequirementError, ProvisionError, SpecError
 from slicebed.testbed.commands import run_tool
 
 GROUP = "testbed"
@@ -57,14 +57,17 @@ def read_inventory(path: Path) -> dict[str, InventoryHost]:
 
     Raises:
         MissingRequirementError: no such file.
-        SpecError: no group `testbed`, or a link lacks a key.
+        SpecError: not an inventory, no group `testbed`, or a link lacks a key.
     """
     if not path.exists():
         raise MissingRequirementError(
             "no such inventory", where=str(path), mend="run: slicebed lab up, or write one by hand"
         )
     tool = Path(sys.executable).parent / "ansible-inventory"
-    found = json.loads(run_tool([str(tool), "--inventory", str(path), "--list"]))
+    try:
+        found = json.loads(run_tool([str(tool), "--inventory", str(path), "--list"]))
+    except ProvisionError as error:
+        raise SpecError(error.what, where=str(path), mend="see: ansible-inventory --list -i " + str(path)) from error
     names = _members(found, GROUP)
     if not names:
         raise SpecError(f"no hosts in the group '{GROUP}'", where=str(path), mend=f"put the hosts into '{GROUP}'")
