@@ -126,7 +126,11 @@ def start_up(testbed: Path, root: Path) -> subprocess.Popen[bytes]:
         "from slicebed.spec.testbed import load_testbed; "
         "lab.up(load_testbed(Path(sys.argv[1])), root=Path(sys.argv[2]))"
     )
-    return subprocess.Popen([sys.executable, "-c", program, str(testbed), str(root)])
+    # A test run in the background ignores Ctrl-C, and so would its children.
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(testbed), str(root)],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
+    )
 
 
 def test_three_hosts_are_three_machines(three):
