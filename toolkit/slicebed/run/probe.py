@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Before the runs of a configuration, and after each run: has anybody changed the link meanwhile?
 PINGS = 20
-RECHECK = 5
+RECHECK = 3
 _INTERVAL_S = 0.2
 # A wire adds its own fraction of a millisecond, and a user-space wire is scheduled like any process.
 _TOLERANCE_SHARE = 0.05
@@ -87,8 +87,10 @@ def _probe_link(connections: Mapping[str, HostConnection], link: LinkCondition, 
     end = connections[link.a].host.link_to(link.b)
     wait_s = max(1, round(link.rtt_us / 1e6) + 1)
     argv = ["ping", "-n", "-i", str(_INTERVAL_S), "-W", str(wait_s), "-I", end.address, end.peer_address, "-c"]
-    # One to resolve the peer's link address, which a delayed link makes as slow as a packet; it is not a sample.
-    connections[link.a].command([*argv, "1"], timeout_s=2 * wait_s + 15)
+    if pings == PINGS:
+        # The first resolves the peer's link address, which a delayed link makes as slow as a packet: no sample. After
+        # a run the address is known.
+        connections[link.a].command([*argv, "1"], timeout_s=2 * wait_s + 15)
     _, said = connections[link.a].command([*argv, str(pings)], timeout_s=pings * _INTERVAL_S + wait_s + 15)
     times = [float(found) for found in _REPLY_TIME.findall(said)]
     if not times:
