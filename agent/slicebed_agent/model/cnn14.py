@@ -6,7 +6,6 @@ from typing import Any, Final
 
 NAME: Final = "cnn14"
 INPUT_SHAPE: Final = (28, 28, 1)
-LAYERS: Final = 14
 CLASSES: Final = 10
 # Only training sees it: with Keras' 0.99 the running statistics lag behind the few hundred steps this data set gives.
 _MOMENTUM: Final = 0.9

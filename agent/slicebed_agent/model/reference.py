@@ -13,8 +13,6 @@ from slicebed_agent.errors import AgentConfigError, PayloadError
 from slicebed_agent.model import digits, slices
 
 _BATCH: Final = 64
-MAX_ABS_ERROR: Final = 1e-5
-"""Outputs of a chain and of the whole model may differ by no more than this."""
 
 
 @dataclasses.dataclass(frozen=True)

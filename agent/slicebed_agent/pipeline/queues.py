@@ -46,11 +46,6 @@ class BoundedQueue(Generic[Item]):
             self._changed.notify_all()
             return left
 
-    @property
-    def closed(self) -> bool:
-        """True once `close` was called."""
-        return self._closed
-
     def __len__(self) -> int:
         """Items that wait."""
         return len(self._items)

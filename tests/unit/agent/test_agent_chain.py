@@ -10,7 +10,7 @@ import time
 import grpc
 import pytest
 
-from slicebed_agent.model import reference
+from slicebed.run.samples import EQUALITY_BAR
 from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
 
 PAIRS = [(1, 8), (1, 9), (1, 10), (1, 11), (3, 8), (3, 9), (3, 10), (3, 11)]
@@ -23,7 +23,7 @@ def test_every_cut_of_the_paper_gives_the_whole_models_answers(chain, cut):
     assert samples.footer["completed"] == 10
     for end in samples.ends:
         assert end["labels_equal"] == end["images"] == 4
-        assert end["max_abs_error"] <= reference.MAX_ABS_ERROR
+        assert end["max_abs_error"] <= EQUALITY_BAR
         assert end["latency_ns"] == end["ended_ns"] - end["captured_ns"] > 0
 
 

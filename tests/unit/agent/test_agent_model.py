@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slicebed.run.samples import EQUALITY_BAR
 from slicebed_agent.errors import AgentConfigError, PayloadError
 from slicebed_agent.model import codec, digits, reference, slices, weights
 
@@ -57,7 +58,7 @@ def test_two_slices_give_the_whole_models_output(model, middle):
     after = model.slice(1, middle).run(whole.images[drawn])
     agreement = whole.compare(drawn, model.slice(middle + 1, 14).run(after))
     assert agreement.labels_equal == agreement.images == 4
-    assert agreement.max_abs_error <= reference.MAX_ABS_ERROR
+    assert agreement.max_abs_error <= EQUALITY_BAR
 
 
 def test_slices_share_the_weights_and_are_kept(model):

@@ -74,12 +74,6 @@ class _Stage:
         recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
         self.campaign.note("playbook", name=name, changed=recap.total_changed)
 
-    def probe(self, cast: _Cast, configuration: Configuration, pings: int) -> tuple[LinkVerdict, ...]:
-        """Measure the links of a configuration; none may differ from what is asked."""
-        verdicts = probe_links(cast.setting.connections, configuration.links(), pings)
-        require_passed(verdicts)
-        return verdicts
-
     def gather(self) -> None:
         """Fetch every host's agent log and facts into the campaign's folder."""
         self.play("gather.yml", gather_directory=str((self.campaign.folder / "hosts").resolve()))
@@ -180,9 +174,10 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
     stage.play("condition.yml", "network", slicebed_conditions=conditions)
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
-    verdicts = stage.probe(cast, configuration, PINGS)
+    verdicts = probe_links(cast.setting.connections, configuration.links(), PINGS)
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
+    require_passed(verdicts)
     for run in block:
         _run_one(stage, cast, run, verdicts)
 
@@ -220,7 +215,9 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
                 where=f"host {cast.setting.experiment.chain[0]}, stage source",
                 mend="see its log: an agent that is stopped ends its camera",
             )
-        manifest["links_after"] = [verdict.to_plain() for verdict in stage.probe(cast, run.configuration, RECHECK)]
+        after = probe_links(setting.connections, run.configuration.links(), RECHECK)
+        manifest["links_after"] = [verdict.to_plain() for verdict in after]
+        require_passed(after)
         manifest["frames"] = {name: getattr(status, name) for name in ("captured", "completed", "dropped", "failed")}
         manifest["status"] = "complete"
         samples = write_samples(folder, manifest)
