@@ -354,6 +354,23 @@ def test_nothing_is_left_of_an_up_that_was_killed_at_a_random_moment(machine, tm
     assert look() == machine
 
 
+def test_a_namespace_made_while_its_maker_is_being_killed_goes_too(machine, tmp_path, monkeypatch):
+    end_all = processes.end_all
+    made: list[str] = []
+
+    def end_all_late(namespaces):
+        if not made:
+            made.append("sb-cloud")
+            subprocess.run(["ip", "netns", "add", *made], check=True)
+        return end_all(namespaces)
+
+    monkeypatch.setattr(processes, "end_all", end_all_late)
+    with killed_up(tmp_path, MOMENTS["state written"]):
+        lab.down()
+    assert made
+    assert look() == machine
+
+
 def test_an_up_that_is_interrupted_cleans_up_itself(machine, tmp_path):
     command = start_up(THREE, tmp_path)
     while not MOMENTS["first wire"]() and command.poll() is None:

@@ -65,10 +65,16 @@ def sweep(inventory: Path) -> Removed:
     state = read_state()
     if state is not None:
         write_state(replace(state, phase=Phase.STOPPING))
-    namespaces = _namespaces(state)
-    inodes = [inode for name in namespaces if (inode := processes.namespace_inode(paths.NETNS_DIR / name)) is not None]
-    containers = _container_ids(inodes)
-    ended = processes.end_all(inodes)
+    containers: set[str] = set()
+    ended = 0
+    namespaces: list[str] | None = None
+    # What a killed `up` had started may be making the next namespace at this moment: only a look at the namespaces
+    # after the last process has gone is the last look.
+    while namespaces != (found := _namespaces(state)):
+        namespaces = found
+        inodes = _inodes(namespaces)
+        containers |= _container_ids(inodes)
+        ended += processes.end_all(inodes)
     if state is not None:
         _await_closed_connections(state.plan.management)
     interfaces = tuple(_remove_interfaces(state))
@@ -88,6 +94,11 @@ def _namespaces(state: LabState | None) -> list[str]:
     return [
         name for name in there if name in planned or (name.startswith(NAMESPACE_PREFIX) and _has_lab_interface(name))
     ]
+
+
+def _inodes(namespaces: list[str]) -> list[int]:
+    found = (processes.namespace_inode(paths.NETNS_DIR / name) for name in namespaces)
+    return [inode for inode in found if inode is not None]
 
 
 def _has_lab_interface(namespace: str) -> bool:
