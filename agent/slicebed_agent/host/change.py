@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Value = str | int | float | bool | None
 
@@ -64,10 +64,14 @@ class Part(Protocol):
         """Say what would make the machine as wished; raises HostError when it cannot be, before anything changes."""
         ...
 
-    def save(self, wish: Any) -> dict[str, Any]:
+    def save(self, wish: Any, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give the present value of everything that `plan(wish)` may change, as JSON, by the thing's own name.
 
         The first value saved under a name is the original one, and stays until it is restored.
+
+        Args:
+            wish: the part of a host's wish that is this part's.
+            also: names saved under an earlier wish, whose present values are wanted as well.
         """
         ...
 

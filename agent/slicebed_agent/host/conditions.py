@@ -1,0 +1,227 @@
+"""The conditions of this host as a whole: plan, apply, drift and restore over all parts, from one saved state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.deadman import DeadMan
+from slicebed_agent.host.state import State
+from slicebed_agent.host.wish import parse_wish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slicebed_agent.host.change import Change, Part, PartPlan
+
+# Cores come online before their limits are written; links come last, so that what fails earlier leaves them alone.
+ORDER = ("cpu", "workload", "network")
+CONFIRM_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an act did, or in a plan would do.
+
+    Attributes:
+        changes: every property that was not as wanted.
+        writes: netlink messages and file writes.
+        at_risk: the act touches the interface that carries SSH.
+        token: what `confirm` takes; None when no timer runs.
+    """
+
+    changes: tuple[Change, ...] = ()
+    writes: int = 0
+    at_risk: bool = False
+    token: str | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        return {
+            "changes": [change.to_plain() for change in self.changes],
+            "writes": self.writes,
+            "at_risk": self.at_risk,
+            "token": self.token,
+        }
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How the caller reaches this host: the SSH connection's own name and the interfaces that carry it."""
+
+    name: str = ""
+    devices: frozenset[str] = frozenset()
+
+
+class Conditions:
+    """Conditions of one host."""
+
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        state: State | None = None,
+        dead_man: DeadMan | None = None,
+        connection: Connection | None = None,
+    ) -> None:
+        """Take the parts by name.
+
+        Args:
+            parts: the kinds of condition, by name.
+            state: the saved state; default: this host's own.
+            dead_man: the timer; default: this host's own.
+            connection: how the caller reaches this host; default: not over SSH.
+        """
+        self._parts = parts
+        self._state = state or State()
+        self._dead_man = dead_man or DeadMan()
+        self._connection = connection or Connection()
+
+    def plan(self, plain: object) -> Outcome:
+        """Say what `apply` of this wish would change; changes nothing.
+
+        Raises:
+            HostError: the wish cannot be fulfilled here, and why.
+        """
+        with self._state.locked():
+            return self._outcome(self._plans(self._wished(plain)))
+
+    def apply(self, plain: object, *, confirm_within_s: float = CONFIRM_WITHIN_S) -> Outcome:
+        """Save the original state of what the wish touches, make it so, and read it back.
+
+        When an interface that carries SSH is touched, the dead-man timer runs from before the first change; the caller
+        confirms with the outcome's token over a fresh connection.
+
+        Raises:
+            HostError: the wish cannot be fulfilled (nothing was changed), or the kernel refused a step (what this call
+                had done was undone).
+        """
+        with self._state.locked():
+            wished = self._wished(plain)
+            plans = self._plans(wished)
+            outcome = self._outcome(plans)
+            if not (outcome.writes or self._state.original()):
+                return outcome
+            before = {name: self._parts[name].save(wish, also=self._stale(name, wish)) for name, wish in wished.items()}
+            if outcome.writes:
+                self._state.keep_original(before)
+            if isinstance(plain, dict):
+                self._state.keep_wish({name: plain[name] for name in ("host", *wished)})
+            if not outcome.writes:
+                return outcome
+            token = None
+            if outcome.at_risk:
+                token = self._dead_man.arm(confirm_within_s, self._connection.name, self._state.directory)
+            try:
+                self._apply_all(plans, before)
+                self._require_taken(wished, before)
+            except HostError:
+                # What is undone needs no timer; where the undoing failed, the timer is still there to restore.
+                self._dead_man.disarm()
+                raise
+        return Outcome(outcome.changes, outcome.writes, outcome.at_risk, token)
+
+    def confirm(self, token: str) -> None:
+        """Stop the dead-man timer; raises HostError when it has run out or this is the connection that armed it."""
+        self._dead_man.confirm(token, self._connection.name)
+
+    def drift(self) -> Outcome:
+        """Say what is no longer as it was last applied.
+
+        Raises:
+            HostError: what was applied can no longer be had here, and why.
+        """
+        with self._state.locked():
+            wished = self._state.wish()
+            return self._outcome(self._plans(self._wished(wished)) if wished else ())
+
+    def restore(self, only: Iterable[str] | None = None, *, check: bool = False) -> Outcome:
+        """Put back the original state, exactly; safe to repeat, and after a crash.
+
+        Args:
+            only: the parts to restore; default: all.
+            check: say what would change, and change nothing.
+
+        Raises:
+            HostError: something would not go back; what is left is still saved, and restoring again goes on.
+        """
+        with self._state.locked():
+            original = self._state.original()
+            names = [name for name in reversed(ORDER) if name in original and (only is None or name in set(only))]
+            done: list[PartPlan] = []
+            for name in names:
+                part = self._parts[name]
+                plan = part.plan_restore(original[name])
+                done.append(plan)
+                if check:
+                    continue
+                part.apply(plan)
+                left = part.plan_restore(original[name])
+                if left.steps:
+                    raise HostError(
+                        f"not as it was before: {'; '.join(map(str, left.changes))}", where=name, mend="restore again"
+                    )
+                self._state.forget_original(name)
+            if not check:
+                self._state.clear_when_unchanged()
+            return self._outcome(done)
+
+    def summary(self) -> dict[str, Any]:
+        """What this host remembers: the parts that are changed, the wish, the base round trips."""
+        return {
+            "changed_parts": sorted(self._state.original()),
+            "wish": self._state.wish(),
+            "base_rtt_us": self._state.base_rtt_us(),
+        }
+
+    def _wished(self, plain: object) -> dict[str, Any]:
+        wished = parse_wish(plain).parts()
+        return {name: wished[name] for name in ORDER if name in wished}
+
+    def _plans(self, wished: Mapping[str, Any]) -> tuple[PartPlan, ...]:
+        return tuple(plan for name, wish in wished.items() for plan in self._plan_part(name, wish))
+
+    def _plan_part(self, name: str, wish: Any) -> Iterable[PartPlan]:
+        # What an earlier wish changed and this one no longer speaks of goes back to what it was.
+        stale = self._stale(name, wish)
+        part = self._parts[name]
+        return (part.plan_restore(stale), part.plan(wish)) if stale else (part.plan(wish),)
+
+    def _stale(self, name: str, wish: Any) -> dict[str, Any]:
+        kept = self._state.original().get(name, {})
+        spoken = self._parts[name].save(wish) if kept else {}
+        return {key: value for key, value in kept.items() if key not in spoken}
+
+    def _outcome(self, plans: Iterable[PartPlan]) -> Outcome:
+        every = tuple(plans)
+        devices = frozenset().union(*(plan.devices for plan in every)) if every else frozenset()
+        return Outcome(
+            changes=tuple(change for plan in every for change in plan.changes),
+            writes=sum(len(plan.steps) for plan in every),
+            at_risk=bool(devices & self._connection.devices),
+        )
+
+    def _apply_all(self, plans: Sequence[PartPlan], before: Mapping[str, Mapping[str, Any]]) -> None:
+        touched: dict[str, None] = {}
+        for plan in plans:
+            try:
+                self._parts[plan.part].apply(plan)
+            except HostError:
+                # The part has undone its own steps; what was done before them goes back to where this apply found it.
+                self._undo(reversed(touched), before)
+                raise
+            touched[plan.part] = None
+
+    def _require_taken(self, wished: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> None:
+        left = [change for plan in self._plans(wished) for change in plan.changes]
+        if left:
+            self._undo(reversed(wished), before)
+            raise HostError(
+                f"the host did not take: {'; '.join(map(str, left))}",
+                mend="ask for what it can hold; nothing was changed",
+            )
+
+    def _undo(self, names: Iterable[str], before: Mapping[str, Mapping[str, Any]]) -> None:
+        for name in names:
+            part = self._parts[name]
+            part.apply(part.plan_restore(before[name]))

@@ -1,0 +1,148 @@
+"""What this host remembers of its conditions, on its own disk: the original state, and what was last wished.
+
+Written and synced before the act it is about, so that a host can be restored from these files alone: by another control
+machine, after a crash in the middle of an apply, or by the dead-man timer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicebed_agent.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DIRECTORY = Path("/var/lib/slicebed/conditions")
+LOCK_TIMEOUT_S = 30.0
+VERSION = 1
+
+
+class State:
+    """The files of one host's conditions.
+
+    Attributes:
+        directory: where they are; it goes with the last of them.
+    """
+
+    def __init__(self, directory: Path = DIRECTORY) -> None:
+        self.directory = directory
+        self._original = directory / "original.json"
+        self._wish = directory / "wish.json"
+        self._base = directory / "base_rtt.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the host's conditions for one act; a second one waits.
+
+        Raises:
+            HostError: another act holds them for longer than 30 s.
+        """
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the directory, which a restore removes.
+        path = self.directory.with_suffix(".lock")
+        with path.open("w") as lock:
+            deadline = time.monotonic() + LOCK_TIMEOUT_S
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise HostError(
+                            "another command is changing this host's conditions",
+                            where=str(path),
+                            mend="wait for it to end, then repeat",
+                        ) from None
+                    time.sleep(0.02)
+            yield
+
+    def original(self) -> dict[str, dict[str, Any]]:
+        """The state found before the first change, by part and by the thing's name; empty when nothing is changed."""
+        return dict(self._read(self._original).get("parts", {}))
+
+    def keep_original(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember values for things that have none yet: what was found first is the original."""
+        kept = self.original()
+        before = json.dumps(kept, sort_keys=True)
+        for part, values in found.items():
+            kept[part] = {**values, **kept.get(part, {})}
+        if json.dumps(kept, sort_keys=True) != before:
+            self._write_original(kept)
+
+    def forget_original(self, part: str) -> None:
+        """Drop a part that is as it was, and what was wished of it."""
+        kept = self.original()
+        kept.pop(part, None)
+        wished = self.wish()
+        wished.pop(part, None)
+        self._write(self._wish, {"wish": wished})
+        self._write_original(kept)
+
+    def clear_when_unchanged(self) -> None:
+        """Remove the directory once nothing on the host is changed any more."""
+        if self.original() or not self.directory.exists():
+            return
+        for path in (*self.directory.glob("*.partial"), self._wish, self._base, self._original):
+            path.unlink(missing_ok=True)
+        self.directory.rmdir()
+
+    def wish(self) -> dict[str, Any]:
+        """The wish last applied, as the control machine sent it: the host's name and its parts; empty when none is."""
+        return dict(self._read(self._wish).get("wish", {}))
+
+    def keep_wish(self, wish: Mapping[str, Any]) -> None:
+        """Remember what is wished; parts that it does not speak of keep theirs."""
+        before = self.wish()
+        if {**before, **wish} != before:
+            self._write(self._wish, {"wish": {**before, **wish}})
+
+    def base_rtt_us(self) -> dict[str, float]:
+        """Round trip to each peer's address before anything was shaped, in microseconds."""
+        return {str(peer): float(rtt) for peer, rtt in self._read(self._base).get("rtt_us", {}).items()}
+
+    def keep_base_rtt_us(self, measured: Mapping[str, float]) -> None:
+        """Remember round trips measured before shaping; a peer's first measure stays."""
+        self._write(self._base, {"rtt_us": {**measured, **self.base_rtt_us()}})
+
+    def _write_original(self, parts: Mapping[str, Any]) -> None:
+        self._write(self._original, {"boot_id": boot_id(), "saved_at": time.time(), "parts": parts})
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise HostError(
+                f"cannot be read: {error}",
+                where=str(path),
+                mend="it is written whole or not at all: has somebody edited it?",
+            ) from error
+        if not isinstance(content, dict) or content.get("version") != VERSION:
+            raise HostError(
+                "is of another version of Slicebed",
+                where=str(path),
+                mend="restore the host with the version that wrote it",
+            )
+        return content
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = path.with_suffix(".partial")
+        with partial.open("w") as file:
+            json.dump({"version": VERSION, **content}, file, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def boot_id() -> str:
+    """The kernel's identity of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,129 @@
+"""What can be asked of a host, in one table: the Ansible module and the held channel both call it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.conditions import CONFIRM_WITHIN_S, ORDER, Conditions, Connection
+from slicebed_agent.host.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from slicebed_agent.host.change import Part
+
+
+def handlers() -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Every verb of this host, by name."""
+    from slicebed_agent.host import measure  # noqa: PLC0415 - a plan has no need of it
+
+    return {
+        "plan": plan,
+        "apply": apply,
+        "confirm": confirm,
+        "drift": drift,
+        "restore": restore,
+        "summary": summary,
+        "keep_base_rtt": keep_base_rtt,
+        "doctor": doctor,
+        "delivered": delivered,
+        **measure.HANDLERS,
+    }
+
+
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"wish"}`` -> what applying it would change."""
+    return _conditions(request["wish"]).plan(request["wish"]).to_plain()
+
+
+def apply(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"wish", "confirm_within_s"}`` -> what was changed, and the token for ``confirm`` when a timer runs."""
+    within_s = _seconds(request.get("confirm_within_s", CONFIRM_WITHIN_S))
+    return _conditions(request["wish"]).apply(request["wish"], confirm_within_s=within_s).to_plain()
+
+
+def confirm(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"token"}`` -> nothing; the dead-man timer is stopped."""
+    _conditions().confirm(str(request["token"]))
+    return {}
+
+
+def drift(request: dict[str, Any]) -> dict[str, Any]:
+    """-> what is no longer as it was applied, and whether anything was applied at all."""
+    del request
+    conditions = _conditions()
+    return {**conditions.drift().to_plain(), **conditions.summary()}
+
+
+def restore(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"only": [parts], "check"}`` -> what was (or would be) put back."""
+    only = request.get("only")
+    if only is not None and not set(only) <= set(ORDER):
+        raise HostError(f"unknown part in {only}", mend=f"allowed: {', '.join(ORDER)}")
+    return _conditions().restore(only, check=bool(request.get("check"))).to_plain()
+
+
+def summary(request: dict[str, Any]) -> dict[str, Any]:
+    """-> what this host remembers of its conditions."""
+    del request
+    return _conditions().summary()
+
+
+def keep_base_rtt(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"rtt_us": {address: microseconds}}`` -> nothing; a first measure stays."""
+    measured = {str(peer): float(rtt) for peer, rtt in request["rtt_us"].items()}
+    state = State()
+    with state.locked():
+        state.keep_base_rtt_us(measured)
+    return {}
+
+
+def doctor(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"host"}`` -> what can and what cannot be applied here, found by trial."""
+    from slicebed_agent.host.capabilities import capabilities  # noqa: PLC0415 - a plan has no need of it
+
+    return {
+        "capabilities": [found.to_plain() for found in capabilities(str(request.get("host", socket.gethostname())))]
+    }
+
+
+def delivered(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"cores", "seconds"}`` -> the frequency that each core delivers under load."""
+    from slicebed_agent.host.delivered import sample_frequency  # noqa: PLC0415 - a plan has no need of it
+
+    seconds = _seconds(request.get("seconds", 0.2))
+    return {"frequencies": [sample_frequency(int(core), seconds).to_plain() for core in request["cores"]]}
+
+
+def _conditions(wish: object = None) -> Conditions:
+    from slicebed_agent.host.network.control import control_devices  # noqa: PLC0415 - each verb pays for what it uses
+
+    state = State()
+    connection = Connection(os.environ.get("SSH_CONNECTION", ""), control_devices())
+    return Conditions(_parts(wish if wish is not None else state.wish()), state, connection=connection)
+
+
+def _parts(wish: object) -> dict[str, Part]:
+    from slicebed_agent.host.cpu.part import Cpu  # noqa: PLC0415 - as above
+    from slicebed_agent.host.network.part import Network  # noqa: PLC0415
+    from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415
+
+    # The inventory's name for this machine, which its own may not be.
+    host = wish.get("host") if isinstance(wish, dict) else None
+    return {"cpu": Cpu(), "workload": Workload(str(host or socket.gethostname())), "network": Network()}
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
+        raise HostError(f"{value} s", mend="allowed: more than 0 to 3600 s")
+    return float(value)
+
+
+def restore_from(directory: Path) -> None:
+    """What the dead-man timer does when nobody confirms."""
+    state = State(directory)
+    Conditions(_parts(state.wish()), state).restore()
