@@ -14,6 +14,11 @@ InventoryOption = Annotated[
     Path | None,
     typer.Option("--inventory", "-i", help="Ansible inventory of the hosts; default: inventory/lab/hosts.yml."),
 ]
+TestbedOption = Annotated[Path, typer.Option("--testbed", "-t", help="The testbed file.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only this part: network, cpu or workload; may be given several times."),
+]
 
 
 def inventory_of(checkout: Checkout, asked: Path | None) -> Path:

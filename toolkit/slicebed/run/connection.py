@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
-from fabric import Connection
-from paramiko import RejectPolicy
 from paramiko.ssh_exception import SSHException
 
 from slicebed.errors import ProvisionError
 from slicebed.run.tunnel import Tunnel
+from slicebed.testbed.ssh import ssh_connection
 from slicebed_agent.rpc.v1 import agent_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
+
+    from fabric import Connection
 
     from slicebed.testbed.inventory import InventoryHost
 
 _AGENT_CONTROL_PORT = 7070
 _SPOOL = "/var/lib/slicebed/agent/spool"
-_CONNECT_TIMEOUT_S = 10
 
 
 class HostConnection:
     """A held SSH connection to one host, with the agent's Control service at the far end of a tunnel through it.
 
-    The agent's control port listens on the host's loopback; nothing is opened on any network. Host keys are checked
-    against the known_hosts file of the inventory (or the user's own); an unknown key is refused.
+    The agent's control port listens on the host's loopback; nothing is opened on any network.
     """
 
     def __init__(self, host: InventoryHost) -> None:
@@ -46,21 +45,7 @@ class HostConnection:
         Raises:
             ProvisionError: no SSH connection, an unknown host key, or a refused login.
         """
-        host = self.host
-        keys: dict[str, Any] = {"key_filename": str(host.key_file), "look_for_keys": False} if host.key_file else {}
-        ssh = Connection(
-            host.address, user=host.user, port=host.port, connect_timeout=_CONNECT_TIMEOUT_S, connect_kwargs=keys
-        )
-        # fabric itself would add an unknown key; a testbed's hosts are known before anything is sent to them.
-        ssh.client.set_missing_host_key_policy(RejectPolicy())
-        try:
-            ssh.client.load_host_keys(str(host.known_hosts or Path("~/.ssh/known_hosts").expanduser()))
-            ssh.open()
-        except (OSError, SSHException) as error:
-            raise ProvisionError(
-                f"no SSH connection to {host.user}@{host.address}:{host.port}: {error}", where=f"host {host.name}"
-            ) from error
-        self._stack.callback(ssh.close)
+        ssh = self._stack.enter_context(ssh_connection(self.host))
         self._ssh = ssh
         tunnel = self._stack.enter_context(Tunnel(ssh.transport, _AGENT_CONTROL_PORT))
         channel = grpc.insecure_channel(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from slicebed.errors import MissingRequirementError
 from slicebed.testbed.commands import require_tool, run_tool
+from slicebed.testbed.host_tools import build_host_tools
 from slicebed.testbed.wheels import (
     CHECKSUM_FILE,
     application_checksum,
     build_application_wheel,
-    build_host_wheels,
     fetch_dependencies,
 )
 
@@ -73,7 +73,8 @@ def build_image(checkout: Checkout, base_image: str | None, say: Callable[[str],
         )
     require_tool("podman", "podman")
     require_tool("runc", "runc")
-    build_host_wheels(checkout)
+    # Not of the image, but whoever plays the playbooks by hand finds it here.
+    build_host_tools(checkout)
     base = base_image or LOCAL_BASE
     found = _facts_of_stored(checkout, base)
     if found is not None:

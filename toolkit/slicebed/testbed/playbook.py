@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import MissingRequirementError, ProvisionError
+from slicebed.testbed.host_tools import build_host_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slicebed.testbed.checkout import Checkout
 
@@ -23,10 +24,11 @@ _FAILURES = {"runner_on_failed": "failed", "runner_on_unreachable": "unreachable
 
 @dataclass(frozen=True)
 class Recap:
-    """Ansible's count per host: what `PLAY RECAP` says."""
+    """Ansible's count per host, what `PLAY RECAP` says; and by host what the host tools answered."""
 
     ok: Mapping[str, int] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
+    answers: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def total_changed(self) -> int:
@@ -65,7 +67,9 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         raise MissingRequirementError(
             "no such inventory", where=str(playbook.inventory), mend="run: slicebed lab up, or write one by hand"
         )
+    build_host_tools(checkout)
     failures: list[ProvisionError] = []
+    answers: dict[str, list[Mapping[str, Any]]] = {}
 
     def on_event(event: dict[str, Any]) -> bool:
         data = event.get("event_data", {})
@@ -73,6 +77,12 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
             say(str(data.get("task", "")))
         elif event["event"] in _FAILURES and not data.get("ignore_errors"):
             failures.append(_describe(event["event"], data))
+        elif event["event"] == "runner_on_ok":
+            result = data.get("res") or {}
+            # A task with a loop has one result for each turn.
+            for each in result.get("results", [result]):
+                if isinstance(each, dict) and "slicebed" in each:
+                    answers.setdefault(str(data["host"]), []).append(each["slicebed"])
         return True
 
     playbook.artifacts.mkdir(parents=True, exist_ok=True)
@@ -106,7 +116,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
             mend=f"see {playbook.artifacts}",
         )
     stats = runner.stats or {}
-    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}))
+    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=answers)
 
 
 @contextmanager

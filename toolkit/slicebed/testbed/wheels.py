@@ -1,4 +1,4 @@
-"""Wheels for hosts and image: built and fetched once on the control machine, so that a host needs no package index."""
+"""Wheels for the image: built and fetched once on the control machine, so that the build needs no package index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from slicebed.testbed.checkout import Checkout
 
-# Python of Debian 12: of the base image and of the hosts' virtual environments.
+# Python of Debian 12: of the base image.
 TARGET_PYTHON = "3.11"
 CHECKSUM_FILE = "wheels.sha256"
 _AGENT_SOURCES = ("agent", "protos", "packaging")
@@ -64,25 +64,6 @@ def fetch_dependencies(checkout: Checkout, extra: str, folder: Path) -> str:
 
     _make_once(folder, checksum, fetch)
     return checksum
-
-
-def build_host_wheels(checkout: Checkout) -> Path:
-    """Make the folder that the role host_tools carries to hosts: wheels of slicebed[host] and one checksum of all."""
-    folder = checkout.build / "wheels" / "host"
-    application = checkout.build / "context" / "application"
-    checksum = hashlib.sha256(
-        f"{application_checksum(checkout)} {dependencies_checksum(checkout)} host".encode()
-    ).hexdigest()
-
-    def fill() -> None:
-        wheel = build_application_wheel(checkout, application)
-        fetched = checkout.build / "wheels" / "host-dependencies"
-        fetch_dependencies(checkout, "host", fetched)
-        for source in (wheel, *fetched.glob("*.whl")):
-            shutil.copy2(source, folder)
-
-    _make_once(folder, checksum, fill)
-    return folder
 
 
 def _make_once(folder: Path, checksum: str, make: Callable[[], None]) -> None:

@@ -1,0 +1,220 @@
+"""Conditions as a whole: saved before changed, undone when refused, restored from what is on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.change import Change, PartPlan
+from slicebed_agent.host.conditions import Conditions, Connection
+from slicebed_agent.host.deadman import DeadMan
+from slicebed_agent.host.state import State
+
+
+@dataclass
+class Drawer:
+    """A part whose machine is a dictionary: a wish says what its entries shall hold."""
+
+    name: str
+    device: str
+    machine: dict[str, object] = field(default_factory=dict)
+    refuses: object = None
+    forgets: str | None = None
+    order: list[str] = field(default_factory=list)
+
+    def plan(self, wish):
+        return self._plan(_entries(wish))
+
+    def save(self, wish, also=()):
+        return {key: self.machine.get(key) for key in {*_entries(wish), *also}}
+
+    def plan_restore(self, saved):
+        return self._plan(saved)
+
+    def _plan(self, wanted):
+        changes = tuple(
+            Change(self.name, key, "value", self.machine.get(key), value)
+            for key, value in sorted(wanted.items())
+            if self.machine.get(key) != value
+        )
+        steps = tuple((change.where, change.wanted) for change in changes)
+        return PartPlan(self.name, changes, steps, frozenset({self.device} if steps else ()))
+
+    def apply(self, plan):
+        before = dict(self.machine)
+        self.order.append(self.name)
+        for key, value in plan.steps:
+            if value is not None and value == self.refuses:
+                self.machine.clear()
+                self.machine.update(before)
+                raise HostError(f"refused {value}", where=key)
+            if key == self.forgets:
+                continue
+            if value is None:
+                self.machine.pop(key, None)
+            else:
+                self.machine[key] = value
+
+
+def _entries(wish):
+    # Whatever kind of wish it is, its fields that are set.
+    return {key: value for key, value in vars(wish).items() if value not in (None, (), False)}
+
+
+@pytest.fixture
+def host(tmp_path):
+    order: list[str] = []
+    parts = {
+        "cpu": Drawer("cpu", "cpu", {"governor": "powersave"}, order=order),
+        "workload": Drawer("workload", "cgroup", order=order),
+        "network": Drawer("network", "eth0", order=order),
+    }
+    return parts, Conditions(parts, State(tmp_path / "conditions"), DeadMan(tmp_path / "run"))
+
+
+WISH = {"host": "edge", "cpu": {"governor": "performance"}, "workload": {"memory_bytes": 1000}}
+
+
+def test_a_plan_says_what_apply_does_and_changes_nothing(host, tmp_path):
+    parts, conditions = host
+    planned = conditions.plan(WISH)
+    assert [str(change) for change in planned.changes] == [
+        "governor: value powersave -> performance",
+        "memory_bytes: value - -> 1000",
+    ]
+    assert parts["cpu"].machine == {"governor": "powersave"}
+    assert not (tmp_path / "conditions").exists()
+    assert conditions.apply(WISH).changes == planned.changes
+
+
+def test_a_second_apply_writes_nothing(host):
+    _, conditions = host
+    conditions.apply(WISH)
+    assert conditions.apply(WISH).writes == 0
+    assert conditions.drift().changes == ()
+
+
+def test_restore_puts_back_what_the_first_apply_found_and_leaves_no_file(host, tmp_path):
+    parts, conditions = host
+    conditions.apply(WISH)
+    conditions.apply({"host": "edge", "cpu": {"governor": "schedutil"}})
+    restored = conditions.restore()
+    assert parts["cpu"].machine == {"governor": "powersave"}
+    assert parts["workload"].machine == {}
+    assert len(restored.changes) == 2
+    assert not (tmp_path / "conditions").exists()
+    assert conditions.restore().changes == ()
+
+
+def test_processors_come_before_links_and_go_back_after_them(host):
+    parts, conditions = host
+    conditions.apply({**WISH, "network": {"uplink_bit_per_s": 8000}})
+    assert parts["cpu"].order == ["cpu", "workload", "network"]
+    parts["cpu"].order.clear()
+    conditions.restore()
+    assert parts["cpu"].order == ["network", "workload", "cpu"]
+
+
+def test_what_a_new_wish_no_longer_speaks_of_goes_back(host):
+    parts, conditions = host
+    conditions.apply({"host": "edge", "cpu": {"governor": "performance", "boost": True}})
+    outcome = conditions.apply({"host": "edge", "cpu": {"boost": True}})
+    assert [change.where for change in outcome.changes] == ["governor"]
+    assert parts["cpu"].machine == {"governor": "powersave", "boost": True}
+
+
+def test_a_part_that_is_not_wished_is_left_alone(host):
+    parts, conditions = host
+    conditions.apply(WISH)
+    conditions.apply({"host": "edge", "workload": {"memory_bytes": 2000}})
+    assert parts["cpu"].machine == {"governor": "performance"}
+    conditions.restore(["workload"])
+    assert parts["cpu"].machine == {"governor": "performance"}
+    assert parts["workload"].machine == {}
+    assert conditions.summary()["changed_parts"] == ["cpu"]
+    assert "workload" not in conditions.summary()["wish"]
+
+
+def test_a_refusal_in_a_later_part_undoes_the_earlier_ones(host):
+    parts, conditions = host
+    parts["workload"].refuses = 1000
+    with pytest.raises(HostError, match="refused 1000"):
+        conditions.apply(WISH)
+    assert parts["cpu"].machine == {"governor": "powersave"}
+    assert parts["workload"].machine == {}
+
+
+def test_a_refusal_also_undoes_what_went_back_from_an_earlier_wish(host):
+    parts, conditions = host
+    conditions.apply({"host": "edge", "cpu": {"governor": "performance", "boost": True}})
+    parts["workload"].refuses = 1000
+    with pytest.raises(HostError, match="refused 1000"):
+        conditions.apply({"host": "edge", "cpu": {"boost": True}, "workload": {"memory_bytes": 1000}})
+    assert parts["cpu"].machine == {"governor": "performance", "boost": True}
+
+
+def test_a_value_that_the_host_does_not_take_is_an_error_and_leaves_nothing(host):
+    parts, conditions = host
+    parts["workload"].forgets = "memory_bytes"
+    with pytest.raises(HostError, match="did not take: memory_bytes: value - -> 1000"):
+        conditions.apply(WISH)
+    assert parts["cpu"].machine == {"governor": "powersave"}
+
+
+def test_drift_names_what_somebody_changed(host):
+    parts, conditions = host
+    conditions.apply(WISH)
+    parts["cpu"].machine["governor"] = "ondemand"
+    (change,) = conditions.drift().changes
+    assert (change.where, change.now, change.wanted) == ("governor", "ondemand", "performance")
+    assert parts["cpu"].machine["governor"] == "ondemand"
+
+
+def test_the_original_is_on_disk_before_the_first_change(host, tmp_path):
+    parts, conditions = host
+    seen = {}
+    apply = parts["cpu"].apply
+
+    def watched(plan):
+        seen.update(json.loads((tmp_path / "conditions/original.json").read_text())["parts"])
+        apply(plan)
+
+    parts["cpu"].apply = watched
+    conditions.apply(WISH)
+    assert seen["cpu"] == {"governor": "powersave"}
+    assert seen["workload"] == {"memory_bytes": None}
+
+
+def test_a_state_file_that_somebody_edited_is_named(host, tmp_path):
+    _, conditions = host
+    conditions.apply(WISH)
+    (tmp_path / "conditions/original.json").write_text("{")
+    with pytest.raises(HostError, match=r"original\.json: cannot be read"):
+        conditions.restore()
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"host": "edge", "gpu": True}, "wish.gpu: unknown key"),
+        ({"host": "e/../x"}, "host: e/../x is not allowed"),
+        ({"host": "edge", "cpu": {"online_cores": 0}}, "cpu.online_cores: 0 is not allowed"),
+        ({"host": "edge", "network": {"links": [{"peer": "a", "peer_address": "10.0.0"}]}}, "not understood"),
+        ({"host": "edge", "network": {"uplink_bit_per_s": 7}}, "7 is not allowed"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused_with_its_place(host, wish, said):
+    _, conditions = host
+    with pytest.raises(HostError, match=said):
+        conditions.plan(wish)
+
+
+def test_only_an_act_on_the_interface_of_ssh_is_at_risk(host, tmp_path):
+    parts, _ = host
+    here = Connection("10.0.0.1 4000 10.0.0.2 22", frozenset({"eth0"}))
+    conditions = Conditions(parts, State(tmp_path / "conditions"), DeadMan(tmp_path / "run"), here)
+    assert not conditions.plan(WISH).at_risk
+    assert conditions.plan({"host": "edge", "network": {"uplink_bit_per_s": 8000}}).at_risk

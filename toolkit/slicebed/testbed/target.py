@@ -1,0 +1,112 @@
+"""What a verb on conditions acts on: a testbed file, the inventory's hosts that it speaks of, and what is asked of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import SpecError
+from slicebed.spec.testbed import load_testbed
+from slicebed.testbed.inventory import read_inventory
+from slicebed.testbed.wishes import host_wishes, wire_wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from slicebed.spec.testbed import Testbed
+    from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.inventory import InventoryHost
+
+PARTS = ("network", "cpu", "workload")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A testbed and its hosts.
+
+    Attributes:
+        checkout: where the playbooks are.
+        testbed: what is asked.
+        inventory: Ansible's inventory file.
+        hosts: the testbed's hosts, by name in tier order.
+        parts: the kinds of condition to act on.
+        shape_control_path: allow a link that SSH itself runs over.
+    """
+
+    checkout: Checkout
+    testbed: Testbed
+    inventory: Path
+    hosts: Mapping[str, InventoryHost]
+    parts: frozenset[str] = frozenset(PARTS)
+    shape_control_path: bool = False
+
+    def asked(self, base_rtt_us: Mapping[tuple[str, str], float] | None = None) -> Asked:
+        """Compile what is asked of every host and wire.
+
+        Args:
+            base_rtt_us: round trips before shaping by pair of hosts, for links that compensate.
+
+        Raises:
+            SpecError: what the file asks cannot be, with file:line.
+        """
+        base = base_rtt_us or {}
+        wishes = host_wishes(
+            self.testbed,
+            self.hosts,
+            parts=self.parts,
+            base_rtt_us=base,
+            shape_control_path=self.shape_control_path,
+        )
+        wires = wire_wishes(self.testbed, self.hosts, base_rtt_us=base) if "network" in self.parts else []
+        return Asked(wishes, wires)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every host (as its tools read it) and of every wire of the lab."""
+
+    wishes: Mapping[str, dict[str, Any]]
+    wires: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is asked; the same wish has the same digest everywhere."""
+        plain = {"wishes": self.wishes, "wires": self.wires}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    def variables(self) -> dict[str, Any]:
+        """What the playbooks are given."""
+        return {"slicebed_wishes": dict(self.wishes), "slicebed_wires": self.wires}
+
+
+def load_target(
+    checkout: Checkout,
+    testbed: Path,
+    inventory: Path,
+    only: frozenset[str] | None = None,
+    *,
+    shape_control_path: bool = False,
+) -> Target:
+    """Read the testbed file and the inventory, and hold them against each other.
+
+    Raises:
+        SpecError: a mistake in either, or a host of the testbed that the inventory lacks.
+        MissingRequirementError: no such inventory.
+    """
+    spec = load_testbed(testbed)
+    parts = only or frozenset(PARTS)
+    if unknown := sorted(parts - set(PARTS)):
+        raise SpecError(f'unknown part "{unknown[0]}"', where="--only", mend=f"allowed: {', '.join(PARTS)}")
+    found = read_inventory(inventory)
+    for name in spec.host_names:
+        if name not in found:
+            raise SpecError(
+                f'host "{name}" is not in the inventory {inventory}',
+                where=spec.place_of_host(name),
+                mend=f"it has {', '.join(found)}; raise the lab with the same file: slicebed lab up -t {testbed}",
+            )
+    hosts = {name: found[name] for name in spec.host_names}
+    return Target(checkout, spec, inventory, hosts, parts, shape_control_path)
