@@ -12,7 +12,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
 TESTS ?= tests
 
-.PHONY: help setup demo test lint types unit lab image clean constraints setup-test
+.PHONY: help setup demo test lint types unit lab image clean constraints setup-test test-kernel
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -61,6 +61,13 @@ unit: setup-test ## the fast tests
 
 lab: setup-test ## the tests that raise namespace hosts (root)
 	$(BIN)/python -m pytest -m lab $(TESTS)
+
+test-kernel: setup-test ## the tests that need a stock kernel: cpufreq, netem, control groups version 2, in one virtual machine
+	packaging/run-kernel-tests
+
+.PHONY: bench-network
+bench-network: setup ## Slicebed's links beside EnosLib's, tcconfig's and tc's own, in one run (root, about five minutes)
+	$(BIN)/python -m benchmarks.network $(BENCH_NETWORK)
 
 constraints: ## pin what the current venv holds
 	( head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) > constraints.new

@@ -1,0 +1,114 @@
+"""The condition of the workload: cores, memory and processor time of everything in one control group."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.cpu.sysfs import parse_cores, read_text
+from slicebed_agent.host.workload import plan as planner
+from slicebed_agent.host.workload import steps
+from slicebed_agent.host.workload.hierarchies import Version, find_hierarchies
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slicebed_agent.host.change import PartPlan
+    from slicebed_agent.host.wish import WorkloadWish
+
+PREFIX = "slicebed."
+_ONLINE = Path("/sys/devices/system/cpu/online")
+
+
+def group_name(host: str) -> str:
+    """Give the name of a host's group, directly under every hierarchy's root.
+
+    Containers belong to the workload when they are started with ``--cgroup-parent=/NAME``.
+    """
+    return PREFIX + host
+
+
+class Workload:
+    """The control group ``slicebed.HOST`` on this machine, on version 1, version 2 and both at once.
+
+    The group's limits are exactly the wished ones: a limit that is not wished is lifted.
+    """
+
+    name = "workload"
+
+    def __init__(self, host: str, cgroup_root: Path = Path("/sys/fs/cgroup")) -> None:
+        self._group = group_name(host)
+        self._root = cgroup_root
+
+    def plan(self, wish: WorkloadWish) -> PartPlan:
+        """Say what would give the group its limits; raises HostError when the machine has not that much."""
+        return planner.plan(wish, self._facts())
+
+    def save(self, wish: WorkloadWish | None) -> dict[str, Any]:  # noqa: ARG002 -- the group is one thing, whatever is wished
+        """Give what is there by its path below the control groups' root: ``absent``, or the group's limits.
+
+        Every hierarchy counts, also those without limits: a container engine makes the group there too.
+        """
+        facts = self._facts()
+        saved: dict[str, Any] = {}
+        for hierarchy in facts.hierarchies:
+            group = hierarchy.mount / self._group
+            there = group in facts.groups
+            saved[self._key(group)] = planner.PRESENT if there else planner.ABSENT
+            names = planner.managed_files(hierarchy) if there else ()
+            kept = [group / name for name in names]
+            kept += [hierarchy.mount / planner.SUBTREE] if hierarchy.version is Version.V2 else []
+            saved |= {self._key(path): facts.files[path] for path in kept if path in facts.files}
+        return saved
+
+    def apply(self, plan: PartPlan) -> None:
+        """Do the steps; the first refusal puts back what this call changed.
+
+        Raises:
+            HostError: the kernel refused a limit, or processes cannot leave a group that goes.
+        """
+        before = self.save(None)
+        try:
+            for step in plan.steps:
+                steps.run(step)
+        except HostError as error:
+            try:
+                for step in self.plan_restore(before).steps:
+                    steps.run(step)
+            except HostError as second:
+                raise HostError(f"{error}; and putting back failed: {second}", mend=second.mend) from error
+            raise
+
+    def plan_restore(self, saved: Mapping[str, Any]) -> PartPlan:
+        """Say what would put back what `save` gave; processes in a group that goes live on outside it."""
+        return planner.plan_restore(saved, self._facts())
+
+    def _facts(self) -> planner.Facts:
+        hierarchies = find_hierarchies(Path("/proc/self/mountinfo").read_text(), self._root)
+        roots = [each.mount for each in hierarchies]
+        names = {name for each in hierarchies for name in (planner.SUBTREE, *planner.managed_files(each))}
+        candidates = [folder / name for root in roots for folder in (root, root / self._group) for name in names]
+        groups = [found for root in roots for found in root.glob(f"{PREFIX}*") if found.is_dir()]
+        return planner.Facts(
+            root=self._root,
+            group=self._group,
+            hierarchies=hierarchies,
+            files={path: text for path in candidates if (text := read_text(path)) is not None},
+            groups=frozenset(found for found in groups if found.name == self._group),
+            neighbours=frozenset(found for found in groups if found.name != self._group),
+            online=parse_cores(_ONLINE.read_text()),
+            memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            page_bytes=resource.getpagesize(),
+            has_gpu=has_gpu(),
+        )
+
+    def _key(self, path: Path) -> str:
+        return str(path.relative_to(self._root))
+
+
+def has_gpu(dev: Path = Path("/dev")) -> bool:
+    """Say whether a GPU's device file is there."""
+    return (dev / "nvidia0").exists() or any(dev.glob("dri/renderD*"))
