@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.cpu import plan as planner
+from slicebed_agent.host.cpu import restore as restorer
 from slicebed_agent.host.cpu import steps, sysfs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slicebed_agent.host.change import PartPlan
     from slicebed_agent.host.wish import CpuWish
@@ -28,10 +29,9 @@ class Cpu:
         """Say what would make the processors as wished; raises HostError when they cannot be so."""
         return planner.plan(wish, self._machine())
 
-    def save(self, wish: CpuWish) -> dict[str, Any]:
+    def save(self, wish: CpuWish, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give the exact text of every file that `plan(wish)` may change, by its path below the processors' folder."""
-        machine = self._machine()
-        return {name: machine.files[name] for name in planner.saved_names(wish, machine)}
+        return restorer.save(wish, also, self._machine())
 
     def apply(self, plan: PartPlan) -> None:
         """Do the steps; the first refusal puts back what this call changed.
@@ -49,12 +49,12 @@ class Cpu:
 
     def plan_restore(self, saved: Mapping[str, Any]) -> PartPlan:
         """Say what would put back, to the byte, what `save` gave."""
-        return planner.plan_restore(saved, self._machine())
+        return restorer.plan_restore(saved, self._machine())
 
     def _undo(self, before: sysfs.Machine, cause: HostError) -> None:
         settings = {name: text for name, text in before.files.items() if _is_setting(name)}
         try:
-            for step in planner.plan_restore(settings, self._machine()).steps:
+            for step in restorer.plan_restore(settings, self._machine()).steps:
                 steps.run(self._root, step)
         except HostError as error:
             raise HostError(f"{cause}; and putting back failed: {error}", where="cpu", mend=error.mend) from cause

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.change import Change, PartPlan
 from slicebed_agent.host.cpu.cores import plan_cores
-from slicebed_agent.host.cpu.steps import Expect, SetPolicy, Step, Write, next_write
-from slicebed_agent.host.cpu.sysfs import GLOBAL_BOOST, NO_TURBO, POLICY_SETTINGS, SMT, Machine, Policy
+from slicebed_agent.host.cpu.steps import SetPolicy, Step, Write, next_write
+from slicebed_agent.host.cpu.sysfs import GLOBAL_BOOST, NO_TURBO, SMT, Machine, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from slicebed_agent.host.wish import CpuWish
 
@@ -35,7 +35,7 @@ def plan(wish: CpuWish, machine: Machine) -> PartPlan:
     if wants_clock and not policies:
         asked = wish.governor if wish.frequency_khz is None else f"{wish.frequency_khz} kHz"
         raise HostError(f"{asked or 'a frequency limit'} asked, but no cpufreq driver is there", mend=NO_DRIVER)
-    changes = [_change(step.file, machine.text(step.file), step.text) for step in (*smt_and_cores, *boost)]
+    changes = [change(step.file, machine.text(step.file), step.text) for step in (*smt_and_cores, *boost)]
     differing = [pair for pair in zip(policies, targets, strict=True) if next_write(*pair) is not None]
     for policy, target in differing:
         changes += _policy_changes(policy, target)
@@ -49,52 +49,6 @@ def plan(wish: CpuWish, machine: Machine) -> PartPlan:
     return PartPlan("cpu", tuple(changes), tuple(steps))
 
 
-def plan_restore(saved: Mapping[str, str], machine: Machine) -> PartPlan:
-    """Say what puts every saved file back to its exact text.
-
-    Multithreading goes first and cores come online next, because the files of an offline core's policy cannot be
-    written; boost moves the limits, so the limits follow it; cores that were offline go last. The policies are looked
-    at a second time then, since a core that goes offline may hand its policy on.
-    """
-    changes = tuple(
-        _change(file, machine.text(file), text.strip())
-        for file, text in sorted(saved.items())
-        if machine.files.get(file) != text
-    )
-    if not changes:
-        return PartPlan("cpu")
-    online = {file: text.strip() for file, text in sorted(saved.items()) if file.endswith("/online")}
-    switches = [SMT, GLOBAL_BOOST, NO_TURBO, *(file for file in sorted(saved) if file.endswith("/boost"))]
-    smt, *boosts = [Write(file, saved[file].strip()) if file in saved else None for file in dict.fromkeys(switches)]
-    policies = [
-        _saved_target(where, saved)
-        for where in sorted({file.rpartition("/")[0] for file in saved if file.startswith("cpufreq/policy")})
-    ]
-    steps = [
-        smt,
-        *(Write(file, text) for file, text in online.items() if text == "1"),
-        *boosts,
-        *policies,
-        *(Write(file, text) for file, text in online.items() if text == "0"),
-        *policies,
-        Expect(tuple(sorted(saved.items()))),
-    ]
-    return PartPlan("cpu", changes, tuple(step for step in steps if step is not None))
-
-
-def saved_names(wish: CpuWish, machine: Machine) -> list[str]:
-    """List the files that `plan(wish)` may change, those that change along with them included."""
-    cores = wish.smt is not None or wish.online_cores is not None
-    names = [name for name in machine.files if name.endswith("/online")] if cores else []
-    names += [SMT] if wish.smt is not None else []
-    clock = any(value is not None for value in (wish.frequency_khz, wish.min_khz, wish.max_khz, wish.governor))
-    if wish.boost is not None:
-        names += [GLOBAL_BOOST, NO_TURBO]
-    if cores or clock or wish.boost is not None:
-        names += [f"{policy.where}/{name}" for policy in machine.policies for name in POLICY_SETTINGS]
-    return [name for name in names if name in machine.files]
-
-
 def _target(wish: CpuWish, policy: Policy) -> SetPolicy:
     fixed = wish.frequency_khz
     return SetPolicy(
@@ -103,24 +57,6 @@ def _target(wish: CpuWish, policy: Policy) -> SetPolicy:
         min_khz=wish.min_khz if fixed is None else fixed,
         max_khz=wish.max_khz if fixed is None else fixed,
         setspeed_khz=fixed,
-    )
-
-
-def _saved_target(where: str, saved: Mapping[str, str]) -> SetPolicy:
-    def number(name: str) -> int | None:
-        text = saved.get(f"{where}/{name}", "").strip()
-        return int(text) if text.isdecimal() else None
-
-    def word(name: str) -> str | None:
-        return saved.get(f"{where}/{name}", "").strip() or None
-
-    return SetPolicy(
-        where,
-        word("scaling_governor"),
-        number("scaling_min_freq"),
-        number("scaling_max_freq"),
-        number("scaling_setspeed"),
-        word("energy_performance_preference"),
     )
 
 
@@ -140,13 +76,11 @@ def _check(wish: CpuWish, policy: Policy) -> None:
     for khz in (wish.frequency_khz, wish.min_khz, wish.max_khz):
         if khz is not None:
             _check_frequency(khz, policy, raises_limit=wish.boost is True)
-    low = policy.khz("scaling_min_freq") if wish.min_khz is None else wish.min_khz
-    high = policy.khz("scaling_max_freq") if wish.max_khz is None else wish.max_khz
-    if (wish.min_khz or wish.max_khz) and low is not None and high is not None and low > high:
+    if wish.min_khz is not None and wish.max_khz is not None and wish.min_khz > wish.max_khz:
         raise HostError(
-            f"the minimum {low} kHz is above the maximum {high} kHz",
+            f"the minimum {wish.min_khz} kHz is above the maximum {wish.max_khz} kHz",
             where=policy.where,
-            mend="give both min_khz and max_khz, the first no higher than the second",
+            mend="allowed: min_khz up to max_khz",
         )
 
 
@@ -203,13 +137,13 @@ def _policy_changes(policy: Policy, target: SetPolicy) -> list[Change]:
     if governor == "userspace":
         wanted["scaling_setspeed"] = target.setspeed_khz
     return [
-        _change(f"{policy.where}/{name}", policy.text(name), str(value))
+        change(f"{policy.where}/{name}", policy.text(name), str(value))
         for name, value in wanted.items()
         if value is not None and policy.text(name) != str(value)
     ]
 
 
-def _change(file: str, now: str | None, wanted: str) -> Change:
+def change(file: str, now: str | None, wanted: str) -> Change:
     """Name a file as a reader knows it: cpu3/online is `online` of cpu3, a switch of all cores is of `machine`."""
     holder, _, what = file.rpartition("/")
     where = holder.removeprefix("cpufreq/").removesuffix("/cpufreq")

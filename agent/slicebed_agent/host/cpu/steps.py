@@ -109,7 +109,7 @@ def _set_policy(sysfs: Path, target: SetPolicy) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        path.write_text(f"{text}\n")
     except OSError as error:
         raise HostError(
             f"the kernel refused {text}: {error.strerror}",

@@ -14,7 +14,7 @@ from slicebed_agent.host.workload import steps
 from slicebed_agent.host.workload.hierarchies import Version, find_hierarchies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slicebed_agent.host.change import PartPlan
     from slicebed_agent.host.wish import WorkloadWish
@@ -47,11 +47,13 @@ class Workload:
         """Say what would give the group its limits; raises HostError when the machine has not that much."""
         return planner.plan(wish, self._facts())
 
-    def save(self, wish: WorkloadWish | None) -> dict[str, Any]:  # noqa: ARG002 -- the group is one thing, whatever is wished
+    def save(self, wish: WorkloadWish | None = None, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give what is there by its path below the control groups' root: ``absent``, or the group's limits.
 
+        The group is one thing: whatever is wished, all of it is saved.
         Every hierarchy counts, also those without limits: a container engine makes the group there too.
         """
+        del wish, also
         facts = self._facts()
         saved: dict[str, Any] = {}
         for hierarchy in facts.hierarchies:
@@ -70,7 +72,7 @@ class Workload:
         Raises:
             HostError: the kernel refused a limit, or processes cannot leave a group that goes.
         """
-        before = self.save(None)
+        before = self.save()
         try:
             for step in plan.steps:
                 steps.run(step)

@@ -118,6 +118,9 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
     limits: list[tuple[Path, str]] = []
     for name, text in sorted(saved.items()):
         path = facts.root / name
+        if saved.get(str(path.parent.relative_to(facts.root))) == ABSENT:
+            # Limits of a group that this part made, read by a later save.
+            continue
         if text in (ABSENT, PRESENT):
             if (text == PRESENT) != (path in facts.groups):
                 changes.append(_change(facts, path, PRESENT if text == ABSENT else ABSENT, text))

@@ -1,0 +1,131 @@
+"""Plans for the workload's group on version 1, version 2 and both; the kernels' own are in tests/lab and tests/kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.wish import WorkloadWish
+from slicebed_agent.host.workload import plan as planner
+from slicebed_agent.host.workload.hierarchies import Hierarchy, Version, find_hierarchies
+from slicebed_agent.host.workload.steps import MakeGroup, RemoveGroup, Write
+
+ROOT = Path("/sys/fs/cgroup")
+GROUP = "slicebed.edge"
+ALL = frozenset({"cpuset", "cpu", "memory"})
+V2 = (Hierarchy(ROOT, Version.V2, ALL),)
+V1 = tuple(Hierarchy(ROOT / name, Version.V1, frozenset({name})) for name in ("cpuset", "cpu", "memory"))
+NO_LIMIT = "9223372036854771712\n"
+V1_ROOT = {
+    "cpuset/cpuset.cpus": "0-3\n",
+    "cpuset/cpuset.mems": "0\n",
+    "cpu/cpu.cfs_period_us": "100000\n",
+    "cpu/cpu.cfs_quota_us": "-1\n",
+    "memory/memory.limit_in_bytes": NO_LIMIT,
+    "memory/memory.memsw.limit_in_bytes": NO_LIMIT,
+}
+
+
+def facts(hierarchies, files=None, groups=(), neighbours=()):
+    return planner.Facts(
+        root=ROOT,
+        group=GROUP,
+        hierarchies=hierarchies,
+        files={ROOT / name: text for name, text in (files or {}).items()},
+        groups=frozenset(ROOT / name for name in groups),
+        neighbours=frozenset(ROOT / name for name in neighbours),
+        online=(0, 1, 2, 3),
+        memory_bytes=8 << 30,
+        page_bytes=4096,
+        has_gpu=False,
+    )
+
+
+def said(plan):
+    return [str(change) for change in plan.changes]
+
+
+def test_version_2_turns_on_only_the_controllers_that_are_needed():
+    found = facts(V2, {"cgroup.subtree_control": "cpu\n"})
+    plan = planner.plan(WorkloadWish(cpu_quota=1.5, memory_bytes=1_000_000), found)
+    assert said(plan) == [
+        "cgroup .: cgroup.subtree_control cpu -> cpu memory",
+        "cgroup slicebed.edge: group absent -> present",
+        "cgroup slicebed.edge: cpu.max - -> 150000 100000",
+        "cgroup slicebed.edge: memory.max - -> 999424",
+        "cgroup slicebed.edge: memory.swap.max - -> 0",
+    ]
+    assert plan.steps[:2] == (Write(ROOT / "cgroup.subtree_control", "+memory"), MakeGroup(ROOT / GROUP))
+
+
+def test_version_1_gives_a_new_group_cores_and_memory_nodes_always():
+    plan = planner.plan(WorkloadWish(cpu_quota=0.5), facts(V1, V1_ROOT))
+    assert said(plan) == [
+        "cgroup cpuset/slicebed.edge: group absent -> present",
+        "cgroup cpuset/slicebed.edge: cpuset.mems - -> 0",
+        "cgroup cpuset/slicebed.edge: cpuset.cpus - -> 0-3",
+        "cgroup cpu/slicebed.edge: group absent -> present",
+        "cgroup cpu/slicebed.edge: cpu.cfs_quota_us - -> 50000",
+        "cgroup memory/slicebed.edge: group absent -> present",
+    ]
+
+
+def test_a_limit_with_swap_goes_first_when_it_grows_and_last_when_it_shrinks():
+    groups = [f"{each.mount.name}/{GROUP}" for each in V1]
+    for now, wanted, first in ((1, 2, "memory.memsw.limit_in_bytes"), (2, 1, "memory.limit_in_bytes")):
+        text = f"{now << 20}\n"
+        own = {f"memory/{GROUP}/{name}": text for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")}
+        plan = planner.plan(WorkloadWish(memory_bytes=wanted << 20), facts(V1, V1_ROOT | own, groups))
+        written = [step.path.name for step in plan.steps if isinstance(step, Write) and step.path.name in str(own)]
+        assert written[0] == first
+        assert len(written) == 2
+
+
+@pytest.mark.parametrize(
+    ("wish", "hierarchies", "message"),
+    [
+        (WorkloadWish(cores=(2, 4, 5)), V2, "cores 4-5 are not online; allowed: 0-3"),
+        (WorkloadWish(memory_bytes=9 << 30), V2, f"{9 << 30} bytes .*allowed: 4096 to {8 << 30}"),
+        (WorkloadWish(cpu_quota=4.5), V2, "4.5 cannot be had of 4 cores; allowed: 0.01 to 4"),
+        (WorkloadWish(cores=(1,), cpu_quota=2), V2, "2 cannot be had of 1 cores; allowed: 0.01 to 1"),
+        (WorkloadWish(gpu=True), V2, "/dev/nvidia0 nor /dev/dri/renderD"),
+        (WorkloadWish(memory_bytes=1 << 30), V1[:2], "workload.memory_bytes: .*no memory .*cgroup_enable=memory"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(wish, hierarchies, message):
+    with pytest.raises(HostError, match=message):
+        planner.plan(wish, facts(hierarchies))
+
+
+def test_controllers_that_a_neighbour_needs_stay_on():
+    saved = {GROUP: "absent", "cgroup.subtree_control": "\n"}
+    files = {"cgroup.subtree_control": "cpu memory\n"}
+    alone = planner.plan_restore(saved, facts(V2, files, [GROUP]))
+    assert alone.steps[0] == RemoveGroup(ROOT / GROUP)
+    assert Write(ROOT / "cgroup.subtree_control", "-cpu -memory") in alone.steps
+    beside = planner.plan_restore(saved, facts(V2, files, [GROUP], ["slicebed.cloud"]))
+    assert beside.steps == (RemoveGroup(ROOT / GROUP),)
+
+
+def test_limits_read_from_a_group_of_our_own_making_are_not_put_back():
+    saved = {f"cpu/{GROUP}": "absent", f"cpu/{GROUP}/cpu.cfs_quota_us": "50000\n"}
+    plan = planner.plan_restore(saved, facts(V1, V1_ROOT))
+    assert plan.steps == ()
+
+
+def test_the_trees_of_a_hybrid_machine_are_found():
+    mounts = """\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/cpuset rw,relatime shared:9 master:2 - cgroup cgroup rw,cpuset
+36 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+40 31 0:32 / /elsewhere/cpuset rw,relatime - cgroup cgroup rw,cpuset
+41 31 0:32 / /sys/fs/cgroup/again\\040here rw,relatime - cgroup cgroup rw,cpuset
+"""
+    assert find_hierarchies(mounts, ROOT) == (
+        Hierarchy(ROOT / "cpu,cpuacct", Version.V1, frozenset({"cpu"})),
+        Hierarchy(ROOT / "cpuset", Version.V1, frozenset({"cpuset"})),
+        Hierarchy(ROOT / "systemd", Version.V1, frozenset()),
+    )
