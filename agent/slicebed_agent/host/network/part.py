@@ -1,0 +1,170 @@
+"""The network part of a host's conditions: reads, plans, saves, applies and restores in the caller's namespace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.change import PartPlan
+from slicebed_agent.host.network import changes, foreign, reader
+from slicebed_agent.host.network.arrange import arrange
+from slicebed_agent.host.network.control import control_addresses
+from slicebed_agent.host.network.demand import Demand, demands
+from slicebed_agent.host.network.devices import read_devices, route_index
+from slicebed_agent.host.network.difference import difference
+from slicebed_agent.host.network.execute import execute
+from slicebed_agent.host.network.kernel import kernel_features
+from slicebed_agent.host.network.netlink import NetlinkSocket
+from slicebed_agent.host.network.tree import Device, Foreign, Found, KernelDefault, Wanted, ifb_name, is_our_ifb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slicebed_agent.host.change import Change
+    from slicebed_agent.host.network.kernel import KernelFeatures
+    from slicebed_agent.host.wish import Address, NetworkWish
+
+
+@dataclass(frozen=True)
+class NetworkPlan(PartPlan):
+    """A plan with what was found: to which `Network.apply` goes back when the kernel refuses a step."""
+
+    found: Mapping[str, Found] = field(default_factory=dict)
+
+
+class Network:
+    """Conditions of this host's links, by Slicebed's own netlink messages."""
+
+    name = changes.PART
+
+    def plan(self, wish: NetworkWish) -> NetworkPlan:
+        """Say what would make the links as wished; an empty wish takes everything of ours away.
+
+        Raises:
+            HostError: the wish contradicts itself, the way in, this host's interfaces and routes, or what its kernel
+                can do; or somebody else's tree is in the way that could not be put back exactly.
+        """
+        with NetlinkSocket() as netlink:
+            devices = read_devices(netlink)
+            wanted_links = _demands(netlink, wish, devices)
+            found = reader.read(netlink, devices, _concerned(wanted_links))
+        features = _features(wish, wanted_links)
+        found = _proven(found, wanted_links)
+        wanted = arrange(wanted_links, wish.uplink_bit_per_s, features, found)
+        return _plan(found, wanted, wanted_links)
+
+    def save(self, wish: NetworkWish) -> dict[str, Any]:
+        """Give what `plan_restore` needs, by device; our own tree is never an original: without it the kernel's is."""
+        with NetlinkSocket() as netlink:
+            devices = read_devices(netlink)
+            wanted_links = _demands(netlink, wish, devices)
+            found = reader.read(netlink, devices, _concerned(wanted_links), in_full=False)
+        saved: dict[str, Any] = {}
+        for name, each in found.items():
+            if is_our_ifb(each.device):
+                saved[name] = {"absent": True}
+            elif isinstance(each.root, Foreign):
+                saved[name] = {"root": foreign.to_plain(each.root)}
+            else:
+                saved[name] = {"root": None}
+        for name, demand in wanted_links.items():
+            if demand.of_source:
+                saved[name] = {"absent": True}
+        return saved
+
+    def apply(self, plan: PartPlan) -> None:
+        """Do the steps. What this call did is undone when the kernel refuses one.
+
+        Raises:
+            HostError: which step, on which device, what the kernel said.
+        """
+        if not plan.steps:
+            return
+        if not isinstance(plan, NetworkPlan):
+            raise HostError("not a plan of this part", where=plan.part, mend="give the plan that Network.plan made")
+        with NetlinkSocket() as netlink:
+            execute(netlink, plan.steps, plan.found)
+
+    def plan_restore(self, saved: Mapping[str, Any]) -> NetworkPlan:
+        """Say what would put back what `save` gave; devices that are gone took their state along.
+
+        Raises:
+            HostError: somebody else's tree can no longer be put back exactly.
+        """
+        with NetlinkSocket() as netlink:
+            devices = read_devices(netlink)
+            ifbs = {ifb_name(devices[name].index) for name in saved if name in devices}
+            found = reader.read(netlink, devices, {*saved, *ifbs})
+        wanted: dict[str, Wanted | None] = dict.fromkeys(name for name in ifbs if name in found)
+        for name, original in saved.items():
+            if name not in found:
+                continue
+            if original.get("absent"):
+                wanted[name] = None
+            elif original["root"] is None:
+                wanted[name] = Wanted()
+            else:
+                tree, now = foreign.from_plain(original["root"]), found[name]
+                wanted[name] = Wanted(now.root if now.root == tree else foreign.prove(tree, now.device))
+        return _plan(found, wanted, {})
+
+
+def _demands(netlink: NetlinkSocket, wish: NetworkWish, devices: Mapping[str, Device]) -> dict[str, Demand]:
+    def route(address: Address) -> tuple[int, bool]:
+        return route_index(netlink, address)
+
+    return demands(wish, devices, route, control_addresses())
+
+
+def _concerned(wanted_links: Mapping[str, Demand]) -> set[str]:
+    return set(wanted_links) | {demand.interface.name for demand in wanted_links.values()}
+
+
+def _features(wish: NetworkWish, wanted_links: Mapping[str, Demand]) -> KernelFeatures:
+    features = kernel_features()
+    needed = {"htb"}
+    if any(link.condition.delay_us or link.condition.loss or link.condition.duplicate for link in wish.links):
+        needed.add("netem")
+    if any(demand.of_source for demand in wanted_links.values()):
+        needed |= {"ifb", "ingress", "mirred"}
+    if wish.links and not all(features.can(each) for each in needed):
+        # A module may have been installed since; better look again than refuse.
+        features = kernel_features(fresh=True)
+        for each in sorted(needed - {"netem"}):
+            if not features.can(each):
+                raise HostError(
+                    f"the kernel refused {each}: {features.refusals[each]}",
+                    where="network",
+                    mend="load its module, or use a kernel that has it",
+                )
+    return features
+
+
+def _proven(found: Mapping[str, Found], wanted_links: Mapping[str, Demand]) -> dict[str, Found]:
+    """Prove of every tree of somebody else's that is in the way that it can be put back."""
+    proven = dict(found)
+    for name in wanted_links:
+        now = found.get(name)
+        if now is not None and isinstance(now.root, Foreign):
+            proven[name] = replace(now, root=foreign.prove(now.root, now.device))
+    return proven
+
+
+def _plan(
+    found: Mapping[str, Found], wanted: Mapping[str, Wanted | None], wanted_links: Mapping[str, Demand]
+) -> NetworkPlan:
+    steps = difference(found, wanted)
+    touched = {step.device for step in steps}
+    by_ifb = {ifb_name(each.device.index): each.device for each in found.values()}
+    told: list[Change] = []
+    for name in sorted(touched):
+        device = by_ifb.get(name) or found[name].device
+        demand = wanted_links.get(name)
+        names = {} if demand is None else {address.packed: peer for address, peer in demand.names.items()}
+        then = wanted[name]
+        now = found[name].root if name in found else None
+        root = None if then is None else then.root or KernelDefault()
+        told += changes.root_changes(device, name, now, root, names) or [changes.edited(name)]
+    devices = {by_ifb[name].name if name in by_ifb else name for name in touched}
+    return NetworkPlan(changes.PART, tuple(told), steps, frozenset(devices | touched), found)
