@@ -20,12 +20,13 @@ def chain(
     management: str | None = "10.219.0.0/24",
     delay: str = "0 ms",
     cores: list[int] | None = None,
+    **link: object,
 ) -> Testbed:
-    """A chain of hosts."""
+    """A chain of hosts; further keywords are keys of every link."""
     content: dict[str, object] = {
         "name": "chain",
         "hosts": {name: {"role": f"role-{name}"} | ({"cores": cores} if cores else {}) for name in names},
-        "links": [{"between": [a, b], "delay": delay} for a, b in pairwise(names)],
+        "links": [{"between": [a, b], "one_way": delay, **link} for a, b in pairwise(names)],
     }
     if management:
         content["lab"] = {"management": management, "data": "10.218.0.0/16"}

@@ -9,7 +9,7 @@ from slicebed.lab.layout import WireKind, plan_lab
 
 
 def test_every_host_and_link_address_has_a_name(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["a", "b", "c"]), WireKind.VDE)
+    plan = plan_lab(chain(tmp_path, ["a", "b", "c"]), WireKind.TAP)
     names = dict(reversed(line.split()) for line in hosts_file(plan).splitlines())
     assert names["b"] == "10.219.0.3"
     assert names["b-to-c"] == "10.218.0.5"
@@ -22,5 +22,5 @@ def test_no_password_of_the_parent_reaches_a_host():
 
 
 def test_sshd_listens_on_the_management_network_only(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["a", "b"]), WireKind.VDE)
+    plan = plan_lab(chain(tmp_path, ["a", "b"]), WireKind.TAP)
     assert "ListenAddress 10.219.0.3\n" in sshd_config(plan.host("b"), "0" * 32)

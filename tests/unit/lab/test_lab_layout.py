@@ -14,7 +14,7 @@ from slicebed.spec.testbed import LabNetworks
 
 
 def test_addresses_follow_the_tiers_and_every_link_has_its_own_subnet(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["client", "edge", "cloud"]), WireKind.VDE)
+    plan = plan_lab(chain(tmp_path, ["client", "edge", "cloud"]), WireKind.TAP)
     assert plan.bridge_address == IPv4Interface("10.219.0.1/24")
     assert [str(host.management) for host in plan.hosts] == ["10.219.0.2/24", "10.219.0.3/24", "10.219.0.4/24"]
     ends = [(end.host, end.interface, str(end.address), str(end.peer_address)) for end in plan.host("edge").links]
@@ -45,36 +45,36 @@ def test_a_long_name_is_cut_to_what_the_kernel_takes_and_stays_unique():
 def test_a_management_network_too_small_for_the_hosts_is_refused(tmp_path):
     names = [f"h{number}" for number in range(15)]
     with pytest.raises(SpecError, match=r"10\.219\.0\.0/28 is too small for 15 hosts"):
-        plan_lab(chain(tmp_path, names, management="10.219.0.0/28"), WireKind.VDE)
-    assert len(plan_lab(chain(tmp_path, names[:13], management="10.219.0.0/28"), WireKind.VDE).hosts) == 13
+        plan_lab(chain(tmp_path, names, management="10.219.0.0/28"), WireKind.TAP)
+    assert len(plan_lab(chain(tmp_path, names[:13], management="10.219.0.0/28"), WireKind.TAP).hosts) == 13
 
 
 def test_a_data_network_too_small_for_the_links_is_refused(tmp_path):
     wanted = chain(tmp_path, [f"h{number}" for number in range(6)])
     wanted = replace(wanted, lab=LabNetworks(IPv4Network("10.219.0.0/24"), IPv4Network("10.218.0.0/28")))
     with pytest.raises(SpecError, match="holds 4 links, 5 are wanted"):
-        plan_lab(wanted, WireKind.VDE)
+        plan_lab(wanted, WireKind.TAP)
 
 
 def test_networks_that_overlap_are_refused(tmp_path):
     with pytest.raises(SpecError, match="overlaps"):
-        plan_lab(chain(tmp_path, ["a", "b"], management="10.218.3.0/24"), WireKind.VDE)
+        plan_lab(chain(tmp_path, ["a", "b"], management="10.218.3.0/24"), WireKind.TAP)
 
 
 def test_a_testbed_without_lab_networks_is_refused(tmp_path):
     with pytest.raises(SpecError, match='no "lab" section'):
-        plan_lab(chain(tmp_path, ["a", "b"], management=None), WireKind.VDE)
+        plan_lab(chain(tmp_path, ["a", "b"], management=None), WireKind.TAP)
 
 
 def test_roles_and_conditions_do_not_make_another_network_but_hosts_do(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["a", "b"]), WireKind.VDE)
-    assert plan.same_network(plan_lab(chain(tmp_path, ["a", "b"], cores=[0], delay="5 ms"), WireKind.VDE))
-    assert not plan.same_network(plan_lab(chain(tmp_path, ["a", "c"]), WireKind.VDE))
-    assert not plan.same_network(plan_lab(chain(tmp_path, ["b", "a"]), WireKind.VDE))
+    plan = plan_lab(chain(tmp_path, ["a", "b"]), WireKind.TAP)
+    assert plan.same_network(plan_lab(chain(tmp_path, ["a", "b"], cores=[0], delay="5 ms"), WireKind.TAP))
+    assert not plan.same_network(plan_lab(chain(tmp_path, ["a", "c"]), WireKind.TAP))
+    assert not plan.same_network(plan_lab(chain(tmp_path, ["b", "a"]), WireKind.TAP))
 
 
 def test_an_unknown_host_or_link_names_those_there_are(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["a", "b", "c"]), WireKind.VDE)
+    plan = plan_lab(chain(tmp_path, ["a", "b", "c"]), WireKind.TAP)
     with pytest.raises(SpecError, match=r'unknown host "d".*a, b, c'):
         plan.host("d")
     with pytest.raises(SpecError, match=r"no link between a and c.*a-b, b-c"):

@@ -26,7 +26,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path):
-    plan = plan_lab(chain(tmp_path, ["a", "b", "c"], cores=[0, 1]), WireKind.VDE)
+    plan = plan_lab(chain(tmp_path, ["a", "b", "c"], cores=[0, 1]), WireKind.TAP)
     wanted = LabState("0" * 32, Phase.STARTING, plan, tmp_path / "hosts.yml", (Path("/run/netns"),))
     assert read_state() is None
     write_state(wanted)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from slicebed.lab.survey import netem_setting
-from slicebed.lab.wirefilter import WireSetting
+from slicebed.lab.survey import DirectionStatus, shaped_by_host
 
 
 def test_no_netem_means_nothing_is_set():
     assert (
-        netem_setting([{"kind": "noqueue", "handle": "0:", "root": True, "refcnt": 2, "options": {}}], [])
-        == WireSetting()
+        shaped_by_host([{"kind": "noqueue", "handle": "0:", "root": True, "refcnt": 2, "options": {}}], [])
+        == DirectionStatus()
     )
 
 
@@ -26,4 +25,9 @@ def test_delay_and_jitter_are_seconds_and_a_class_has_the_rate():
     classes = [
         {"class": "htb", "handle": "1:1", "root": True, "leaf": "10:", "prio": 0, "rate": 6_250_000, "ceil": 6_250_000}
     ]
-    assert netem_setting(qdiscs, classes) == WireSetting(21_200, 5_800, 50_000_000)
+    assert shaped_by_host(qdiscs, classes) == DirectionStatus(21_200, 5_800, 0.0, 50_000_000)
+
+
+def test_a_class_without_a_limit_is_no_rate():
+    classes = [{"class": "htb", "handle": "1:1", "root": True, "rate": 50_000_000_000, "ceil": 50_000_000_000}]
+    assert shaped_by_host([], classes) == DirectionStatus()

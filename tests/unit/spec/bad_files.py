@@ -13,8 +13,8 @@ hosts:
     cpu_frequency: 2.4 GHz
   cloud: {role: cloud}
 links:
-  - {between: [client, edge], delay: 1 ms, jitter: 100 us}
-  - {between: [edge, cloud], delay: 21 ms, rate: 100 Mbit/s}
+  - {between: [client, edge], rtt: 2 ms, jitter: 100 us}
+  - {between: [edge, cloud], one_way: 21 ms, rate: 100 Mbit/s}
 lab:
   management: 10.199.0.0/24
   data: 10.198.0.0/16
@@ -161,12 +161,109 @@ BAD_TESTBEDS = (
     ),
     Bad("unknown host in link", "[edge, cloud]", "[edge, fog]", "10:22", ('unknown host "fog"', "client, edge, cloud")),
     Bad("link of three", "[edge, cloud]", "[edge, cloud, client]", "10:15", ("between 3 hosts", "two hosts")),
-    Bad("negative delay", "delay: 1 ms", "delay: -1 ms", "9:38", ('delay: negative duration "-1 ms"', "0 s to 60 s")),
-    Bad("jitter over delay", "jitter: 100 us", "jitter: 2 ms", "9:52", ("jitter is greater than delay",)),
-    Bad("rate unit", "100 Mbit/s", "100 MB/s", "10:50", ('rate: unit "MB/s"', "Mbit/s")),
+    Bad("negative delay", "rtt: 2 ms", "rtt: -2 ms", "9:36", ('rtt: negative duration "-2 ms"', "0 s to 120 s")),
+    Bad("rate unit", "100 Mbit/s", "100 MB/s", "10:52", ('rate: unit "MB/s"', "Mbit/s")),
+    Bad("rate 0", "100 Mbit/s", "0 bit/s", "10:52", ('rate "0 bit/s" is out of range', "8 kbit/s to 100 Gbit/s")),
+    Bad(
+        "jitter over half the round trip",
+        "jitter: 100 us",
+        "jitter: 1.5 ms",
+        "9:50",
+        ("jitter 1.5 ms of the round trip is 1.061 ms each way, above the delay 1 ms there", "0 s to 1.414 ms"),
+    ),
+    Bad(
+        "jitter over delay",
+        "rate: 100 Mbit/s",
+        "jitter: 22 ms",
+        "10:54",
+        ("jitter 22 ms is above the delay 21 ms", "0 s to 21 ms"),
+    ),
+    Bad(
+        "jitter of one direction over its delay",
+        "rate: 100 Mbit/s",
+        "forward: {delay: 3 ms, jitter: 4 ms}",
+        "10:77",
+        ("jitter 4 ms is above the delay 3 ms",),
+    ),
+    Bad("no delay", "rtt: 2 ms, jitter: 100 us", "rate: 1 Gbit/s", "9:5", ("no delay", "rtt, one_way, at_sender")),
+    Bad("two delays", "one_way: 21 ms", "one_way: 21 ms, rtt: 42 ms", "10:39", ("one_way besides rtt", "exactly one")),
+    Bad(
+        "round trip and a direction of its own",
+        "jitter: 100 us",
+        "backward: {delay: 1 ms}",
+        "9:60",
+        ("backward.delay besides rtt, which speaks for both", "with one_way only"),
+    ),
+    Bad(
+        "both directions overrule the link",
+        "rate: 100 Mbit/s",
+        "rate: 1 Mbit/s, forward: {rate: 2 Mbit/s}, backward: {rate: 3 Mbit/s}",
+        "10:52",
+        ("rate is given for the link and rate again for both of its directions",),
+    ),
+    Bad("loss of everything and more", "rate: 100 Mbit/s", "loss: 101 %", "10:52", ('"101 %"', "0 % to 100 %")),
+    Bad("loss without unit", "rate: 100 Mbit/s", "loss: 0.1", "10:52", ("share 0.1 has no unit", "0.1 %")),
+    Bad(
+        "correlation of nothing",
+        "rate: 100 Mbit/s",
+        "loss_correlation: 25 %",
+        "10:64",
+        ("loss_correlation without loss", "loss above 0 %"),
+    ),
+    Bad(
+        "correlation of no reordering",
+        "rate: 100 Mbit/s",
+        "reorder_correlation: 25 %",
+        "10:67",
+        ("reorder_correlation without reorder",),
+    ),
+    Bad(
+        "reorder without delay",
+        "one_way: 21 ms, rate: 100 Mbit/s",
+        "one_way: 0 s, reorder: 5 %",
+        "10:53",
+        ("reorder 5 % without a delay", "0 %, or a delay above 0 s"),
+    ),
+    Bad("queue 0", "rate: 100", "queue: 0 packets, rate: 100", "10:53", ("out of range", "1 packets to 10000000")),
+    Bad("queue without rate", "rate: 100 Mbit/s", "queue: 9 packets", "10:53", ("queue without rate",)),
+    Bad("distribution", "100 us", "100 us, distribution: flat", "9:72", ('"flat" is not known', "normal, uniform")),
+    Bad("shaped nowhere", "rate: 100 Mbit/s", "shape_at: cloud", "10:56", ('"cloud" is not known', "sender, receiver")),
+    Bad("frequency", "2.4 GHz", "240 GHz", "6:20", ("out of range", "100 MHz to 10 GHz")),
+    Bad(
+        "frequencies the wrong way round",
+        "cpu_frequency: 2.4 GHz",
+        "cpu_frequency_min: 3 GHz\n    cpu_frequency_max: 2 GHz",
+        "6:24",
+        ("cpu_frequency_min 3000000 kHz is above cpu_frequency_max 2000000 kHz",),
+    ),
+    Bad(
+        "frequency fixed and limited",
+        "cpu_frequency: 2.4 GHz",
+        "cpu_frequency: 2.4 GHz\n    cpu_frequency_max: 3 GHz",
+        "7:24",
+        ("cpu_frequency_max besides cpu_frequency",),
+    ),
+    Bad("no core online", "cores: [0]", "online_cores: 0", "3:40", ("0 is out of range", "1 to 1024")),
+    Bad(
+        "core that is offline",
+        "cores: [0]",
+        "cores: [2], online_cores: 2",
+        "3:33",
+        ("core 2 is not among the 2 online cores", "0 to 1"),
+    ),
+    Bad(
+        "more time than cores",
+        "cores: [0]",
+        "cores: [0], cpu_quota: 1.5",
+        "3:49",
+        ("cpu_quota 1.5 is more than the 1 usable cores",),
+    ),
+    Bad("no time", "cores: [0]", "cpu_quota: 0", "3:37", ("0 is out of range", "0.01")),
+    Bad("governor", "cores: [0]", "governor: As fast as can be", "3:36", ("is not a governor", "performance")),
+    Bad("boost", "cores: [0]", "boost: on", "3:33", ('"on" is neither true nor false',)),
     Bad("network with host bits", "10.199.0.0/24", "10.199.0.1/24", "12:15", ("management", "host bits")),
     Bad("networks overlap", "10.198.0.0/16", "10.199.0.0/16", "13:9", ("overlaps",)),
     Bad("no network", "10.198.0.0/16", "lan", "13:9", ("data", "IPv4 network")),
-    Bad("unknown key in link", "jitter: 100 us", "jiter: 100 us", "9:44", ('unknown key "jiter"', 'mean "jitter"')),
+    Bad("unknown key in link", "jitter: 100 us", "jiter: 100 us", "9:42", ('unknown key "jiter"', 'mean "jitter"')),
     Bad("key that is no text", "name: lab", "name: lab\n? [a]\n: 1", "2:3", ("key is not text",)),
 )

@@ -17,7 +17,7 @@ def _example(name: str) -> str:
 def test_documented_testbed_is_valid(tmp_path):
     path = tmp_path / "bench.yml"
     path.write_text(_example("testbed.md"), encoding="utf-8")
-    assert load_testbed(path).links[0].jitter_us == 5_800
+    assert load_testbed(path).links[0].asked.rtt_jitter_us == 11_580
 
 
 def test_documented_experiment_is_valid(tmp_path):

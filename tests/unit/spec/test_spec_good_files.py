@@ -12,6 +12,7 @@ from bad_files import EXPERIMENT, TESTBED
 from slicebed.spec.experiment import HostCondition, load_experiment
 from slicebed.spec.models import LAYER_KINDS, cut_title
 from slicebed.spec.testbed import Host, LabNetworks, Link, load_testbed
+from slicebed_agent.host.wish import LinkCondition
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "results" / "reference" / "dnn_slicing"
@@ -27,8 +28,8 @@ def test_testbed_is_read_into_base_units(tmp_path):
         Host("cloud", "cloud", 2),
     )
     assert testbed.links == (
-        Link("client", "edge", 1_000, 100),
-        Link("edge", "cloud", 21_000, 0, rate_bit_per_s=100_000_000),
+        Link("client", "edge", LinkCondition(1_000, 71), LinkCondition(1_000, 71)),
+        Link("edge", "cloud", *2 * [LinkCondition(21_000, rate_bit_per_s=100_000_000)]),
     )
     assert testbed.lab == LabNetworks(IPv4Network("10.199.0.0/24"), IPv4Network("10.198.0.0/16"))
     assert testbed.link("cloud", "edge") == testbed.links[1]
@@ -111,3 +112,4 @@ def test_plain_experiment_is_json_and_keeps_units():
     again = json.loads(json.dumps(plain))
     assert again["configurations"][2]["hosts"]["cloud"]["latency_us"] == 1_000_000
     assert again["order"]["seed"] == 20201123
+    assert again["testbed"]["links"][0]["forward"]["delay_us"] == 0

@@ -25,6 +25,10 @@ from slicebed.spec import units
         (units.parse_size_bytes, "50 kB", 50_000),
         (units.parse_frequency_khz, "2.4 GHz", 2_400_000),
         (units.parse_frame_rate_per_s, "10 frame/s", 10.0),
+        (units.parse_share, "0.1 %", 0.001),
+        (units.parse_share, "100%", 1.0),
+        (units.parse_packets, "1000 packets", 1_000),
+        (units.parse_packets, "1 packet", 1),
         (units.parse_frame_rate_per_s, "0.5 frame/s", 0.5),
     ],
 )
@@ -54,6 +58,11 @@ def test_quantities(parse, text, value):
         (units.parse_rate_bit_per_s, "100 MB/s"),
         (units.parse_size_bytes, "50 KB"),
         (units.parse_frame_rate_per_s, "10 Hz"),
+        (units.parse_share, "0.1"),
+        (units.parse_share, 0.1),
+        (units.parse_share, "% 5"),
+        (units.parse_packets, "10 kB"),
+        (units.parse_packets, "1.5 packets"),
     ],
 )
 def test_refused_quantities_name_what_is_allowed(parse, text):
@@ -70,6 +79,23 @@ def test_every_whole_duration_is_read_exactly(number, unit):
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_parser(text):
-    for dimension in (units.DURATION, units.RATE, units.SIZE, units.FREQUENCY, units.FRAME_RATE):
+    for dimension in (
+        units.DURATION,
+        units.RATE,
+        units.SIZE,
+        units.FREQUENCY,
+        units.FRAME_RATE,
+        units.SHARE,
+        units.PACKETS,
+    ):
         with suppress(units.UnitError):
             dimension.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("duration_us", "shown"),
+    [(0, "0 us"), (999, "999 us"), (1_061, "1.061 ms"), (2_500, "2.5 ms"), (60_000_000, "60 s")],
+)
+def test_a_shown_duration_can_be_read_again(duration_us, shown):
+    assert units.shown_us(duration_us) == shown
+    assert units.parse_duration_us(shown) == duration_us

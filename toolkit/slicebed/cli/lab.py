@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,7 +13,8 @@ from rich.table import Table
 from slicebed.cli._console import console, print_json
 
 if TYPE_CHECKING:
-    from slicebed.lab import LabStatus, WireReading, WireSetting
+    from slicebed.lab import LabStatus, WireSetting
+    from slicebed.lab.survey import DirectionStatus
 
 app = typer.Typer(help="Raise, look at and remove the embedded testbed.", no_args_is_help=True)
 
@@ -113,32 +114,27 @@ def wire(
     b: Annotated[str, typer.Argument(help="The host at the other end.")],
     *,
     delay_us: Annotated[int | None, typer.Option(min=0, help="One-way delay.")] = None,
-    jitter_us: Annotated[int, typer.Option(min=0, help="The delay varies by up to this.")] = 0,
-    rate_bit: Annotated[int | None, typer.Option(min=8, help="Rate in bit/s; not limited without.")] = None,
+    jitter_us: Annotated[int, typer.Option(min=0, help="Standard deviation of the delay, at most the delay.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Set both directions of a vde wire while it runs; without --delay-us, show what is set."""
+    """Set both directions of a tap wire alike while it runs; without --delay-us, show what is set."""
     from slicebed import lab  # noqa: PLC0415 - the other verbs need not load it
     from slicebed.errors import SpecError  # noqa: PLC0415
 
     if delay_us is None:
-        if jitter_us or rate_bit is not None:
-            raise SpecError("--jitter-us and --rate-bit set a wire", mend="give --delay-us too")
+        if jitter_us:
+            raise SpecError("--jitter-us sets a wire", mend="give --delay-us too")
         reading, changed = lab.read_wire(a, b), False
     else:
-        change = lab.set_wire(a, b, lab.WireSetting(delay_us, jitter_us, rate_bit))
+        wanted = lab.wire_setting({"delay_us": delay_us, "jitter_us": jitter_us})
+        change = lab.set_wire(a, b, forward=wanted, backward=wanted)
         reading, changed = change.after, change.changed
     if as_json:
-        print_json({"between": [a, b], "changed": changed, **_reading_json(reading)})
+        ways = {"forward": reading.forward.to_plain(), "backward": reading.backward.to_plain()}
+        print_json({"between": [a, b], "changed": changed, **ways})
     else:
         typer.echo(f"{a} -> {b}: {_describe(reading.forward)}")
         typer.echo(f"{b} -> {a}: {_describe(reading.backward)}")
-
-
-def _reading_json(reading: WireReading) -> dict[str, Any]:
-    from slicebed.lab.survey import setting_json  # noqa: PLC0415 - the other verbs need not load it
-
-    return {"forward": setting_json(reading.forward), "backward": setting_json(reading.backward)}
 
 
 def _print_status(found: LabStatus) -> None:
@@ -165,14 +161,19 @@ def _print_status(found: LabStatus) -> None:
             " - ".join(link.plan.between),
             "\n".join(end.interface for end in link.plan.ends),
             "\n".join(str(end.address.ip) for end in link.plan.ends),
-            _describe(link.forward) if link.problem is None else link.problem,
-            _describe(link.backward) if link.problem is None else "",
+            _describe_shaped(link.forward) if link.problem is None else link.problem,
+            _describe_shaped(link.backward) if link.problem is None else "",
         )
     out.print(links)
 
 
-def _describe(setting: WireSetting | None) -> str:
-    if setting is None:
+def _describe(setting: WireSetting | DirectionStatus) -> str:
+    lost = f", {100 * setting.loss:g} % lost" if setting.loss else ""
+    return f"{setting.delay_us / 1000:g} ms +- {setting.jitter_us / 1000:g} ms{lost}"
+
+
+def _describe_shaped(found: DirectionStatus | None) -> str:
+    if found is None:
         return "unknown"
-    rate = "no rate limit" if setting.rate_bit_per_s is None else f"{setting.rate_bit_per_s / 1e6:g} Mbit/s"
-    return f"{setting.delay_us / 1000:g} ms +- {setting.jitter_us / 1000:g} ms, {rate}"
+    rate = "no rate limit" if found.rate_bit_per_s is None else f"{found.rate_bit_per_s / 1e6:g} Mbit/s"
+    return f"{_describe(found)}, {rate}"

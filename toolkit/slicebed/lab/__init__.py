@@ -5,8 +5,7 @@ from slicebed.lab.inventory import find_root
 from slicebed.lab.layout import WireKind
 from slicebed.lab.survey import Health, LabStatus, status
 from slicebed.lab.sweep import Removed
-from slicebed.lab.wirefilter import WireReading, WireSetting
-from slicebed.lab.wires import WireChange, read_wire, set_wire
+from slicebed.lab.wires import WireChange, WireReading, WireSetting, read_wire, set_wire, wire_setting
 
 __all__ = [
     "Health",
@@ -23,4 +22,5 @@ __all__ = [
     "set_wire",
     "status",
     "up",
+    "wire_setting",
 ]

@@ -15,7 +15,7 @@ from slicebed.lab import checks, paths
 from slicebed.lab.host import make_keys, prepare_host, start_host, wait_for_hosts
 from slicebed.lab.image_store import begin_store
 from slicebed.lab.inventory import find_root, remove_inventory, write_inventory
-from slicebed.lab.layout import LabPlan, WireKind, plan_lab
+from slicebed.lab.layout import LabPlan, plan_lab
 from slicebed.lab.network import build_management, build_wires
 from slicebed.lab.state import LabState, Phase, lab_lock, read_state, remove_lock, write_state
 from slicebed.lab.survey import answering_hosts, is_whole
@@ -56,8 +56,6 @@ def up(testbed: Testbed, *, root: Path | None = None) -> UpResult:
     _require_parent()
     checks.require_programs(checks.PROGRAMS)
     wire = checks.detect_wire()
-    if wire is WireKind.VDE:
-        checks.require_programs(checks.VDE_PROGRAMS)
     plan = plan_lab(testbed, wire)
     inventory = (root or find_root(Path.cwd())).resolve() / paths.INVENTORY_FILE
     with lab_lock():

@@ -32,7 +32,6 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
-VDE_PROGRAMS = {"vde_switch": "vde2", "wirefilter": "vde2"}
 # The overlay shows the parent's root file system alone: on file systems of their own these would be empty.
 ROOT_DIRECTORIES = ("/etc", "/usr", "/var", "/var/lib")
 TRIALS = {
@@ -70,7 +69,7 @@ def require_programs(programs: dict[str, str]) -> None:
 
 def detect_wire() -> WireKind:
     """Which wire this kernel can have, by trial in a network namespace that ends with the trial."""
-    return WireKind.NETEM if _in_new_network(NETEM_TRIAL) else WireKind.VDE
+    return WireKind.NETEM if _in_new_network(NETEM_TRIAL) else WireKind.TAP
 
 
 def require_kernel(wire: WireKind) -> None:
@@ -80,7 +79,7 @@ def require_kernel(wire: WireKind) -> None:
             raise MissingRequirementError(
                 f"this kernel refuses: {feature}", mend="use a kernel or container that allows it"
             )
-    if wire is WireKind.VDE and not _in_new_network(TUN_TRIAL):
+    if wire is WireKind.TAP and not _in_new_network(TUN_TRIAL):
         raise MissingRequirementError(
             "this kernel has neither netem nor TUN, so no wire can be made", mend="load the module sch_netem or tun"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from ruamel.yaml import YAML
 from slicebed.lab import paths
 
 if TYPE_CHECKING:
-    from slicebed.lab.layout import HostPlan, LabPlan, LinkPlan
+    from slicebed.lab.layout import HostPlan, LabPlan
 
 HEADER = "# Written by `slicebed lab up`, removed by `slicebed lab down`: do not edit.\n"
 SSH_OPTIONS = (
@@ -42,9 +41,7 @@ def inventory_content(plan: LabPlan) -> dict[str, object]:
     for host in plan.hosts:
         groups.setdefault("role_" + re.sub(r"\W", "_", host.role), {})[host.name] = {}
     children: dict[str, dict[str, object]] = {group: {"hosts": hosts} for group, hosts in groups.items()}
-    children["testbed"]["vars"] = {
-        "slicebed_conditions": [{"between": list(link.between), **_condition(link)} for link in plan.links]
-    }
+    children["testbed"]["vars"] = {"slicebed_wires": plan.wire_wishes}
     return {"all": {"children": children}}
 
 
@@ -75,10 +72,6 @@ def remove_inventory(path: Path) -> None:
         path.unlink()
 
 
-def _condition(link: LinkPlan) -> dict[str, object]:
-    return {name: value for name, value in asdict(link.wanted).items() if value is not None}
-
-
 def _variables(plan: LabPlan, host: HostPlan) -> dict[str, object]:
     return {
         "ansible_host": str(host.management.ip),
@@ -90,10 +83,6 @@ def _variables(plan: LabPlan, host: HostPlan) -> dict[str, object]:
         "slicebed_lab": True,
         "slicebed_role": host.role,
         "slicebed_tier": host.tier,
-        "slicebed_cores": None if host.cores is None else list(host.cores),
-        "slicebed_memory_bytes": host.memory_bytes,
-        # 0 is the role's word for "leave it to the host".
-        "slicebed_cpu_frequency_khz": host.cpu_frequency_khz or 0,
         "slicebed_links": [
             {
                 "peer": end.peer,
@@ -104,4 +93,5 @@ def _variables(plan: LabPlan, host: HostPlan) -> dict[str, object]:
             }
             for end in host.links
         ],
+        "slicebed_wish": plan.host_wishes[host.name],
     }

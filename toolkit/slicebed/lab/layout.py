@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
+from slicebed.spec.wishes import host_wishes, wire_wishes
 
 if TYPE_CHECKING:
     from slicebed.spec.testbed import LabNetworks, Link, Testbed
@@ -22,13 +23,17 @@ INTERFACE_NAME_BYTES = 15
 LINK_PREFIX_BITS = 30
 
 
+# Clock and cores of the machine are shared by every host of the lab.
+LAB_PARTS = frozenset({"network", "workload"})
+
+
 class WireKind(Enum):
     """How the two ends of a link are joined; every result of the lab says which."""
 
     NETEM = "netem"
     """A veth pair; delay, jitter and rate are set inside the hosts by the kernel's netem."""
-    VDE = "vde"
-    """Two vde_switch taps with a wirefilter between, for kernels without netem."""
+    TAP = "tap"
+    """A tap in each host and a process between them that holds packets back, for kernels without netem."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +48,11 @@ class LinkEnd:
 
 
 @dataclass(frozen=True)
-class WantedCondition:
-    """What the testbed asks of a link, one way; a fact of the inventory, applied by the playbooks."""
-
-    delay_us: int
-    jitter_us: int
-    rate_bit_per_s: int | None
-
-
-@dataclass(frozen=True)
 class LinkPlan:
     """One link; ``index`` is its place in the testbed and names its directory."""
 
     index: int
     ends: tuple[LinkEnd, LinkEnd]
-    wanted: WantedCondition
 
     @property
     def between(self) -> tuple[str, str]:
@@ -72,9 +67,6 @@ class HostPlan:
     name: str
     role: str
     tier: int
-    cores: tuple[int, ...] | None
-    memory_bytes: int | None
-    cpu_frequency_khz: int | None
     namespace: str
     uplink: str
     management: IPv4Interface
@@ -83,7 +75,10 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class LabPlan:
-    """Everything the lab is made of, before anything is made."""
+    """Everything the lab is made of, before anything is made.
+
+    `host_wishes` and `wire_wishes` are facts of the inventory, applied as on any testbed (`slicebed.spec.wishes`).
+    """
 
     name: str
     wire: WireKind
@@ -92,6 +87,8 @@ class LabPlan:
     bridge_address: IPv4Interface
     hosts: tuple[HostPlan, ...]
     links: tuple[LinkPlan, ...]
+    host_wishes: dict[str, Any]
+    wire_wishes: list[Any]
 
     def host(self, name: str) -> HostPlan:
         """The host of that name; raises SpecError naming those there are."""
@@ -116,6 +113,35 @@ class LabPlan:
     def _network(self) -> tuple[object, ...]:
         hosts = tuple((host.name, host.management, host.links) for host in self.hosts)
         return self.name, self.wire, self.bridge_address, self.data, hosts, tuple(link.ends for link in self.links)
+
+
+@dataclass(frozen=True)
+class _EndFacts:
+    """One end of a link as the lab's inventory will have it."""
+
+    end: LinkEnd
+    kind: WireKind
+
+    @property
+    def peer(self) -> str:
+        return self.end.peer
+
+    @property
+    def interface(self) -> str:
+        return self.end.interface
+
+    @property
+    def peer_address(self) -> str:
+        return str(self.end.peer_address)
+
+    @property
+    def wire(self) -> str:
+        return self.kind.value
+
+
+@dataclass(frozen=True)
+class _Entry:
+    links: tuple[_EndFacts, ...]
 
 
 def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
@@ -143,9 +169,6 @@ def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
                 name=host.name,
                 role=host.role,
                 tier=host.tier,
-                cores=host.cores,
-                memory_bytes=host.memory_bytes,
-                cpu_frequency_khz=host.cpu_frequency_khz,
                 namespace=f"{NAMESPACE_PREFIX}{host.name}",
                 uplink=interface_name(UPLINK_PREFIX, host.name),
                 management=_interface(next(addresses), networks.management),
@@ -159,7 +182,20 @@ def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
             where=f"testbed {testbed.name}",
             mend="give lab.management a shorter prefix",
         ) from None
-    return LabPlan(testbed.name, wire, networks.management, networks.data, bridge_address, hosts, links)
+    ends = {host.name: _Entry(tuple(_EndFacts(end, wire) for end in host.links)) for host in hosts}
+    # The round trip before shaping is known only once it was measured: what compensates for it is `slicebed apply`.
+    unmeasured = {(link.a, link.b): 0.0 for link in testbed.links}
+    return LabPlan(
+        name=testbed.name,
+        wire=wire,
+        management=networks.management,
+        data=networks.data,
+        bridge_address=bridge_address,
+        hosts=hosts,
+        links=links,
+        host_wishes=host_wishes(testbed, ends, parts=LAB_PARTS, base_rtt_us=unmeasured),
+        wire_wishes=wire_wishes(testbed, ends, base_rtt_us=unmeasured),
+    )
 
 
 def interface_name(prefix: str, host: str) -> str:
@@ -204,7 +240,6 @@ def _plan_link(index: int, link: Link, subnet: IPv4Network) -> LinkPlan:
             LinkEnd(a, b, interface_name("to-", b), address_a, address_b.ip),
             LinkEnd(b, a, interface_name("to-", a), address_b, address_a.ip),
         ),
-        wanted=WantedCondition(link.delay_us, link.jitter_us, link.rate_bit_per_s),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slicebed.lab.layout import BRIDGE, MANAGEMENT_INTERFACE, WireKind
 from slicebed.lab.tools import ip_batch
-from slicebed.lab.wires import start_vde_wire
+from slicebed.lab.wires import start_tap_wire
 
 if TYPE_CHECKING:
     from slicebed.lab.layout import LabPlan, LinkEnd
@@ -41,7 +41,7 @@ def build_wires(plan: LabPlan, lab_id: str) -> None:
         ip_batch([_veth_command(plan, *link.ends) for link in plan.links], lab_id)
     else:
         for link in plan.links:
-            start_vde_wire(plan, link, lab_id)
+            start_tap_wire(plan, link, lab_id)
     for host in plan.hosts:
         commands = [line for end in host.links for line in _raise_interface(end.interface, str(end.address))]
         ip_batch(commands, lab_id, namespace=host.namespace)

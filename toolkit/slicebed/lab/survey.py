@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,11 @@ from slicebed.lab.host import answers_ssh
 from slicebed.lab.layout import WireKind
 from slicebed.lab.state import Phase, read_state
 from slicebed.lab.tools import run
-from slicebed.lab.wirefilter import Wirefilter, WireSetting
-from slicebed.lab.wires import management_socket
+from slicebed.lab.wires import ask_wire
+from slicebed_agent.host.wish import MAX_RATE_BIT_PER_S
 
 if TYPE_CHECKING:
+    from slicebed.lab._wire import WireSetting
     from slicebed.lab.layout import HostPlan, LabPlan, LinkEnd, LinkPlan
 
 
@@ -40,12 +41,22 @@ class HostStatus:
 
 
 @dataclass(frozen=True)
+class DirectionStatus:
+    """What packets of one direction meet; the rate is the sending host's own (HTB) on every kind of wire."""
+
+    delay_us: int = 0
+    jitter_us: int = 0
+    loss: float = 0.0
+    rate_bit_per_s: int | None = None
+
+
+@dataclass(frozen=True)
 class LinkStatus:
     """One link; the settings are None when the wire does not answer, and the cause is ``problem``."""
 
     plan: LinkPlan
-    forward: WireSetting | None
-    backward: WireSetting | None
+    forward: DirectionStatus | None
+    backward: DirectionStatus | None
     problem: str | None
 
 
@@ -104,13 +115,10 @@ def _host_status(host: HostPlan) -> HostStatus:
 
 def _link_status(plan: LabPlan, link: LinkPlan) -> LinkStatus:
     try:
-        if plan.wire is WireKind.VDE:
-            with Wirefilter(management_socket(link.index)) as wire:
-                reading = wire.read()
-            for end in link.ends:
-                _interface_rows(plan, end)
-            return LinkStatus(link, reading.forward, reading.backward, None)
-        forward, backward = (netem_setting(*_interface_rows(plan, end)) for end in link.ends)
+        forward, backward = (shaped_by_host(*_interface_rows(plan, end)) for end in link.ends)
+        if plan.wire is WireKind.TAP:
+            reading = ask_wire(link.index)
+            forward, backward = _on_wire(reading.forward, forward), _on_wire(reading.backward, backward)
     except ProvisionError as error:
         return LinkStatus(link, None, None, str(error))
     return LinkStatus(link, forward, backward, None)
@@ -124,19 +132,26 @@ def _interface_rows(plan: LabPlan, end: LinkEnd) -> tuple[list[dict[str, Any]], 
     return qdiscs, classes
 
 
-def netem_setting(qdiscs: list[dict[str, Any]], classes: list[dict[str, Any]]) -> WireSetting:
-    """What netem does on a link's interface, from ``tc -json``, whose delays are in seconds and rates in bytes/s."""
+def shaped_by_host(qdiscs: list[dict[str, Any]], classes: list[dict[str, Any]]) -> DirectionStatus:
+    """What a host does on a link's interface, from ``tc -json``, whose delays are in seconds and rates in bytes/s."""
     netem: dict[str, Any] = next((row["options"] for row in qdiscs if row.get("kind") == "netem"), {})
     delay = netem.get("delay", {})
     rates = [row["options"]["rate"] for row in classes if "rate" in row.get("options", {})]
     rates += [row["rate"] for row in classes if "rate" in row]
     if "rate" in netem:
         rates.append(netem["rate"]["rate"])
-    return WireSetting(
+    # A class that only holds a delay has the highest rate there is.
+    limits = [rate * 8 for rate in rates if rate * 8 < MAX_RATE_BIT_PER_S]
+    return DirectionStatus(
         delay_us=round(delay.get("delay", 0) * 1_000_000),
         jitter_us=round(delay.get("jitter", 0) * 1_000_000),
-        rate_bit_per_s=min(rates) * 8 if rates else None,
+        loss=netem.get("loss-random", {}).get("loss", 0.0),
+        rate_bit_per_s=min(limits, default=None),
     )
+
+
+def _on_wire(setting: WireSetting, host: DirectionStatus) -> DirectionStatus:
+    return DirectionStatus(setting.delay_us, setting.jitter_us, setting.loss, host.rate_bit_per_s)
 
 
 def _host_json(host: HostStatus) -> dict[str, Any]:
@@ -156,18 +171,7 @@ def _link_json(link: LinkStatus, wire: WireKind) -> dict[str, Any]:
         "wire": wire.value,
         "interfaces": [end.interface for end in link.plan.ends],
         "addresses": [str(end.address.ip) for end in link.plan.ends],
-        "forward": setting_json(link.forward),
-        "backward": setting_json(link.backward),
+        "forward": None if link.forward is None else asdict(link.forward),
+        "backward": None if link.backward is None else asdict(link.backward),
         "problem": link.problem,
-    }
-
-
-def setting_json(setting: WireSetting | None) -> dict[str, int | None] | None:
-    """One direction's setting."""
-    if setting is None:
-        return None
-    return {
-        "delay_us": setting.delay_us,
-        "jitter_us": setting.jitter_us,
-        "rate_bit_per_s": setting.rate_bit_per_s,
     }

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+# As the part workload of slicebed_agent.host names them, in every hierarchy (v1) or the one (v2).
+WORKLOAD_PREFIX = "slicebed."
 CONNECTIONS_TIMEOUT_S = 2.0
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -54,7 +56,7 @@ class Removed:
 def sweep(inventory: Path) -> Removed:
     """Remove everything of the lab of this machine; the caller holds the lock.
 
-    Processes go first: a vde_switch whose tap vanishes spins, and a mount namespace lives as long as its processes.
+    Processes go first: a mount namespace lives as long as its processes, and so does a tap.
 
     Args:
         inventory: the inventory file to remove when no state says which one the lab wrote.
@@ -81,7 +83,7 @@ def sweep(inventory: Path) -> Removed:
     for name in namespaces:
         run(["ip", "netns", "delete", name])
     mounts = tuple(_unmount_all())
-    cgroups = tuple(_remove_cgroups(containers))
+    cgroups = tuple(_remove_cgroups(containers, _workloads(state, namespaces)))
     remove_inventory(inventory if state is None else state.inventory)
     files = _remove_files(state)
     lab = None if state is None else state.plan.name
@@ -162,12 +164,20 @@ def _container_ids(inodes: list[int]) -> set[str]:
     return {found for text in stored | living for found in _CONTAINER_ID.findall(text)}
 
 
-def _remove_cgroups(containers: set[str]) -> Iterator[str]:
-    if not containers:
+def _workloads(state: LabState | None, namespaces: list[str]) -> set[str]:
+    """The control groups of the hosts' workloads, which conditions of kind workload make."""
+    planned = set() if state is None else {host.name for host in state.plan.hosts}
+    found = {name.removeprefix(NAMESPACE_PREFIX) for name in namespaces}
+    return {f"{WORKLOAD_PREFIX}{name}" for name in planned | found}
+
+
+def _remove_cgroups(containers: set[str], workloads: set[str]) -> Iterator[str]:
+    if not containers and not workloads:
         return
     for name, _, _ in os.walk(CGROUP_ROOT, topdown=False):
         directory = Path(name)
-        if any(identity in part for identity in containers for part in directory.parts):
+        of_container = any(identity in part for identity in containers for part in directory.parts)
+        if of_container or not workloads.isdisjoint(directory.parts):
             _remove_cgroup(directory)
             yield str(directory)
 

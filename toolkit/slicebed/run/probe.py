@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slicebed.run.connection import HostConnection
-    from slicebed.spec.experiment import LinkCondition
+    from slicebed.spec.experiment import LinkDelay
 
 # Before the runs of a configuration, and after each run: has anybody changed the link meanwhile?
 PINGS = 20
@@ -47,7 +47,7 @@ class LinkVerdict:
         return asdict(self)
 
 
-def judge(link: LinkCondition, wire: str, times_ms: Sequence[float], sent: int) -> LinkVerdict:
+def judge(link: LinkDelay, wire: str, times_ms: Sequence[float], sent: int) -> LinkVerdict:
     """Hold measured round-trip times against the asked one.
 
     Passed is a median within 5 % or 3 ms, whichever is wider, and at most one ping in twenty lost: no configuration
@@ -72,7 +72,7 @@ def judge(link: LinkCondition, wire: str, times_ms: Sequence[float], sent: int) 
 
 
 def probe_links(
-    connections: Mapping[str, HostConnection], links: Sequence[LinkCondition], pings: int
+    connections: Mapping[str, HostConnection], links: Sequence[LinkDelay], pings: int
 ) -> tuple[LinkVerdict, ...]:
     """Ping every link from one of its ends, all at once: a few packets a second do not disturb each other.
 
@@ -83,7 +83,7 @@ def probe_links(
         return tuple(pool.map(lambda link: _probe_link(connections, link, pings), links))
 
 
-def _probe_link(connections: Mapping[str, HostConnection], link: LinkCondition, pings: int) -> LinkVerdict:
+def _probe_link(connections: Mapping[str, HostConnection], link: LinkDelay, pings: int) -> LinkVerdict:
     end = connections[link.a].host.link_to(link.b)
     wait_s = max(1, round(link.rtt_us / 1e6) + 1)
     argv = ["ping", "-n", "-i", str(_INTERVAL_S), "-W", str(wait_s), "-I", end.address, end.peer_address, "-c"]

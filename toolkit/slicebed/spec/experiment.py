@@ -101,7 +101,7 @@ class HostCondition:
 
 
 @dataclass(frozen=True)
-class LinkCondition:
+class LinkDelay:
     """The one-way delay asked of a link, the same in both directions, in microseconds."""
 
     a: str
@@ -121,14 +121,14 @@ class Configuration:
     name: str
     hosts: Mapping[str, HostCondition]
 
-    def links(self) -> tuple[LinkCondition, ...]:
+    def links(self) -> tuple[LinkDelay, ...]:
         """The delays of the links along the chain.
 
         The paper's latency applies to inbound and to outbound traffic of each host (section 3.3), so that a message
         from a to b waits once at a and once at b: one-way delay = latency(a) + latency(b), round trip twice that.
         """
         return tuple(
-            LinkCondition(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us) for a, b in pairwise(self.hosts)
+            LinkDelay(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us) for a, b in pairwise(self.hosts)
         )
 
 
@@ -166,7 +166,7 @@ class Experiment:
                 "name": self.testbed.name,
                 "path": str(self.testbed.path),
                 "hosts": [asdict(host) for host in self.testbed.hosts],
-                "links": [asdict(link) for link in self.testbed.links],
+                "links": [link.to_plain() for link in self.testbed.links],
                 "lab": None if lab is None else {"management": str(lab.management), "data": str(lab.data)},
             },
             "model": self.model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
+from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _REFUSED = "slicebed"
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+# A cpufreq governor's name, as the kernel's scaling_available_governors lists it.
+_GOVERNOR_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,15}", re.ASCII)
 _TITLE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 
 
@@ -32,6 +35,7 @@ class StrictModel(BaseModel):
 
 
 ModelT = TypeVar("ModelT", bound=StrictModel)
+EnumT = TypeVar("EnumT", bound=Enum)
 
 
 def refuse(what: str, allowed: str) -> NoReturn:
@@ -53,7 +57,7 @@ def told(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}..."
 
 
-def _quantity(dimension: units.Dimension, low: str, high: str) -> PlainValidator:
+def _quantity(dimension: units.Dimension, low: str, high: str, scale: Fraction = Fraction(1)) -> PlainValidator:
     least, most = dimension.parse(low), dimension.parse(high)
 
     def validate(value: object) -> int | float:
@@ -65,7 +69,7 @@ def _quantity(dimension: units.Dimension, low: str, high: str) -> PlainValidator
             refuse(f'negative {dimension.name} "{value}"', f"{low} to {high}")
         if not least <= parsed <= most:
             refuse(f'{dimension.name} "{value}" is out of range', f"{low} to {high}")
-        return int(parsed) if dimension.whole else float(parsed)
+        return int(parsed) if dimension.whole else float(parsed * scale)
 
     return PlainValidator(validate)
 
@@ -95,6 +99,16 @@ def frames_per_s(low: str, high: str) -> PlainValidator:
     return _quantity(units.FRAME_RATE, low, high)
 
 
+def share(low: str, high: str) -> PlainValidator:
+    """A share between two percentages, both included, as a number from 0 to 1."""
+    return _quantity(units.SHARE, low, high, Fraction(1, 100))
+
+
+def packets(low: str, high: str) -> PlainValidator:
+    """A number of packets between two bounds, both included."""
+    return _quantity(units.PACKETS, low, high)
+
+
 def whole(low: int, high: int) -> PlainValidator:
     """A whole number between two bounds, both included."""
     allowed = f"a whole number from {low} to {high}"
@@ -109,7 +123,7 @@ def whole(low: int, high: int) -> PlainValidator:
     return PlainValidator(validate)
 
 
-def number(low: int, high: int) -> PlainValidator:
+def number(low: float, high: float) -> PlainValidator:
     """A number between two bounds, both included."""
     allowed = f"a number from {low} to {high}"
 
@@ -129,6 +143,18 @@ def _text(pattern: re.Pattern[str], kind: str, allowed: str) -> PlainValidator:
         if not isinstance(text, str) or not pattern.fullmatch(text):
             refuse(f"{told(value)} is not a {kind}", allowed)
         return text
+
+    return PlainValidator(validate)
+
+
+def one_of(kind: type[EnumT]) -> PlainValidator:
+    """One word of a closed set."""
+    words = {str(member.value): member for member in kind}
+
+    def validate(value: object) -> EnumT:
+        if not isinstance(value, str) or value not in words:
+            refuse(f"{told(value)} is not known", ", ".join(words))
+        return words[value]
 
     return PlainValidator(validate)
 
@@ -157,6 +183,9 @@ HostName = Annotated[
 ]
 Role = Annotated[
     str, _text(NAME_PATTERN, "role", "a small letter, then small letters, digits and hyphens, at most 31 characters")
+]
+Governor = Annotated[
+    str, _text(_GOVERNOR_PATTERN, "governor", "a name such as performance, powersave, schedutil, userspace")
 ]
 Title = Annotated[str, _text(_TITLE_PATTERN, "name", "letters, digits, underscores and hyphens, at most 63 characters")]
 FileName = Annotated[str, PlainValidator(_file_name)]

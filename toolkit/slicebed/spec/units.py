@@ -13,7 +13,7 @@ from slicebed.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z/]+)", re.ASCII)
+_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,15}(?:\.[0-9]{1,9})?) ?(?P<unit>[A-Za-z/]+|%)", re.ASCII)
 
 
 class UnitError(SpecError, ValueError):
@@ -27,7 +27,7 @@ class Dimension:
     Attributes:
         name: as it stands in messages, for example ``duration``.
         example: a well-formed value, for messages.
-        units: how many base units each unit holds; the first is the base unit.
+        units: how many base units each unit holds; the first is the base unit, which messages name.
         whole: whether the value must be a whole number of base units.
     """
 
@@ -94,6 +94,8 @@ SIZE = Dimension(
 )
 FREQUENCY = Dimension("frequency", "2.4 GHz", MappingProxyType({"kHz": 1, "MHz": 1_000, "GHz": 1_000_000}))
 FRAME_RATE = Dimension("frame rate", "10 frame/s", MappingProxyType({"frame/s": 1}), whole=False)
+SHARE = Dimension("share", "0.1 %", MappingProxyType({"%": 1}), whole=False)
+PACKETS = Dimension("number of packets", "1000 packets", MappingProxyType({"packets": 1, "packet": 1}))
 
 
 def parse_duration_us(text: object) -> int:
@@ -119,3 +121,21 @@ def parse_frequency_khz(text: object) -> int:
 def parse_frame_rate_per_s(text: object) -> float:
     """Frames per second of ``"10 frame/s"``; raises UnitError."""
     return float(FRAME_RATE.parse(text))
+
+
+def parse_share(text: object) -> float:
+    """A share from 0 to 1 of ``"0.1 %"``, which is 0.001; raises UnitError."""
+    return float(SHARE.parse(text) / 100)
+
+
+def parse_packets(text: object) -> int:
+    """Packets of ``"1000 packets"``; raises UnitError."""
+    return int(PACKETS.parse(text))
+
+
+def shown_us(duration_us: float) -> str:
+    """A duration in the largest unit that leaves no leading zero, as it could be written in a file."""
+    for unit in ("s", "ms"):
+        if duration_us >= DURATION.units[unit]:
+            return f"{duration_us / DURATION.units[unit]:.9g} {unit}"
+    return f"{duration_us:g} us"

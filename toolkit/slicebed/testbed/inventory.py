@@ -17,12 +17,16 @@ GROUP = "testbed"
 
 @dataclass(frozen=True)
 class HostLink:
-    """One end of a link: the peer, both addresses, and what delays the packets (``netem`` or ``vde``)."""
+    """One end of a link: the peer, both addresses, what delays the packets (``netem`` or ``tap``), and the interface.
+
+    Without an interface the host's routes say which one leads to the peer.
+    """
 
     peer: str
     address: str
     peer_address: str
     wire: str
+    interface: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def _members(found: dict[str, Any], group: str) -> list[str]:
 def _host(name: str, variables: dict[str, Any], path: Path) -> InventoryHost:
     try:
         links = tuple(
-            HostLink(link["peer"], link["address"], link["peer_address"], link.get("wire", "netem"))
+            HostLink(
+                link["peer"], link["address"], link["peer_address"], link.get("wire", "netem"), link.get("interface")
+            )
             for link in variables.get("slicebed_links", [])
         )
     except KeyError as error:
