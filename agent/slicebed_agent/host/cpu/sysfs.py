@@ -48,8 +48,8 @@ def read(sysfs: Path) -> dict[str, str]:
 
 
 def read_policy(sysfs: Path, where: str) -> Policy:
-    """Give one policy's state; `where` is ``cpufreq/policy0`` or ``cpu3/cpufreq``."""
-    found = {name: read_text(sysfs / where / name) for name in (*POLICY_FACTS, *POLICY_SETTINGS)}
+    """Give one policy's settings, not its driver's facts; `where` is ``cpufreq/policy0`` or ``cpu3/cpufreq``."""
+    found = {name: read_text(sysfs / where / name) for name in POLICY_SETTINGS}
     return Policy(where, {name: text for name, text in found.items() if text is not None})
 
 

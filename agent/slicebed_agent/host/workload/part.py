@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from slicebed_agent.host.change import PartPlan
     from slicebed_agent.host.wish import WorkloadWish
 
-PREFIX = "slicebed."
 _ONLINE = Path("/sys/devices/system/cpu/online")
 
 
@@ -28,7 +27,7 @@ def group_name(host: str) -> str:
 
     Containers belong to the workload when they are started with ``--cgroup-parent=/NAME``.
     """
-    return PREFIX + host
+    return steps.PREFIX + host
 
 
 class Workload:
@@ -59,11 +58,11 @@ class Workload:
         for hierarchy in facts.hierarchies:
             group = hierarchy.mount / self._group
             there = group in facts.groups
-            saved[self._key(group)] = planner.PRESENT if there else planner.ABSENT
+            saved[facts.key(group)] = planner.PRESENT if there else planner.ABSENT
             names = planner.managed_files(hierarchy) if there else ()
             kept = [group / name for name in names]
             kept += [hierarchy.mount / planner.SUBTREE] if hierarchy.version is Version.V2 else []
-            saved |= {self._key(path): facts.files[path] for path in kept if path in facts.files}
+            saved |= {facts.key(path): facts.files[path] for path in kept if path in facts.files}
         return saved
 
     def apply(self, plan: PartPlan) -> None:
@@ -93,7 +92,7 @@ class Workload:
         roots = [each.mount for each in hierarchies]
         names = {name for each in hierarchies for name in (planner.SUBTREE, *planner.managed_files(each))}
         candidates = [folder / name for root in roots for folder in (root, root / self._group) for name in names]
-        groups = [found for root in roots for found in root.glob(f"{PREFIX}*") if found.is_dir()]
+        groups = [found for root in roots for found in root.glob(f"{steps.PREFIX}*") if found.is_dir()]
         return planner.Facts(
             root=self._root,
             group=self._group,
@@ -101,14 +100,12 @@ class Workload:
             files={path: text for path in candidates if (text := read_text(path)) is not None},
             groups=frozenset(found for found in groups if found.name == self._group),
             neighbours=frozenset(found for found in groups if found.name != self._group),
+            enabled_by_us={root: ours for root in roots if (ours := steps.enabled_by_us(root))},
             online=parse_cores(_ONLINE.read_text()),
             memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             page_bytes=resource.getpagesize(),
             has_gpu=has_gpu(),
         )
-
-    def _key(self, path: Path) -> str:
-        return str(path.relative_to(self._root))
 
 
 def has_gpu(dev: Path = Path("/dev")) -> bool:

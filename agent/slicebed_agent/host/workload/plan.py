@@ -9,7 +9,7 @@ from slicebed_agent.errors import HostError
 from slicebed_agent.host.change import Change, PartPlan
 from slicebed_agent.host.cpu.sysfs import write_cores
 from slicebed_agent.host.workload.hierarchies import Hierarchy, Version
-from slicebed_agent.host.workload.steps import Expect, MakeGroup, RemoveGroup, Step, Write
+from slicebed_agent.host.workload.steps import Enable, Expect, MakeGroup, Release, RemoveGroup, Step, Write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,8 @@ class Facts:
         hierarchies: where groups live here.
         files: the text of the managed files in the root groups and the workload's, by path.
         groups: the workload's groups that exist.
-        neighbours: other groups of the same kind, which need the root's controllers too.
+        neighbours: other hosts' groups on this kernel (the embedded lab's), which need the root's controllers too.
+        enabled_by_us: the controllers that this part turned on in a version 2 root, for whichever host.
         online: the cores that run.
         memory_bytes: the machine's memory.
         page_bytes: the kernel counts memory in these.
@@ -60,6 +61,7 @@ class Facts:
     files: Mapping[Path, str]
     groups: frozenset[Path]
     neighbours: frozenset[Path]
+    enabled_by_us: Mapping[Path, frozenset[str]]
     online: tuple[int, ...]
     memory_bytes: int
     page_bytes: int
@@ -69,6 +71,10 @@ class Facts:
         """Give a file's text without its line end; None where there is no such file."""
         found = self.files.get(path)
         return None if found is None else found.strip()
+
+    def key(self, path: Path) -> str:
+        """Name a path as the saved state does."""
+        return str(path.relative_to(self.root))
 
 
 def managed_files(hierarchy: Hierarchy) -> tuple[str, ...]:
@@ -97,7 +103,7 @@ def plan(wish: WorkloadWish, facts: Facts) -> PartPlan:
             if more:
                 wanted = " ".join([*now, *more])
                 changes.append(_change(facts, hierarchy.mount / SUBTREE, " ".join(now), wanted))
-                steps.append(Write(hierarchy.mount / SUBTREE, " ".join(f"+{one}" for one in more)))
+                steps.append(Enable(hierarchy.mount, tuple(more)))
             enabled = enabled.intersection({*now, *more})
         group = hierarchy.mount / facts.group
         if group not in facts.groups:
@@ -114,30 +120,30 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
     """Say what takes the group away, or gives a group that was there before its old limits back."""
     changes: list[Change] = []
     steps: list[Step] = []
-    subtree: list[Step] = []
     limits: list[tuple[Path, str]] = []
     for name, text in sorted(saved.items()):
         path = facts.root / name
-        if saved.get(str(path.parent.relative_to(facts.root))) == ABSENT:
-            # Limits of a group that this part made, read by a later save.
-            continue
         if text in (ABSENT, PRESENT):
             if (text == PRESENT) != (path in facts.groups):
                 changes.append(_change(facts, path, PRESENT if text == ABSENT else ABSENT, text))
                 steps.append(RemoveGroup(path) if text == ABSENT else MakeGroup(path))
-        elif path.name != SUBTREE:
+        # A group that this part made may have had its limits read by a later save.
+        elif path.name != SUBTREE and saved.get(facts.key(path.parent)) != ABSENT:
             limits.append((path, text))
-        elif facts.files.get(path) != text and not facts.neighbours:
-            # Not beside another host's group on this kernel (the embedded lab's): it would lose its limits silently.
-            now, then = (facts.text(path) or "").split(), text.split()
-            turned = [f"-{one}" for one in now if one not in then] + [f"+{one}" for one in then if one not in now]
-            changes.append(_change(facts, path, " ".join(now), text.strip()))
-            subtree += [Write(path, " ".join(turned)), Expect(path, text)]
     for path, text in _in_order(limits, facts):
         if facts.files.get(path) != text:
             changes.append(_change(facts, path, facts.text(path), text.strip()))
             steps += [Write(path, text.strip()), Expect(path, text)]
-    return PartPlan("workload", tuple(changes), (*steps, *subtree))
+    for mount, enabled in sorted(facts.enabled_by_us.items()):
+        was_there = saved.get(facts.key(mount / facts.group)) == PRESENT
+        keep = frozenset(saved.get(facts.key(mount / SUBTREE), "").split() if was_there else ())
+        now = (facts.text(mount / SUBTREE) or "").split()
+        left = [one for one in now if one not in enabled - keep]
+        if left != now and not facts.neighbours:
+            changes.append(_change(facts, mount / SUBTREE, " ".join(now), " ".join(left)))
+        if changes:
+            steps.append(Release(mount, facts.group, keep))
+    return PartPlan("workload", tuple(changes), tuple(steps))
 
 
 def _limits(wish: WorkloadWish) -> dict[str, str]:

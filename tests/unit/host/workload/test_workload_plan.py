@@ -1,4 +1,4 @@
-"""Plans for the workload's group on version 1, version 2 and both; the kernels' own are in tests/lab and tests/kernel."""
+"""Plans for the workload's group on version 1, version 2 and both; the kernels do it in tests/lab and tests/kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slicebed_agent.errors import HostError
 from slicebed_agent.host.wish import WorkloadWish
 from slicebed_agent.host.workload import plan as planner
 from slicebed_agent.host.workload.hierarchies import Hierarchy, Version, find_hierarchies
-from slicebed_agent.host.workload.steps import MakeGroup, RemoveGroup, Write
+from slicebed_agent.host.workload.steps import Enable, MakeGroup, Release, RemoveGroup, Write
 
 ROOT = Path("/sys/fs/cgroup")
 GROUP = "slicebed.edge"
@@ -28,7 +28,7 @@ V1_ROOT = {
 }
 
 
-def facts(hierarchies, files=None, groups=(), neighbours=()):
+def facts(hierarchies, files=None, groups=(), neighbours=(), ours=()):
     return planner.Facts(
         root=ROOT,
         group=GROUP,
@@ -36,6 +36,7 @@ def facts(hierarchies, files=None, groups=(), neighbours=()):
         files={ROOT / name: text for name, text in (files or {}).items()},
         groups=frozenset(ROOT / name for name in groups),
         neighbours=frozenset(ROOT / name for name in neighbours),
+        enabled_by_us={ROOT: frozenset(ours)} if ours else {},
         online=(0, 1, 2, 3),
         memory_bytes=8 << 30,
         page_bytes=4096,
@@ -57,7 +58,7 @@ def test_version_2_turns_on_only_the_controllers_that_are_needed():
         "cgroup slicebed.edge: memory.max - -> 999424",
         "cgroup slicebed.edge: memory.swap.max - -> 0",
     ]
-    assert plan.steps[:2] == (Write(ROOT / "cgroup.subtree_control", "+memory"), MakeGroup(ROOT / GROUP))
+    assert plan.steps[:2] == (Enable(ROOT, ("memory",)), MakeGroup(ROOT / GROUP))
 
 
 def test_version_1_gives_a_new_group_cores_and_memory_nodes_always():
@@ -99,14 +100,27 @@ def test_what_cannot_be_is_refused_with_what_can(wish, hierarchies, message):
         planner.plan(wish, facts(hierarchies))
 
 
-def test_controllers_that_a_neighbour_needs_stay_on():
-    saved = {GROUP: "absent", "cgroup.subtree_control": "\n"}
-    files = {"cgroup.subtree_control": "cpu memory\n"}
-    alone = planner.plan_restore(saved, facts(V2, files, [GROUP]))
-    assert alone.steps[0] == RemoveGroup(ROOT / GROUP)
-    assert Write(ROOT / "cgroup.subtree_control", "-cpu -memory") in alone.steps
-    beside = planner.plan_restore(saved, facts(V2, files, [GROUP], ["slicebed.cloud"]))
-    assert beside.steps == (RemoveGroup(ROOT / GROUP),)
+def test_controllers_that_we_turned_on_go_off_with_the_last_group():
+    saved = {GROUP: "absent", "cgroup.subtree_control": "memory\n"}
+    files = {"cgroup.subtree_control": "cpu memory pids\n"}
+    alone = planner.plan_restore(saved, facts(V2, files, [GROUP], ours=["cpu", "memory"]))
+    assert said(alone) == [
+        "cgroup slicebed.edge: group present -> absent",
+        "cgroup .: cgroup.subtree_control cpu memory pids -> pids",
+    ]
+    assert alone.steps == (RemoveGroup(ROOT / GROUP), Release(ROOT, GROUP, frozenset()))
+    beside = planner.plan_restore(saved, facts(V2, files, [GROUP], ["slicebed.cloud"], ["cpu", "memory"]))
+    assert said(beside) == said(alone)[:1]
+    # Killed after the group went: the controllers are still ours to turn off.
+    assert said(planner.plan_restore(saved, facts(V2, files, ours=["cpu"]))) == [
+        "cgroup .: cgroup.subtree_control cpu memory pids -> memory pids"
+    ]
+
+
+def test_controllers_that_a_group_had_before_us_stay_on():
+    saved = {GROUP: "present", "cgroup.subtree_control": "cpu\n"}
+    found = facts(V2, {"cgroup.subtree_control": "cpu memory\n"}, [GROUP], ours=["cpu", "memory"])
+    assert said(planner.plan_restore(saved, found)) == ["cgroup .: cgroup.subtree_control cpu memory -> cpu"]
 
 
 def test_limits_read_from_a_group_of_our_own_making_are_not_put_back():
