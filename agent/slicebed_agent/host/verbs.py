@@ -31,6 +31,7 @@ def handlers() -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         "keep_base_rtt": keep_base_rtt,
         "doctor": doctor,
         "delivered": delivered,
+        "limits": limits,
         **measure.HANDLERS,
     }
 
@@ -86,17 +87,35 @@ def doctor(request: dict[str, Any]) -> dict[str, Any]:
     """``{"host"}`` -> what can and what cannot be applied here, found by trial."""
     from slicebed_agent.host.capabilities import capabilities  # noqa: PLC0415 - a plan has no need of it
 
-    return {
-        "capabilities": [found.to_plain() for found in capabilities(str(request.get("host", socket.gethostname())))]
-    }
+    host = str(request.get("host", socket.gethostname()))
+    return {"capabilities": [found.to_plain() for found in capabilities(host)]}
 
 
 def delivered(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"cores", "seconds"}`` -> the frequency that each core delivers under load."""
+    """``{"seconds"}`` -> the frequency that each online core delivers under load."""
     from slicebed_agent.host.delivered import sample_frequency  # noqa: PLC0415 - a plan has no need of it
 
-    seconds = _seconds(request.get("seconds", 0.2))
-    return {"frequencies": [sample_frequency(int(core), seconds).to_plain() for core in request["cores"]]}
+    seconds = _seconds(request["seconds"])
+    return {"frequencies": [sample_frequency(core, seconds).to_plain() for core in sorted(os.sched_getaffinity(0))]}
+
+
+def limits(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"host", "seconds"}`` -> the workload's limits: its quota by trial, memory and cores as the kernel holds them."""
+    from slicebed_agent.host.cpu.sysfs import parse_cores  # noqa: PLC0415 - a plan has no need of it
+    from slicebed_agent.host.delivered import sample_quota  # noqa: PLC0415 - as above
+    from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415 - as above
+
+    host = str(request["host"])
+    quota = sample_quota(host, _seconds(request["seconds"]))
+    # By the file's own name, which differs between the versions of control groups.
+    held = {name.rpartition("/")[2]: str(text).strip() for name, text in Workload(host).save().items()}
+    memory = held.get("memory.max", held.get("memory.limit_in_bytes", ""))
+    return {
+        "cpu_quota": quota.share,
+        "memory_bytes": int(memory) if memory.isdecimal() else None,
+        "cores": list(parse_cores(held.get("cpuset.cpus", ""))),
+        "page_bytes": os.sysconf("SC_PAGE_SIZE"),
+    }
 
 
 def _conditions(wish: object = None) -> Conditions:

@@ -1,4 +1,4 @@
-"""Ansible module: condition of a vde wire of the embedded lab; runs on the control machine, where the wire is."""
+"""Ansible module: condition of a userspace wire of the embedded lab; runs on the control machine, where the wire is."""
 
 from __future__ import annotations
 
@@ -11,29 +11,14 @@ if TYPE_CHECKING:
 
 DOCUMENTATION = """
 module: slicebed_wire
-short_description: Delay, jitter and rate of a userspace wire between two hosts of the embedded lab
+short_description: Delay, jitter, loss, duplicates and order on a wire between two hosts of the embedded lab
 description:
   - For kernels without netem, where nothing inside the hosts can delay a packet.
 options:
-  a:
-    description: One end.
-    type: str
+  wire:
+    description: C(a), C(b), and the settings C(forward) (a to b) and C(backward); a direction left out is unshaped.
+    type: dict
     required: true
-  b:
-    description: The other end.
-    type: str
-    required: true
-  delay_us:
-    description: One-way delay in microseconds, in both directions.
-    type: int
-    default: 0
-  jitter_us:
-    description: Standard deviation of the delay in microseconds.
-    type: int
-    default: 0
-  rate_bit_per_s:
-    description: Rate; without it the wire is not limited.
-    type: int
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -41,24 +26,29 @@ attributes:
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Read the wire, compare, and (outside check mode) set it."""
-    from slicebed.lab.wires import WireSetting, read_wire, set_wire  # noqa: PLC0415 - Ansible imports modules it only documents
+    """Read the wire, compare, and (outside check mode) set it; `slicebed` in the result is as of slicebed_host."""
+    from slicebed.lab import read_wire, set_wire, wire_setting  # noqa: PLC0415 - Ansible imports modules it only documents
 
-    a, b = module.params["a"], module.params["b"]
-    wanted = WireSetting(module.params["delay_us"], module.params["jitter_us"], module.params["rate_bit_per_s"])
+    wire = module.params["wire"]
+    a, b = str(wire["a"]), str(wire["b"])
+    forward, backward = (wire_setting(wire.get(side) or {}) for side in ("forward", "backward"))
     before = read_wire(a, b)
-    if before.matches(wanted):
-        return {"changed": False}
-    if not module.check_mode:
-        set_wire(a, b, wanted)
-    return {"changed": True, "diff": {"before": f"{before.forward}\n", "after": f"{wanted}\n"}}
+    changes = [
+        {"part": "network", "where": f"wire {way}", "what": name, "now": now, "wanted": wanted.to_plain()[name]}
+        for way, held, wanted in ((f"{a} -> {b}", before.forward, forward), (f"{b} -> {a}", before.backward, backward))
+        for name, now in held.to_plain().items()
+        if now != wanted.to_plain()[name]
+    ]
+    if changes and not module.check_mode:
+        set_wire(a, b, forward=forward, backward=backward)
+    said = "".join(f"{each['where']}: {each['what']} {each['now']} -> {each['wanted']}\n" for each in changes)
+    answer = {"verb": "wire", "changes": changes, "writes": int(bool(changes)), "at_risk": False}
+    return {"changed": bool(changes), "slicebed": answer, "diff": {"prepared": said}}
 
 
 def main() -> None:
     """Ansible's way in."""
-    name = {"type": "str", "required": True}
-    number = {"type": "int", "default": 0}
-    run_module(run, {"a": name, "b": name, "delay_us": number, "jitter_us": number, "rate_bit_per_s": {"type": "int"}})
+    run_module(run, {"wire": {"type": "dict", "required": True}})
 
 
 if __name__ == "__main__":

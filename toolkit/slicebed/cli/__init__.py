@@ -38,13 +38,19 @@ def root(
 
 def _register() -> None:
     # Imported here: each verb's module reads `app`'s conventions from this package.
-    from slicebed.cli import demo, gather, image, lab, provision, report, run  # noqa: PLC0415
+    from slicebed.cli import conditions, demo, gather, image, lab, provision, report, run, verify  # noqa: PLC0415
 
     app.add_typer(lab.app, name="lab", help="The embedded testbed: namespace hosts on this machine.")
     app.add_typer(image.app, name="image", help="The agent image.")
     app.command("deploy")(provision.deploy)
     app.command("teardown")(provision.teardown)
     app.command("gather")(gather.gather)
+    app.command("plan")(conditions.plan)
+    app.command("apply")(conditions.apply)
+    app.command("verify")(verify.verify)
+    app.command("drift")(conditions.drift)
+    app.command("restore")(conditions.restore)
+    app.command("doctor")(conditions.doctor)
     app.command("run")(run.run)
     app.command("report")(report.report)
     app.command("demo")(demo.demo)

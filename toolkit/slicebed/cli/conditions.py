@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON; fields in docs/cli.md.")]
 ControlPathOption = Annotated[
-    bool, typer.Option("--shape-control-path", help="Allow a link that SSH itself runs over; the dead-man timer guards.")
+    bool,
+    typer.Option("--shape-control-path", help="Allow a link that SSH itself runs over; the dead-man timer guards."),
 ]
 ConfirmOption = Annotated[
     float, typer.Option("--confirm-within", help="Seconds until the dead-man timer restores an unconfirmed host.")
@@ -38,8 +39,10 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say what apply would change, per host and per directed link; changes nothing."""
-    with _player(testbed, inventory, only, "plan", shape_control_path=shape_control_path) as player:
-        outcome = player.plan(player.target.asked(player.target.kept_base_rtt_us()))
+    from slicebed.testbed.apply import planned_base_rtts  # noqa: PLC0415 - numpy, which --help need not wait for
+
+    with open_player(testbed, inventory, only, "plan", shape_control_path=shape_control_path) as player:
+        outcome = player.plan(player.target.asked(planned_base_rtts(player.target)))
     _show(outcome, "would change", "nothing would change", as_json=as_json, wires=_wires(player))
 
 
@@ -57,7 +60,7 @@ def apply(
     from slicebed.cli.verify import show_verdicts  # noqa: PLC0415 - numpy, which --help need not wait for
     from slicebed.testbed.apply import apply_target  # noqa: PLC0415 - as above
 
-    with _player(testbed, inventory, only, "apply", shape_control_path=shape_control_path) as player:
+    with open_player(testbed, inventory, only, "apply", shape_control_path=shape_control_path) as player:
         applied = apply_target(player, confirm_within_s, verify=not no_verify)
     if as_json:
         verdicts = None if applied.verdicts is None else [each.to_plain() for each in applied.verdicts]
@@ -68,11 +71,9 @@ def apply(
         show_verdicts(applied.verdicts, quiet=as_json)
 
 
-def drift(
-    *, testbed: TestbedOption, inventory: InventoryOption = None, as_json: JsonOption = False
-) -> None:
+def drift(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json: JsonOption = False) -> None:
     """Say what somebody changed since apply: now, and as it was applied. Exit code 6 when there is any."""
-    with _player(testbed, inventory, None, "drift") as player:
+    with open_player(testbed, inventory, None, "drift") as player:
         outcome = player.drift()
     _show(outcome, "drifted", "no drift", as_json=as_json, wires=None)
     if outcome.changes:
@@ -88,14 +89,14 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put back the state that apply found, exactly, from what each host saved. Safe to repeat."""
-    with _player(testbed, inventory, only, "restore") as player:
+    with open_player(testbed, inventory, only, "restore") as player:
         outcome = player.restore(player.target.asked(), check=check)
     _show(outcome, "would go back" if check else "put back", "nothing to put back", as_json=as_json, wires=None)
 
 
 def doctor(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json: JsonOption = False) -> None:
     """Say what can be applied on every host and what cannot, and why; found by trial."""
-    with _player(testbed, inventory, None, "doctor") as player:
+    with open_player(testbed, inventory, None, "doctor") as player:
         found = player.doctor()
     if as_json:
         print_json({"hosts": found})
@@ -117,9 +118,10 @@ def doctor(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json
 
 
 @contextmanager
-def _player(
+def open_player(
     testbed: Path, inventory: Path | None, only: Sequence[str] | None, verb: str, *, shape_control_path: bool = False
 ) -> Iterator[Player]:
+    """Read testbed and inventory, take the hosts for this command, and show what goes on."""
     from slicebed.testbed.conditions import Player  # noqa: PLC0415 - paramiko, which --help need not wait for
     from slicebed.testbed.target import load_target  # noqa: PLC0415 - as above
 
@@ -128,16 +130,16 @@ def _player(
     parts = frozenset(only) if only else None
     target = load_target(checkout, testbed, hosts, parts, shape_control_path=shape_control_path)
     with hosts_taken(hosts), console(stderr=True).status(verb) as status:
-        yield Player(target, lambda task: status.update(task))
+        yield Player(target, status.update)
 
 
 def _wires(player: Player) -> str | None:
-    kinds = sorted({link.wire for host in player.target.hosts.values() for link in host.links})
-    if "vde" not in kinds:
+    kinds = {link.wire for host in player.target.hosts.values() for link in host.links}
+    if kinds <= {"netem"}:
         return None
     return (
-        "wires: vde. This kernel has no netem: rates are set in the hosts (HTB); delay, jitter, loss and duplicates on "
-        "the userspace wires between them."
+        f"wires: {', '.join(sorted(kinds))}. This lab's kernel has no netem: rates are set in the hosts (HTB); delay, "
+        "jitter, loss and duplicates on the userspace wires between them."
     )
 
 

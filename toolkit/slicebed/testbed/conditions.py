@@ -86,9 +86,7 @@ class Player:
         recap = self.play("inspect.yml", {"conditions_verb": "doctor"}, check=True)
         return {host: list(answers[0]["capabilities"]) for host, answers in recap.answers.items()}
 
-    def play(
-        self, name: str, variables: Mapping[str, Any], *, check: bool = False, tags: str | None = None
-    ) -> Recap:
+    def play(self, name: str, variables: Mapping[str, Any], *, check: bool = False, tags: str | None = None) -> Recap:
         """Play one playbook on the target's hosts."""
         target = self.target
         with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:

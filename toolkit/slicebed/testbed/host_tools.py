@@ -1,4 +1,4 @@
-"""The host tools: the part of Slicebed that runs on a host, as one archive of pure Python that needs no package index."""
+"""The host tools: the part of Slicebed that runs on a host, as one archive of pure Python; no package index."""
 
 from __future__ import annotations
 

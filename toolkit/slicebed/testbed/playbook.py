@@ -68,23 +68,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
             "no such inventory", where=str(playbook.inventory), mend="run: slicebed lab up, or write one by hand"
         )
     build_host_tools(checkout)
-    failures: list[ProvisionError] = []
-    answers: dict[str, list[Mapping[str, Any]]] = {}
-
-    def on_event(event: dict[str, Any]) -> bool:
-        data = event.get("event_data", {})
-        if event["event"] == "playbook_on_task_start":
-            say(str(data.get("task", "")))
-        elif event["event"] in _FAILURES and not data.get("ignore_errors"):
-            failures.append(_describe(event["event"], data))
-        elif event["event"] == "runner_on_ok":
-            result = data.get("res") or {}
-            # A task with a loop has one result for each turn.
-            for each in result.get("results", [result]):
-                if isinstance(each, dict) and "slicebed" in each:
-                    answers.setdefault(str(data["host"]), []).append(each["slicebed"])
-        return True
-
+    heard = _Heard(say)
     playbook.artifacts.mkdir(parents=True, exist_ok=True)
     flags = ["--check", "--diff"] if playbook.check else []
     with _own_signal_handlers():
@@ -102,13 +86,13 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
                 # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             },
-            event_handler=on_event,
+            event_handler=heard.on_event,
             quiet=True,
         )
     if runner.status == "canceled":
         raise KeyboardInterrupt
-    if failures:
-        raise failures[0]
+    if heard.failures:
+        raise heard.failures[0]
     if runner.rc != 0 or runner.status != "successful":
         raise ProvisionError(
             f"ended {runner.status} with exit code {runner.rc}: {_last_line(runner)}",
@@ -116,7 +100,31 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
             mend=f"see {playbook.artifacts}",
         )
     stats = runner.stats or {}
-    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=answers)
+    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=heard.answers)
+
+
+class _Heard:
+    """What ansible-runner's events said: each task's name goes on at once, failures and answers are kept."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.failures: list[ProvisionError] = []
+        self.answers: dict[str, list[Mapping[str, Any]]] = {}
+
+    def on_event(self, event: dict[str, Any]) -> bool:
+        """Take one event; True lets ansible-runner keep it."""
+        data = event.get("event_data", {})
+        if event["event"] == "playbook_on_task_start":
+            self._say(str(data.get("task", "")))
+        elif event["event"] in _FAILURES and not data.get("ignore_errors"):
+            self.failures.append(_describe(event["event"], data))
+        elif event["event"] == "runner_on_ok":
+            result = data.get("res") or {}
+            # A task with a loop has one result for each turn.
+            for each in result.get("results", [result]):
+                if isinstance(each, dict) and "slicebed" in each:
+                    self.answers.setdefault(str(data["host"]), []).append(each["slicebed"])
+        return True
 
 
 @contextmanager

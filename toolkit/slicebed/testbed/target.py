@@ -1,4 +1,4 @@
-"""What a verb on conditions acts on: a testbed file, the inventory's hosts that it speaks of, and what is asked of them."""
+"""What a verb on conditions acts on: a testbed file, the inventory's hosts that it names, what is asked of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
 from slicebed.spec.testbed import load_testbed
+from slicebed.spec.wishes import host_wishes, wire_wishes
 from slicebed.testbed.inventory import read_inventory
-from slicebed.testbed.wishes import host_wishes, wire_wishes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,77 @@
+"""A host's own conditions, asked against measured: clock under load, processor time, and the limits in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slicebed.testbed.verify.judge import judge_host
+from slicebed.testbed.verify.verdict import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from slicebed.testbed.verify.ask import Channel
+    from slicebed.testbed.verify.verdict import Verdict
+
+_TIMEOUT_S = 120.0
+# A clock is sampled for this long on each core; the counters are read to the cycle.
+_CLOCK_S = 0.2
+_QUOTA_S = 2.0
+_CLOCK_TOLERANCE = 0.02
+_QUOTA_TOLERANCE = 0.05
+
+
+def verify_hosts(
+    channels: Mapping[str, Channel],
+    wishes: Mapping[str, Mapping[str, Any]],
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Verdict]:
+    """Measure what the wishes ask of the hosts themselves and judge it; hosts one after the other.
+
+    In the lab they share their processors, so that two at once would measure each other.
+
+    Raises:
+        SlicebedError: what a channel raises.
+    """
+    verdicts: list[Verdict] = []
+    for host, wish in wishes.items():
+        cpu, workload = wish.get("cpu") or {}, wish.get("workload") or {}
+        if cpu or workload:
+            progress(f"clocks and limits of {host}")
+            verdicts += _clock(channels[host], host, cpu)
+            verdicts += _limits(channels[host], host, workload)
+    return verdicts
+
+
+def _clock(channel: Channel, host: str, cpu: Mapping[str, Any]) -> Iterator[Verdict]:
+    if "frequency_khz" not in cpu:
+        return
+    asked_mhz = cpu["frequency_khz"] / 1000
+    answer = channel.call("delivered", {"seconds": _CLOCK_S}, _TIMEOUT_S)
+    values = [float(each["mhz"]) for each in answer["frequencies"] if each["mhz"] is not None]
+    said = {str(each["reason"]) for each in answer["frequencies"] if each["mhz"] is None}
+    said |= {f"read from {each['source']}" for each in answer["frequencies"] if each["mhz"] is not None}
+    said |= {"throttled for heat" for each in answer["frequencies"] if each["throttled"]}
+    yield judge_host(
+        host, Quantity.FREQUENCY, asked_mhz, values, _CLOCK_TOLERANCE * asked_mhz, detail="; ".join(sorted(said))
+    )
+
+
+def _limits(channel: Channel, host: str, workload: Mapping[str, Any]) -> Iterator[Verdict]:
+    if not set(workload) & {"cpu_quota", "memory_bytes", "cores"}:
+        return
+    answer = channel.call("limits", {"host": host, "seconds": _QUOTA_S}, _TIMEOUT_S)
+    if "cpu_quota" in workload:
+        asked = float(workload["cpu_quota"])
+        yield judge_host(host, Quantity.CPU_QUOTA, asked, [answer["cpu_quota"]], _QUOTA_TOLERANCE * asked)
+    if "memory_bytes" in workload:
+        # The kernel counts memory in pages.
+        asked = workload["memory_bytes"] // answer["page_bytes"] * answer["page_bytes"]
+        found = answer["memory_bytes"]
+        yield judge_host(host, Quantity.MEMORY, asked, [] if found is None else [found], 0)
+    if "cores" in workload:
+        same = answer["cores"] == sorted(workload["cores"])
+        detail = "" if same else f"cores {answer['cores']} instead of {sorted(workload['cores'])}"
+        found = len(answer["cores"]) if same else 0
+        yield judge_host(host, Quantity.CORES, len(workload["cores"]), [found], 0, detail=detail)
