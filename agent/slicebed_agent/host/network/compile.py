@@ -238,7 +238,7 @@ def _compile_groups(
 
 
 def _can_be_kept(group: Group, protocol: int, kind: str) -> bool:
-    return group.protocol == protocol and group.kind == kind and not group.strange
+    return group.protocol in (0, protocol) and group.kind == kind and not group.strange
 
 
 def _hashed(empty: Group, filters: Mapping[bytes, AddressFilter], kept: Group | None, facts: Facts) -> Group:

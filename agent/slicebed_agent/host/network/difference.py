@@ -171,20 +171,17 @@ def _groups_difference(found: Mapping[int, Group], wanted: Mapping[int, Group], 
 
 
 def _fits(found: Group, wanted: Group) -> bool:
-    same = (found.protocol, found.kind) == (wanted.protocol, wanted.kind)
+    same = found.kind == wanted.kind and found.protocol in (0, wanted.protocol)
     return same and not found.strange and found.key in (None, wanted.key)
 
 
 def _delete_group(group: Group, parent: int, *, others: bool) -> Order:
     spot = Spot(parent, group.prio, group.protocol)
-    order: Order = []
-    if group.kind == "u32" and others:
-        # The kernel keeps u32 hash tables as long as any u32 preference is there, out of sight and with their classes.
-        if group.key is not None:
-            order.append((Verb.DELETE, U32Link(spot, group.key, group.link_handle)))
-        if group.has_table:
-            order.append((Verb.DELETE, U32Table(spot)))
-    return [*order, (Verb.DELETE, WholeGroup(spot))]
+    if group.kind != "u32" or not others:
+        return [(Verb.DELETE, WholeGroup(spot, group.kind))]
+    link = U32Link(spot, group.key, group.link_handle) if group.key is not None else None
+    table = U32Table(spot) if group.has_table else None
+    return [(Verb.DELETE, each) for each in (link, table) if each is not None]
 
 
 def _filters_difference(found: Group | None, wanted: Group, spot: Spot) -> tuple[Order, Order]:
@@ -197,6 +194,10 @@ def _filters_difference(found: Group | None, wanted: Group, spot: Spot) -> tuple
     after: Order = []
     if wanted.has_table and not (found is not None and found.has_table):
         before.append((Verb.ADD, U32Table(spot)))
+    link: Order = [(Verb.ADD, U32Link(spot, wanted.key))] if wanted.key and not (found and found.key) else []
+    if found is not None:
+        # The kernel takes a u32 preference away with its last filter, tables included: the link keeps it.
+        before += link
     for handle, each in sorted(now.items()):
         then = wanted.filters.get(handle)
         if then is None or _match(then) != _match(each):
@@ -209,9 +210,8 @@ def _filters_difference(found: Group | None, wanted: Group, spot: Spot) -> tuple
             before.append((Verb.ADD, thing(each)))
         elif old != each:
             before.append((Verb.CHANGE, thing(each)))
-    if wanted.key is not None and (found is None or found.key is None):
-        before.append((Verb.ADD, U32Link(spot, wanted.key)))
-    return before, after
+    # A new table is led to when it is full.
+    return (before if found is not None else before + link), after
 
 
 def _match(each: AddressFilter) -> tuple[bytes, bool, str | None]:

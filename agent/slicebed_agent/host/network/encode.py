@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 from slicebed_agent.host.network.distributions import table
@@ -24,8 +23,10 @@ from slicebed_agent.host.network.steps import (
 )
 from slicebed_agent.host.network.tree import (
     ETH_P_IP,
+    ETH_P_IPV6,
     INGRESS_PARENT,
     ROOT_HANDLE,
+    U32_PRIO,
     Fifo,
     HtbClass,
     HtbRoot,
@@ -63,12 +64,15 @@ _HTB_VERSION = 3
 _SELECTOR_TERMINAL = 1
 _ACT_STOLEN, _EGRESS_REDIRECT = 4, 1
 _IFF_UP = 1
+ETH_P_ALL = 3
 
 FLOWER_CLASS, FLOWER_ACTION, FLOWER_ETH_TYPE, FLOWER_FLAGS = 1, 3, 8, 22
 # By (is IPv4, of source): the key; its mask is the next number.
 FLOWER_KEYS = {(True, True): 10, (True, False): 12, (False, True): 14, (False, False): 16}
 # Offset of the address in the IP header.
 U32_OFFSETS = {(True, True): 12, (True, False): 16, (False, True): 8, (False, False): 24}
+# First word of the IP header, masked.
+U32_VERSIONS = {ETH_P_IP: b"\x40\0\0\0", ETH_P_IPV6: b"\x60\0\0\0"}
 
 
 def encode(step: Step, index_of: Callable[[str], int]) -> Request:
@@ -172,7 +176,13 @@ def _filter(
 ) -> Request:
     spot = thing.spot
     message = NEW_FILTER if adding else DELETE_FILTER
-    head = partial(_filter_head, spot, index)
+    is_u32 = isinstance(thing, (U32Link, U32Table)) or thing.kind == "u32"
+    prio, protocol = (U32_PRIO, ETH_P_ALL) if is_u32 else (spot.prio, spot.protocol)
+    info = prio << 16 | socket.htons(protocol)
+
+    def head(handle: int) -> bytes:
+        return TCM.pack(0, index, handle, spot.parent, info)
+
     match thing:
         case WholeGroup():
             return Request(message, flags, head(0))
@@ -190,14 +200,11 @@ def _filter(
             return Request(message, flags, head(wanted.handle) + body)
 
 
-def _filter_head(spot: Spot, index: int, handle: int) -> bytes:
-    return TCM.pack(0, index, handle, spot.parent, spot.prio << 16 | socket.htons(spot.protocol))
-
-
 def _link(spot: Spot, key: HashKey) -> bytes:
-    # Matches everything (0/0), then goes on in the bucket that the key's octet names.
+    # Matches the version of the IP header, then goes on in the bucket that the key's octet names.
     mask = socket.htonl(0xFF << key.shift)
-    selector = SELECTOR.pack(0, 0, 1, 0, 0, 0, key.offset, mask) + SELECTOR_KEY.pack(bytes(4), bytes(4), key.offset, 0)
+    version = SELECTOR_KEY.pack(b"\xf0\0\0\0", U32_VERSIONS[spot.protocol], 0, 0)
+    selector = SELECTOR.pack(0, 0, 1, 0, 0, 0, key.offset, mask) + version
     return _word(3, spot.prio << 20) + attribute(5, selector)
 
 
@@ -216,7 +223,7 @@ def _u32(wanted: AddressFilter, action: bytes) -> bytes:
 def _flower(wanted: AddressFilter, action: bytes) -> bytes:
     is_ipv4 = len(wanted.address) == 4
     key = FLOWER_KEYS[is_ipv4, wanted.of_source]
-    protocol = ETH_P_IP if is_ipv4 else 0x86DD
+    protocol = ETH_P_IP if is_ipv4 else ETH_P_IPV6
     body = attribute(FLOWER_ETH_TYPE, struct.pack("!H", protocol))
     body += attribute(key, wanted.address) + attribute(key + 1, b"\xff" * len(wanted.address))
     if wanted.class_id:

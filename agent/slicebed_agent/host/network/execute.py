@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,17 @@ from slicebed_agent.host.network import reader
 from slicebed_agent.host.network.difference import difference
 from slicebed_agent.host.network.encode import encode
 from slicebed_agent.host.network.netlink import RefusedError
-from slicebed_agent.host.network.steps import IfbDevice, IngressQdisc, PeerFilter, Step, Verb, leaf_kind
+from slicebed_agent.host.network.steps import IfbDevice, IngressQdisc, PeerFilter, Step, U32Table, Verb, leaf_kind
 from slicebed_agent.host.network.tree import Egress, Found, Ingress, LeafQdisc, Root, StrangeLeaf, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from slicebed_agent.host.network.netlink import NetlinkSocket
+    from slicebed_agent.host.network.netlink import NetlinkSocket, Request
+
+
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.005
 
 
 class _StepRefusedError(Exception):
@@ -61,18 +66,37 @@ def _send(netlink: NetlinkSocket, steps: Sequence[Step]) -> None:
             gone = next(step for step in part if not _exists(step.device))
             raise _StepRefusedError(gone, RefusedError(0, error.errno or errno.ENODEV, "")) from error
         try:
-            netlink.send(requests)
+            _send_patiently(netlink, requests, part[0])
         except RefusedError as error:
             raise _StepRefusedError(part[error.index], error) from error
 
 
+def _send_patiently(netlink: NetlinkSocket, requests: list[Request], first: Step) -> None:
+    # The kernel lets go of a hash table some time after the link to it went (it waits for its processors).
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            netlink.send(requests)
+        except RefusedError as error:
+            is_table = isinstance(first.thing, U32Table) and first.verb is Verb.DELETE
+            if not is_table or error.code != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
 def _parts(steps: Sequence[Step]) -> Iterator[Sequence[Step]]:
-    """Cut after the making of devices, whose indexes the steps that follow need."""
+    """Cut around the making of devices, whose indexes later steps need, and around tables that may be busy."""
     first = 0
     for index, step in enumerate(steps, start=1):
-        if index == len(steps) or isinstance(step.thing, IfbDevice) != isinstance(steps[index].thing, IfbDevice):
+        if index == len(steps) or _stands_alone(step) or _stands_alone(steps[index]):
             yield steps[first:index]
             first = index
+
+
+def _stands_alone(step: Step) -> bool:
+    return isinstance(step.thing, IfbDevice) or (isinstance(step.thing, U32Table) and step.verb is Verb.DELETE)
 
 
 def _exists(device: str) -> bool:

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 _DESCRIBING = (1, 2, 8, 11, 13, 14)
 # The classes of other kinds come with their qdisc.
 _MADE_CLASSES = frozenset({"htb", "hfsc", "drr", "qfq", "cbq"})
-_U32_COUNTERS, _U32_FLAGS, _U32_DIVISOR = 9, 11, 4
+_U32_COUNTERS, _U32_FLAGS, _U32_DIVISOR, _U32_ACTIONS = 9, 11, 4, 7
+_DESCRIBING_ACTION = (1, 2, 6, 7)  # kind, options, cookie, flags
 _IN_HARDWARE = 0xC  # TCA_CLS_FLAGS_IN_HW | TCA_CLS_FLAGS_NOT_IN_HW: the kernel's answer, refused as a question
 _U32_ROOT_TABLES = 0x80000000
+_CODEL_TIMES = {b"codel\0": (1, 3, 5), b"fq_codel\0": (1, 3, 7)}  # target, interval, CE threshold
 _TRIAL = "trial"
 
 
@@ -113,7 +115,22 @@ def _parents_first(tree: Foreign, objects: list[Raw]) -> tuple[Raw, ...]:
     tables = [each for each in reversed(filters) if _is_table(each)]
     rest = [each for each in filters if not _is_table(each)]
     made += sorted(tables + rest, key=lambda each: (each.parent, each.info >> 16))
-    return tuple(made)
+    return tuple(_question(each) for each in made)
+
+
+def _question(each: Raw) -> Raw:
+    """Ask for what the kernel told; CoDel's times are rounded down at every telling (to 1024 ns, then to us)."""
+    told = attributes(each.options)
+    times = _CODEL_TIMES.get(told.get(1, b""), ())
+    if not times or 2 not in told:
+        return each
+    options = attributes(told[2])
+    for number in times:
+        if number in options:
+            (told_us,) = struct.unpack("=I", options[number])
+            options[number] = struct.pack("=I", -(-told_us * 1024 // 1000))
+    told[2] = b"".join(attribute(number, value) for number, value in options.items())
+    return replace(each, options=b"".join(attribute(number, value) for number, value in told.items()))
 
 
 def _has_parent(each: Raw, placed: set[int]) -> bool:
@@ -144,15 +161,32 @@ def _described(kind: str, name: str, options: bytes) -> bytes:
     if (kind, name) == ("qdisc", "htb"):
         told = attributes(options)
         told[2] = told[2][:16] + bytes(4)  # tc_htb_glob.direct_pkts
+        # The kernel tells 3.17 and wants to hear 3.
+        told[2] = struct.pack("=I", struct.unpack_from("=I", told[2])[0] >> 16) + told[2][4:]
     elif name == "u32":
         told = attributes(options)
         told.pop(_U32_COUNTERS, None)
         if _U32_FLAGS in told:
             flags = struct.unpack("=I", told.pop(_U32_FLAGS))[0] & ~_IN_HARDWARE
             told |= {_U32_FLAGS: struct.pack("=I", flags)} if flags else {}
+        if _U32_ACTIONS in told:
+            actions = attributes(told[_U32_ACTIONS]).items()
+            told[_U32_ACTIONS] = b"".join(attribute(each, _action(value)) for each, value in actions)
     else:
         return options
     return b"".join(attribute(each, value) for each, value in told.items())
+
+
+def _action(told: bytes) -> bytes:
+    """Take the counters out of an action; of other kinds than these two nothing is known, so that all of it stays."""
+    parts = attributes(told)
+    if parts.get(1) not in (b"mirred\0", b"gact\0"):
+        return told
+    options = attributes(parts[2])
+    options.pop(1, None)  # TCA_MIRRED_TM, TCA_GACT_TM
+    options[2] = options[2][:12] + bytes(8) + options[2][20:]  # tc_gen.refcnt and bindcnt
+    parts[2] = b"".join(attribute(each, value) for each, value in options.items())
+    return b"".join(attribute(each, parts[each]) for each in _DESCRIBING_ACTION if each in parts)
 
 
 def _unreadable(tree: Foreign) -> str | None:

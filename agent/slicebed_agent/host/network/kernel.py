@@ -39,6 +39,8 @@ CACHE = Path("/run/slicebed/kernel-features.json")
 _CLONE_NEWNET = 0x40000000
 _DEVICE_KINDS = ("dummy", "ifb", "veth")
 _HELD = "held"
+# A place in u32's root table, and any number for flower.
+_TRIAL_FILTERS = {"u32": 0x80000801, "flower": 16}
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,11 @@ def _try_all(netlink: NetlinkSocket) -> dict[str, str]:
     attempt("netem", LeafQdisc(0x5B2D0000, ROOT_HANDLE | 16, Netem(1000, 1000, 10)))
     attempt("netem_duplicate_many", LeafQdisc(0x5B2E0000, ROOT_HANDLE | 17, Netem(1000, 0, 10, duplicate=1 << 20)))
     address = bytes((192, 0, 2, 1))
-    for prio, kind in ((1, "u32"), (2, "flower")):
-        # A u32 filter in the root table: the kernel takes 0x800 for its first place.
-        handle = 0x80000801 if kind == "u32" else 16
+    for kind, handle in _TRIAL_FILTERS.items():
         wanted = AddressFilter(handle, address, of_source=False, class_id=ROOT_HANDLE | 16)
-        attempt(kind, PeerFilter(Spot(ROOT_HANDLE, prio, ETH_P_IP), kind, wanted))
+        attempt(kind, PeerFilter(Spot(ROOT_HANDLE, 1, ETH_P_IP), kind, wanted))
     attempt("ingress", IngressQdisc())
     kind = "flower" if not refusals["flower"] else "u32"
-    redirect = AddressFilter(0x80000801 if kind == "u32" else 16, address, True, 0, _HELD)  # noqa: FBT003
+    redirect = AddressFilter(_TRIAL_FILTERS[kind], address, of_source=True, class_id=0, redirect=_HELD)
     attempt("mirred", PeerFilter(Spot(INGRESS_PARENT, 1, ETH_P_IP), kind, redirect))
     return refusals

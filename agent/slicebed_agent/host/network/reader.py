@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from slicebed_agent.host.network import decode, foreign
+from slicebed_agent.host.network import decode, decode_filters, foreign
 from slicebed_agent.host.network.devices import read_devices
 from slicebed_agent.host.network.encode import GET_CLASS, GET_FILTER, GET_QDISC, TCM
 from slicebed_agent.host.network.steps import leaf_kind
@@ -104,4 +104,4 @@ def _ingress(
 
 def _groups(netlink: NetlinkSocket, device: Device, parent: int, names: Mapping[int, str]) -> dict[int, Group]:
     replies = netlink.dump(GET_FILTER, TCM.pack(0, device.index, 0, parent, 0))
-    return decode.groups([decode.message(each.payload) for each in replies], names)
+    return decode_filters.groups([decode.message(each.payload) for each in replies], names)

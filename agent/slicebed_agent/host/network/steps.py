@@ -32,7 +32,7 @@ class Verb(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where filters hang: under what, at which preference, for which protocol."""
+    """Where filters hang: under what, at which preference (in which hash table), for which protocol."""
 
     parent: int
     prio: int
@@ -59,14 +59,15 @@ class IfbDevice:
 
 @dataclass(frozen=True, slots=True)
 class WholeGroup:
-    """Every filter at one spot."""
+    """Every filter at one spot; of u32, every one under the parent."""
 
     spot: Spot
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class U32Table:
-    """The hash table of 256 buckets at a spot; its number is the preference."""
+    """The hash table of 256 buckets at a spot; its number is the spot's."""
 
     spot: Spot
 
@@ -131,8 +132,8 @@ def _text(thing: Thing) -> str:  # noqa: C901, PLR0911 - one line for each kind 
             return "ingress"
         case IfbDevice():
             return "ifb device"
-        case WholeGroup(spot):
-            return f"filters at {_spot_text(spot)}"
+        case WholeGroup(spot, kind):
+            return f"{kind} filters at {_spot_text(spot)}"
         case U32Table(spot):
             return f"u32 hash table at {_spot_text(spot)}"
         case U32Link(spot):

@@ -32,6 +32,8 @@ INGRESS_PARENT = 0xFFFF0000
 # HTB's "never limits": one terabit per second, in bytes.
 UNLIMITED_BYTE_PER_S = 125_000_000_000
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+# All u32 filters of one parent share one preference: hash tables outlive theirs, out of sight, while there is another.
+U32_PRIO = 9
 
 
 def leaf_handle(minor: int) -> int:
@@ -137,11 +139,11 @@ class HashKey:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All filters of one preference (tc calls it prio) under one parent.
+    """All filters of one kind and address family under one parent.
 
     Attributes:
-        prio: the preference.
-        protocol: Ethertype.
+        prio: the preference (tc's prio) of flower filters; the number of u32's hash table.
+        protocol: Ethertype; 0 for a u32 table in which nothing says what it is for.
         kind: ``flower``, ``u32``, or another one, which is somebody else's.
         filters: by handle.
         key: u32 only; None until the link from the root table to the hash table is there.
@@ -162,7 +164,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """Our tree at the root of a device, found or wanted: classes by handle, leaves by class, groups by prio."""
+    """Our tree at the root of a device, found or wanted: classes by handle, leaves by class, groups by their prio."""
 
     root: HtbRoot = HtbRoot()
     classes: Mapping[int, HtbClass] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,391 @@
+"""The network part in this machine's own kernel: real messages in a namespace of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from own_namespace import ADDRESSES, FAR, NEAR, own_namespace, run, told
+
+import slicebed_agent
+from slicebed_agent.errors import HostError
+from slicebed_agent.host.change import Change
+from slicebed_agent.host.network.control import control_addresses, control_devices
+from slicebed_agent.host.network.kernel import kernel_features
+from slicebed_agent.host.network.part import Network
+from slicebed_agent.host.network.steps import Step, Verb
+from slicebed_agent.host.network.tree import ROOT_HANDLE, LeafQdisc, StrangeLeaf
+from slicebed_agent.host.wish import LinkCondition, LinkWish, NetworkWish, ShapeAt
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace: needs root"),
+]
+MEGABIT = 1_000_000
+EDGE = ip_address(ADDRESSES[4][1])
+SHARED = "10.77.0.0"
+
+
+@pytest.fixture
+def far(monkeypatch):
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    with own_namespace() as far:
+        yield far
+
+
+def rate(bit_per_s, queue_packets=None):
+    return LinkCondition(rate_bit_per_s=bit_per_s, queue_packets=queue_packets)
+
+
+def link(number, condition, *, version=4, at=ShapeAt.SENDER):
+    """A peer somewhere in the network of the pair."""
+    base = ip_address(SHARED) if version == 4 else ip_address("fd77::")
+    return LinkWish(f"p{number}", base + number, condition, NEAR, at)
+
+
+def apply(wish):
+    """Apply, and look that nothing is left to do."""
+    network = Network()
+    plan = network.plan(wish)
+    network.apply(plan)
+    again = network.plan(wish)
+    assert (again.changes, again.steps) == ((), ())
+    return plan
+
+
+def restore(saved):
+    network = Network()
+    network.apply(network.plan_restore(saved))
+    assert not network.plan_restore(saved).steps
+
+
+def random_wish(dice):
+    links = []
+    for at in ShapeAt:
+        for version in (4, 6):
+            numbers = dice.sample(range(2, 900), dice.randint(0, 25))
+            links += [
+                link(n, rate(dice.randint(8, 10**10), dice.choice([None, 7, 2000])), version=version, at=at)
+                for n in numbers
+            ]
+    return NetworkWish(tuple(links), uplink_bit_per_s=dice.choice([None, None, 10 * MEGABIT]))
+
+
+def test_any_table_after_any_other_and_back_to_what_was(far):
+    before = told()
+    dice = random.Random(7)
+    network = Network()
+    saved = {}
+    for _ in range(25):
+        wish = random_wish(dice)
+        saved = {**network.save(wish), **saved}
+        apply(wish)
+    # What is saved goes through a file.
+    restore(json.loads(json.dumps(saved)))
+    assert told() == before
+
+
+def test_a_new_peer_costs_its_own_messages_and_a_change_one(far):
+    wish = NetworkWish(tuple(link(n, rate(MEGABIT)) for n in range(2, 400)))
+    apply(wish)
+    more = NetworkWish((*wish.links, link(600, rate(2 * MEGABIT))))
+    assert [type(step.thing).__name__ for step in apply(more).steps] == ["HtbClass", "PeerFilter"]
+    changed = NetworkWish((*wish.links, link(600, rate(3 * MEGABIT))))
+    plan = apply(changed)
+    assert [str(change) for change in plan.changes] == [
+        "link p600 (near, 10.77.2.88): rate_bit_per_s 2000000 -> 3000000"
+    ]
+    assert [step.verb for step in plan.steps] == [Verb.CHANGE]
+    gone = apply(wish)
+    assert gone.changes == (Change("network", "link 10.77.2.88 (near, 10.77.2.88)", "rate_bit_per_s", 3000000, None),)
+    assert [step.verb for step in gone.steps] == [Verb.DELETE, Verb.DELETE]
+
+
+def test_only_the_named_peer_is_limited_and_it_is(far):
+    apply(NetworkWish((LinkWish("edge", EDGE, rate(20 * MEGABIT)),)))
+    assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 20 * MEGABIT, rel=0.04)
+    assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
+
+
+def test_the_receiver_limits_what_comes_from_a_peer(far):
+    before = told()
+    network = Network()
+    wish = NetworkWish((LinkWish("edge", EDGE, rate(20 * MEGABIT), at=ShapeAt.RECEIVER),))
+    saved = network.save(wish)
+    plan = apply(wish)
+    told_changes = [str(change) for change in plan.changes]
+    assert "link edge (near, 10.77.0.2) inbound: rate_bit_per_s - -> 20000000" in told_changes
+    assert any(line.startswith("near: inbound_device - -> sbi-") for line in told_changes)
+    assert goodput(far, ADDRESSES[4][1], "--reverse") == pytest.approx(0.956 * 20 * MEGABIT, rel=0.06)
+    restore(saved)
+    assert told() == before
+
+
+def test_peers_share_the_cap_of_the_uplink(far):
+    apply(NetworkWish((LinkWish("edge", EDGE, rate(90 * MEGABIT)),), uplink_bit_per_s=15 * MEGABIT))
+    assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 15 * MEGABIT, rel=0.05)
+    assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
+
+
+def goodput(far, address, *arguments):
+    """Received bit per second of one TCP stream from here (or to here)."""
+    far("iperf3", "--server", "--one-off", "--daemon", "--bind", address)
+    time.sleep(0.3)
+    out = json.loads(run("iperf3", "--json", "--client", address, "--time", "3", "--omit", "1", *arguments))
+    return out["end"]["sum_received"]["bits_per_second"]
+
+
+FILTER = f"filter add dev {NEAR} parent 1: protocol ip prio 5"
+FOREIGN = {
+    "tbf": [f"qdisc add dev {NEAR} root handle 9: tbf rate 5mbit burst 9k limit 90k"],
+    "pfifo": [f"qdisc add dev {NEAR} root pfifo limit 77"],
+    "htb": [
+        f"qdisc add dev {NEAR} root handle 1: htb default 30 r2q 20",
+        f"class add dev {NEAR} parent 1: classid 1:1 htb rate 50mbit quantum 2000",
+        *[
+            f"class add dev {NEAR} parent 1:1 classid 1:{n} htb rate {n}mbit prio 1"
+            for n in (10, 20, 30, 31, 32, 33, 34, 35)
+        ],
+        f"qdisc add dev {NEAR} parent 1:10 handle 10: pfifo limit 12",
+        f"qdisc add dev {NEAR} parent 1:20 tbf rate 1mbit burst 9k limit 90k",
+        *[f"{FILTER} u32 match ip dport {port} 0xffff flowid 1:10" for port in (22, 80)],
+        f"filter add dev {NEAR} parent 1: protocol ipv6 prio 6 u32 match ip6 dst fd77::9/128 flowid 1:20",
+        f"{FILTER} handle 2: u32 divisor 16",
+        f"{FILTER} u32 ht 2:3: match ip src 10.0.0.3 flowid 1:30 action mirred egress redirect dev lo",
+        f"{FILTER} u32 ht 800:: link 2: hashkey mask 0x0000000f at 12 match ip src 10.0.0.0/8",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_somebody_elses_tree_comes_back_as_it_was(far, name):
+    run("tc", "-batch", "-", text="\n".join(FOREIGN[name]))
+    before = told()
+    network = Network()
+    wish = NetworkWish((link(5, rate(MEGABIT)), link(6, rate(MEGABIT), at=ShapeAt.RECEIVER)))
+    saved = json.loads(json.dumps(network.save(wish)))
+    assert not network.plan_restore(saved).steps
+    plan = apply(wish)
+    assert plan.changes[0].what == "root_qdisc"
+    assert plan.changes[0].now.startswith(name)
+    assert told() != before
+    restore(saved)
+    assert told() == before
+    # The first refusal brings it back as well.
+    refused_in_the_middle(network.plan(wish))
+    assert told() == before
+
+
+def test_a_tree_that_cannot_be_put_back_exactly_is_not_touched(far):
+    run("tc", "qdisc", "add", "dev", NEAR, "root", "handle", "1:", "htb")
+    run("tc", "class", "add", "dev", NEAR, "parent", "1:", "classid", "1:1", "htb", "rate", "1mbit")
+    # The namespace of the trial has no such device.
+    redirect = ("action", "mirred", "egress", "redirect", "dev", NEAR)
+    run(
+        "tc", "filter", "add", "dev", NEAR, "parent", "1:", "protocol", "ip", "u32", "match", "u32", "0", "0", *redirect
+    )
+    with pytest.raises(HostError, match=r"near: .*'htb' that cannot be put back exactly.*tc qdisc del dev near root"):
+        Network().plan(NetworkWish((link(5, rate(MEGABIT)),)))
+
+
+def refused_in_the_middle(plan):
+    """Apply with a leaf of a kind that no kernel has, halfway."""
+    wrong = Step(Verb.DELETE, NEAR, LeafQdisc(0x77770000, ROOT_HANDLE | 0x7777, StrangeLeaf("nothing")))
+    middle = len(plan.steps) * 2 // 3
+    with pytest.raises(HostError) as caught:
+        Network().apply(replace(plan, steps=(*plan.steps[:middle], wrong, *plan.steps[middle:])))
+    assert str(caught.value).startswith("near: refused to delete nothing leaf 7777: under 5b1d:7777 on near: ")
+    assert "undone" in str(caught.value)
+
+
+def test_a_refusal_takes_back_what_this_apply_did(far):
+    nothing = told()
+    dice = random.Random(3)
+    for _ in range(6):
+        refused_in_the_middle(Network().plan(random_wish(dice)))
+        assert told() == nothing
+    first = random_wish(dice)
+    apply(first)
+    for _ in range(6):
+        refused_in_the_middle(Network().plan(random_wish(dice)))
+        assert not Network().plan(first).steps
+
+
+def test_a_refusal_says_step_device_and_what_the_kernel_said(far):
+    plan = Network().plan(NetworkWish((link(5, rate(MEGABIT)),)))
+    run("tc", "qdisc", "add", "dev", NEAR, "root", "handle", "5:", "pfifo")
+    with pytest.raises(HostError, match=r"near: refused to add root htb 5b1d: on near: EEXIST File exists"):
+        Network().apply(plan)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and kernel_features().can("netem"), reason="this kernel has netem")
+def test_delay_without_netem_is_refused_by_plan(far):
+    with pytest.raises(HostError, match=r"link to 10.77.0.5 on near: .*sch_netem.*ENOENT.*modprobe sch_netem"):
+        Network().plan(NetworkWish((link(5, LinkCondition(delay_us=1)),)))
+
+
+APPLY = """
+import sys
+from ipaddress import ip_address
+from slicebed_agent.host.network.part import Network
+from slicebed_agent.host.wish import LinkCondition, LinkWish, NetworkWish, ShapeAt
+first, last, at = int(sys.argv[1]), int(sys.argv[2]), ShapeAt(sys.argv[3])
+links = (LinkWish(f"p{n}", ip_address("10.77.0.0") + n, LinkCondition(rate_bit_per_s=n * 1000), None, at)
+         for n in range(first, last))
+network = Network()
+plan = network.plan(NetworkWish(tuple(links)))
+print("planned", flush=True)
+network.apply(plan)
+"""
+
+
+@pytest.mark.parametrize("at", ShapeAt)
+def test_killed_in_the_middle_restore_and_the_next_apply_work(far, at):
+    dice = random.Random(5)
+    run("tc", *FOREIGN["tbf"][0].split())
+    before = told()
+    network = Network()
+    wish = NetworkWish(tuple(link(n, rate(n * 1000), at=at) for n in range(100, 1300)))
+    saved = network.save(wish)
+    environment = {**os.environ, "PYTHONPATH": str(Path(slicebed_agent.__file__).parents[1])}
+    unfinished = 0
+    for attempt in range(8):
+        bounds = (str(attempt * 50 + 2), str(attempt * 50 + 1500), at.value)
+        command = [sys.executable, "-c", APPLY, *bounds]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
+            child.stdout.readline()
+            time.sleep(dice.uniform(0, 0.15))
+            child.send_signal(signal.SIGKILL)
+        unfinished += child.returncode == -signal.SIGKILL
+        if attempt % 2:
+            apply(wish)
+        restore(saved)
+        assert told() == before
+    assert unfinished
+
+
+RECEIVE = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+    sink.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)
+    sink.bind((sys.argv[1], 9000))
+    print("ready", flush=True)
+    came = 0
+    while sink.recv(2000) != b"end":
+        came += 1
+    print(came)
+"""
+SEND = """
+import socket, sys, time
+packets, per_s = int(sys.argv[2]), 5000
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
+    start = time.monotonic()
+    for sent in range(packets):
+        time.sleep(max(0, start + sent / per_s - time.monotonic()))
+        source.sendto(bytes(200), (sys.argv[1], 9000))
+    time.sleep(0.5)
+    source.sendto(b"end", (sys.argv[1], 9000))
+"""
+
+
+def test_no_packet_is_lost_while_links_change(far):
+    others = [link(n, rate(MEGABIT)) for n in range(100, 300)]
+    wishes = [NetworkWish((LinkWish("edge", EDGE, rate(n * MEGABIT)), *others)) for n in (500, 600)]
+    apply(wishes[0])
+    receiver = [*far.enter, sys.executable, "-c", RECEIVE, str(EDGE)]
+    with subprocess.Popen(receiver, stdout=subprocess.PIPE, text=True) as receiving:
+        receiving.stdout.readline()
+        with subprocess.Popen([sys.executable, "-c", SEND, str(EDGE), "20000"]) as sending:
+            network, applied = Network(), 0
+            while sending.poll() is None:
+                # Every second apply finds the link as it is.
+                plan = network.plan(wishes[applied % 4 // 2])
+                assert len(plan.steps) == (applied % 2 == 0 and applied > 0)
+                network.apply(plan)
+                applied += 1
+        assert receiving.stdout.readline().split() == ["20000"]
+    assert applied > 20
+
+
+def test_the_way_in_is_refused_unless_asked_for(far, monkeypatch):
+    monkeypatch.setenv("SSH_CONNECTION", f"{EDGE} 51000 {ADDRESSES[4][0]} 22")
+    assert control_addresses() == {EDGE}
+    assert control_devices() == {NEAR}
+    wish = NetworkWish((LinkWish("edge", EDGE, rate(MEGABIT)),))
+    for at in ShapeAt:
+        with pytest.raises(HostError, match=r"link edge: 10.77.0.2 is where the SSH connection .* comes from"):
+            Network().plan(NetworkWish((replace(wish.links[0], at=at),)))
+    apply(replace(wish, shape_control_path=True))
+
+
+def test_the_way_in_is_found_above_a_sudo_that_dropped_it(far):
+    code = "from slicebed_agent.host.network.control import *; print(control_addresses(), control_devices())"
+    environment = {"PYTHONPATH": str(Path(slicebed_agent.__file__).parents[1]), "PATH": os.environ["PATH"]}
+    shell = ["sh", "-c", f"env -u SSH_CONNECTION {sys.executable} -c '{code}'; :"]
+    for client, device in (("::ffff:10.77.0.2", NEAR), (f"fe80::9%{NEAR}", NEAR), ("10.77.0.1", "lo")):
+        connection = {"SSH_CONNECTION": f"{client} 51000 10.77.0.1 22"}
+        done = subprocess.run(shell, env=environment | connection, capture_output=True, text=True, check=True)
+        assert client.removeprefix("::ffff:").partition("%")[0] in done.stdout
+        assert f"'{device}'" in done.stdout
+
+
+def test_wishes_that_contradict_the_host_are_refused(far):
+    edge = LinkWish("edge", EDGE, rate(MEGABIT))
+    refusals = {
+        (edge, replace(edge, peer="cloud", condition=rate(8))): r"two conditions for packets to .* of edge .* of cloud",
+        (replace(edge, interface="eth9"),): r"link edge: there is no interface eth9; there are: far|lo, near",
+        (replace(edge, peer_address=ip_address("203.0.113.9")),): r"link edge: no route leads to 203.0.113.9",
+        (replace(edge, peer_address=ip_address("10.77.0.1")),): r"link edge: 10.77.0.1 is an address of this very host",
+    }
+    for links, message in refusals.items():
+        with pytest.raises(HostError, match=message):
+            Network().plan(NetworkWish(links))
+    for kind in ("ingress", "clsact"):
+        run("tc", "qdisc", "add", "dev", NEAR, kind)
+        with pytest.raises(HostError, match=f"near: has a {kind} qdisc .* tc qdisc del dev near {kind}"):
+            Network().plan(NetworkWish((replace(edge, at=ShapeAt.RECEIVER),)))
+        apply(NetworkWish((edge,)))
+        apply(NetworkWish())
+        run("tc", "qdisc", "del", "dev", NEAR, kind)
+
+
+def test_what_somebody_else_edited_is_repaired(far):
+    before = told()
+    wish = NetworkWish((LinkWish("edge", EDGE, rate(MEGABIT)), link(9, rate(MEGABIT, 20)), link(7, rate(8), version=6)))
+    network = Network()
+    saved = network.save(wish)
+    apply(wish)
+    edits = {
+        "class change dev near parent 5b1d:1 classid 5b1d:10 htb rate 7mbit": "rate_bit_per_s",
+        "qdisc del dev near parent 5b1d:11": "queue_packets",
+        "filter del dev near parent 5b1d: prio 9": "rate_bit_per_s",
+        "filter add dev near parent 5b1d: prio 7 protocol ip u32 match u32 0 0 flowid 5b1d:10": "kernel_state",
+        "class add dev near parent 5b1d:10 classid 5b1d:99 htb rate 1mbit": "kernel_state",
+        "qdisc del dev near root": "root_qdisc",
+        "qdisc replace dev near root pfifo": "root_qdisc",
+    }
+    for edit, what in edits.items():
+        run("tc", *edit.split())
+        assert apply(wish).changes[0].what == what, edit
+    restore(saved)
+    assert told() == before
+
+
+def test_an_interface_that_went_away_took_its_conditions_along(far):
+    wish = NetworkWish((link(9, rate(MEGABIT), at=ShapeAt.RECEIVER), link(9, rate(MEGABIT))))
+    network = Network()
+    saved = network.save(wish)
+    apply(wish)
+    run("ip", "link", "del", NEAR)
+    restore(saved)
+    assert "ifb" not in run("ip", "-d", "link")
+    assert FAR not in saved
