@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # Governor, two limits, speed, preference, and the limits once more where the governor moved them.
 _MOST_WRITES = 8
+_SETTLES_S = 2.0
+_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def run(sysfs: Path, step: Step) -> None:
         _set_policy(sysfs, step)
     else:
         for file, text in step.files:
-            found = read_text(sysfs / file)
+            found = _settled(sysfs / file, text)
             if found != text:
                 raise HostError(
                     f"was {text.strip()!r} before, is {None if found is None else found.strip()!r}",
@@ -116,8 +119,23 @@ def _write(path: Path, text: str) -> None:
             where=str(path),
             mend="this needs root, and a processor and firmware that allow it",
         ) from error
-    taken = (read_text(path) or "").strip()
-    if taken != text:
+    taken = _settled(path, f"{text}\n")
+    if taken is None or taken.strip() != text:
         raise HostError(
-            f"asked {text}, the driver took {taken}", where=str(path), mend="ask for a value that the driver keeps"
+            f"asked {text}, the driver took {(taken or 'nothing').strip()}",
+            where=str(path),
+            mend="ask for a value that the driver keeps",
         )
+
+
+def _settled(path: Path, text: str) -> str | None:
+    """Read a file until it says what was written: a policy's limits reach it by a work queue of the kernel.
+
+    (drivers/cpufreq/cpufreq.c, cpufreq_notifier_min and cpufreq_notifier_max.)
+    """
+    deadline = time.monotonic() + _SETTLES_S
+    while True:
+        found = read_text(path)
+        if (found or "").strip() == text.strip() or time.monotonic() > deadline:
+            return found
+        time.sleep(_PAUSE_S)
