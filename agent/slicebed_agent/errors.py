@@ -53,3 +53,18 @@ class HostError(AgentError):
     """The host refused a condition: a netlink message, a sysfs write, a missing kernel feature."""
 
     exit_code = 5
+
+    def __init__(
+        self, what: str, *, where: str | None = None, mend: str | None = None, asked: str | None = None
+    ) -> None:
+        """As of every error; and which key of the wish asked for it.
+
+        Args:
+            what: what went wrong, with the value that was refused.
+            where: the file, device or message on this host.
+            mend: what the reader can do about it.
+            asked: the wish's key, ``cpu.online_cores`` or ``network.links.PEER``, so that the control machine can
+                name the line of the testbed file.
+        """
+        super().__init__(what, where=where, mend=mend)
+        self.asked = asked

@@ -26,5 +26,6 @@ def run_module(
     try:
         result = run(module)
     except Exception as error:  # noqa: BLE001 - Ansible wants every failure as JSON, and the line says what failed
-        module.fail_json(msg=f"{type(error).__name__}: {error}")
+        refusal = {name: getattr(error, name, None) for name in ("what", "where", "mend", "asked")}
+        module.fail_json(msg=f"{type(error).__name__}: {error}", **({"refusal": refusal} if refusal["what"] else {}))
     module.exit_json(**result)

@@ -215,10 +215,10 @@ class Conditions:
     def _require_taken(self, wished: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> None:
         left = [change for plan in self._plans(wished) for change in plan.changes]
         if left:
-            self._undo(reversed(wished), before)
+            self._undo(reversed(list(wished)), before)
             raise HostError(
                 f"the host did not take: {'; '.join(map(str, left))}",
-                mend="ask for what it can hold; nothing was changed",
+                mend="ask for what it can hold; it was put back",
             )
 
     def _undo(self, names: Iterable[str], before: Mapping[str, Mapping[str, Any]]) -> None:

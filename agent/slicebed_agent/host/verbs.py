@@ -100,7 +100,7 @@ def delivered(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def limits(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"host", "seconds"}`` -> the workload's limits: its quota by trial, memory and cores as the kernel holds them."""
+    """``{"host", "seconds"}`` -> the workload's quota by trial, its memory and cores as the kernel holds them."""
     from slicebed_agent.host.cpu.sysfs import parse_cores  # noqa: PLC0415 - a plan has no need of it
     from slicebed_agent.host.delivered import sample_quota  # noqa: PLC0415 - as above
     from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415 - as above

@@ -19,10 +19,10 @@ options:
   verb:
     description: What to do.
     type: str
-    choices: [apply, confirm, restore, drift, doctor]
+    choices: [plan, apply, confirm, restore, drift, doctor]
     required: true
   wish:
-    description: The conditions wanted, for C(apply).
+    description: The conditions wanted, for C(plan) and C(apply).
     type: dict
   token:
     description: What C(apply) returned, for C(confirm).
@@ -47,6 +47,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
     asked = module.params
     match asked["verb"]:
+        case "plan":
+            # Refuses what cannot be, on every host, before any host is changed.
+            verbs.plan({"wish": asked["wish"]})
+            return {"changed": False}
         case "apply" if module.check_mode:
             answer = verbs.plan({"wish": asked["wish"]})
         case "apply":
@@ -73,13 +77,17 @@ def main() -> None:
     run_module(
         run,
         {
-            "verb": {"type": "str", "required": True, "choices": ["apply", "confirm", "restore", "drift", "doctor"]},
+            "verb": {
+                "type": "str",
+                "required": True,
+                "choices": ["plan", "apply", "confirm", "restore", "drift", "doctor"],
+            },
             "wish": {"type": "dict"},
             "token": {"type": "str", "no_log": False},
             "only": {"type": "list", "elements": "str"},
             "confirm_within_s": {"type": "float", "default": 30.0},
         },
-        required_if=[("verb", "apply", ["wish"]), ("verb", "confirm", ["token"])],
+        required_if=[("verb", "plan", ["wish"]), ("verb", "apply", ["wish"]), ("verb", "confirm", ["token"])],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slicebed.testbed.channel import on_all, open_channels
 from slicebed.testbed.verify.hosts import verify_hosts
@@ -161,15 +161,15 @@ def link_asks(target: Target) -> list[LinkAsk]:
     return asks
 
 
-def _summaries(channels: Mapping[str, HostChannel]) -> dict[str, dict[str, object]]:
+def _summaries(channels: Mapping[str, HostChannel]) -> dict[str, dict[str, Any]]:
     return on_all(channels, lambda _, channel: channel.call("summary", {}, _CALL_TIMEOUT_S))
 
 
-def _kept_base(target: Target, summaries: Mapping[str, dict[str, object]]) -> BaseRtts:
+def _kept_base(target: Target, summaries: Mapping[str, dict[str, Any]]) -> BaseRtts:
     kept: BaseRtts = {}
     for link in target.testbed.links:
         own = summaries[link.a]["base_rtt_us"]
-        if isinstance(own, dict) and link.b in own:
+        if link.b in own:
             kept[link.a, link.b] = float(own[link.b])
     return kept
 

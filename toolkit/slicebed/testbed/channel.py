@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # An answer holds the samples of a probe; more than this from a host is not an answer.
 MAX_ANSWER_BYTES = 64 << 20
+_END_TIMEOUT_S = 2.0
 _COMMAND = f"PYTHONPATH={shlex.quote(HOST_DIRECTORY)}/lib exec /usr/bin/python3 -m slicebed_agent.host serve"
 
 
@@ -37,6 +38,7 @@ class HostChannel:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._lock = threading.Lock()
+        self._gone: ProvisionError | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -54,7 +56,10 @@ class HostChannel:
             try:
                 self._session.sendall(line.encode() + b"\n")
             except OSError as error:
-                raise ProvisionError(f"the SSH session broke: {error}", where=f"host {self.host.name}") from error
+                # The reader knows better why.
+                self._reader.join(_END_TIMEOUT_S)
+                broke = ProvisionError(f"the SSH session broke: {error}", where=f"host {self.host.name}")
+                raise self._gone or broke from error
         try:
             message = answer.result(timeout_s)
         except FutureTimeoutError:
@@ -81,16 +86,14 @@ class HostChannel:
                     break
                 waiting.set_result(message)
         errors = self._session.makefile_stderr("rb").read().decode(errors="replace").strip().splitlines()
-        reason = errors[-1] if errors else said
+        self._gone = ProvisionError(
+            f"no host tools answer: {errors[-1] if errors else said}",
+            where=f"host {self.host.name}",
+            mend="slicebed apply brings them to the host",
+        )
         for waiting in list(self._waiting.values()):
             if not waiting.done():
-                waiting.set_exception(
-                    ProvisionError(
-                        f"the host tools are gone: {reason}",
-                        where=f"host {self.host.name}",
-                        mend="slicebed apply brings them to the host",
-                    )
-                )
+                waiting.set_exception(self._gone)
 
 
 @contextmanager

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slicebed.testbed.playbook import Playbook, run_playbook
+from slicebed.spec.problems import SpecErrors
+from slicebed.testbed.playbook import Playbook, PlaybookError, run_playbook
 from slicebed.testbed.target import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from slicebed.testbed.playbook import Recap
+    from slicebed.testbed.playbook import Recap, Refusal
     from slicebed.testbed.target import Asked, Target
 
 
@@ -89,9 +91,48 @@ class Player:
     def play(self, name: str, variables: Mapping[str, Any], *, check: bool = False, tags: str | None = None) -> Recap:
         """Play one playbook on the target's hosts."""
         target = self.target
-        with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:
+        with _named_by_file(target), tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:
             playbook = Playbook(name, target.inventory, Path(folder), variables, check=check, tags=tags)
             return run_playbook(target.checkout, playbook, lambda task: self.say(f"{name}: {task}"))
+
+
+# What the file calls the keys of a host's wish; the others have the same name in both.
+_FILE_KEYS = {
+    "frequency_khz": "cpu_frequency",
+    "min_khz": "cpu_frequency_min",
+    "max_khz": "cpu_frequency_max",
+    "memory_bytes": "memory",
+    "uplink_bit_per_s": "uplink_rate",
+}
+
+
+@contextmanager
+def _named_by_file(target: Target) -> Iterator[None]:
+    """Turn refusals of a plan, before anything was changed, into mistakes of the testbed file with file:line."""
+    try:
+        yield
+    except PlaybookError as error:
+        refusals = [failure.refusal for failure in error.failures if failure.refusal is not None]
+        placed = [(refusal, place) for refusal in refusals if (place := _place(target, refusal)) is not None]
+        if len(placed) < len(error.failures):
+            raise
+        raise SpecErrors(
+            f"{place}: host {refusal.host}: {refusal.what}" + (f"; {refusal.mend}" if refusal.mend else "")
+            for refusal, place in placed
+        ) from error
+
+
+def _place(target: Target, refusal: Refusal) -> str | None:
+    """Give the line of the file that asked for what a host refused; None when no line did."""
+    testbed, host = target.testbed, refusal.host
+    if refusal.asked is not None:
+        key = refusal.asked.rpartition(".")[2]
+        return testbed.place_of_host(host, _FILE_KEYS.get(key, key))
+    # The network part says "link PEER", or with an address "link to ADDRESS on DEVICE".
+    words = (refusal.where or "").split()
+    links = target.hosts[host].links if host in target.hosts else ()
+    found = [link.peer for link in links if {link.peer, link.peer_address} & set(words[1:])] if "link" in words else []
+    return testbed.place_of_link(host, found[0]) if found else None
 
 
 def _outcome(recap: Recap) -> Outcome:

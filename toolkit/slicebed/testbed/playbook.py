@@ -92,7 +92,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
     if runner.status == "canceled":
         raise KeyboardInterrupt
     if heard.failures:
-        raise heard.failures[0]
+        raise PlaybookError(heard.failures)
     if runner.rc != 0 or runner.status != "successful":
         raise ProvisionError(
             f"ended {runner.status} with exit code {runner.rc}: {_last_line(runner)}",
@@ -103,12 +103,45 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
     return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=heard.answers)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What a host's own tools refused: ``asked`` is the key of the host's wish, where there is one."""
+
+    host: str
+    what: str
+    where: str | None
+    mend: str | None
+    asked: str | None
+
+
+class TaskError(ProvisionError):
+    """A task failed on a host."""
+
+    def __init__(self, what: str, *, where: str, refusal: Refusal | None = None) -> None:
+        """Keep the host tools' own words apart, where the task was theirs."""
+        super().__init__(what, where=where)
+        self.refusal = refusal
+
+
+class PlaybookError(ProvisionError):
+    """Tasks failed on one or more hosts; ``str()`` has a line for each."""
+
+    def __init__(self, failures: Sequence[TaskError]) -> None:
+        """Keep every failure; there is at least one."""
+        self.failures = tuple(failures)
+        super().__init__(failures[0].what, where=failures[0].where)
+
+    def __str__(self) -> str:
+        """One line for each host's failure."""
+        return "\n".join(str(failure) for failure in self.failures)
+
+
 class _Heard:
     """What ansible-runner's events said: each task's name goes on at once, failures and answers are kept."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self.failures: list[ProvisionError] = []
+        self.failures: list[TaskError] = []
         self.answers: dict[str, list[Mapping[str, Any]]] = {}
 
     def on_event(self, event: dict[str, Any]) -> bool:
@@ -141,15 +174,19 @@ def _own_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _describe(event: str, data: dict[str, Any]) -> ProvisionError:
+def _describe(event: str, data: dict[str, Any]) -> TaskError:
     result = data.get("res") or {}
-    said = result.get("msg") or result.get("stderr") or result.get("stdout") or "no message"
+    where = f"host {data.get('host')}, {data.get('task')}"
+    said = result.get("refusal")
+    if isinstance(said, dict):
+        refusal = Refusal(str(data.get("host")), said["what"], said["where"], said["mend"], said["asked"])
+        text = ": ".join(filter(None, (refusal.where, refusal.what)))
+        return TaskError(text + (f"; {refusal.mend}" if refusal.mend else ""), where=where, refusal=refusal)
+    text = str(result.get("msg") or result.get("stderr") or result.get("stdout") or "no message")
     stderr = result.get("stderr")
-    if stderr and stderr not in str(said):
-        said = f"{said}: {stderr}"
-    return ProvisionError(
-        f"{_FAILURES[event]}: {str(said).strip()}", where=f"host {data.get('host')}, {data.get('task')}"
-    )
+    if stderr and stderr not in text:
+        text = f"{text}: {stderr}"
+    return TaskError(f"{_FAILURES[event]}: {text.strip()}", where=where)
 
 
 def _last_line(runner: Any) -> str:

@@ -36,6 +36,7 @@ def plan_cores(wish: CpuWish, machine: Machine) -> tuple[list[Write], frozenset[
             f"online_cores {wish.online_cores} is more than this machine has",
             where="cpu",
             mend=f"allowed: 1 to {len(candidates)}",
+            asked="cpu.online_cores",
         )
     wanted = set(candidates[: wish.online_cores])
     for core in sorted(online - wanted):
@@ -44,6 +45,7 @@ def plan_cores(wish: CpuWish, machine: Machine) -> tuple[list[Write], frozenset[
                 f"cpu{core} cannot be taken offline: the kernel gives it no such file",
                 where=f"cpu{core}",
                 mend=f"allowed: online_cores {len(candidates)}; limit with the workload's cores instead",
+                asked="cpu.online_cores",
             )
     writes = [Write(f"cpu{core}/online", "1") for core in sorted(wanted - online)]
     writes += [Write(f"cpu{core}/online", "0") for core in sorted(online - wanted)]
@@ -56,13 +58,19 @@ def _smt(wish: CpuWish, machine: Machine) -> list[Write]:
     control = machine.text(SMT) or "notimplemented"
     if control in ("off", "forceoff", "notsupported", "notimplemented") and not wish.smt:
         if machine.text("smt/active") == "1":
-            raise HostError("smt off asked, but the kernel cannot switch it", where=SMT, mend="switch it in firmware")
+            raise HostError(
+                "smt off asked, but the kernel cannot switch it",
+                where=SMT,
+                mend="switch it in firmware",
+                asked="cpu.smt",
+            )
         return []
     if control in ("forceoff", "notsupported", "notimplemented"):
         raise HostError(
             f"smt on asked, but the kernel says {control}",
             where=SMT,
             mend="allowed: off; forceoff and nosmt last until reboot, the rest is the processor's or the firmware's",
+            asked="cpu.smt",
         )
     wanted = "on" if wish.smt else "off"
     return [] if control == wanted else [Write(SMT, wanted)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 NO_DRIVER = "load the kernel's driver (modprobe acpi-cpufreq, intel_pstate or amd_pstate), or limit with cpu_quota"
 _UNITS = {"scaling_min_freq", "scaling_max_freq", "scaling_setspeed"}
 
+_FREQUENCIES = ("frequency_khz", "min_khz", "max_khz")
+_CLOCK = (*_FREQUENCIES, "governor")
+
 
 def plan(wish: CpuWish, machine: Machine) -> PartPlan:
     """Say what makes the machine as wished.
@@ -31,10 +34,13 @@ def plan(wish: CpuWish, machine: Machine) -> PartPlan:
     targets = [_target(wish, policy) for policy in policies]
     for policy in policies:
         _check(wish, policy)
-    wants_clock = any(value is not None for value in (wish.frequency_khz, wish.min_khz, wish.max_khz, wish.governor))
+    clock = {name: value for name in _CLOCK if (value := getattr(wish, name)) is not None}
+    wants_clock = bool(clock)
     if wants_clock and not policies:
-        asked = wish.governor if wish.frequency_khz is None else f"{wish.frequency_khz} kHz"
-        raise HostError(f"{asked or 'a frequency limit'} asked, but no cpufreq driver is there", mend=NO_DRIVER)
+        name, value = next(iter(clock.items()))
+        raise HostError(
+            f"{name} {value} asked, but no cpufreq driver is there", where="cpu", mend=NO_DRIVER, asked=f"cpu.{name}"
+        )
     changes = [change(step.file, machine.text(step.file), step.text) for step in (*smt_and_cores, *boost)]
     differing = [pair for pair in zip(policies, targets, strict=True) if next_write(*pair) is not None]
     for policy, target in differing:
@@ -66,25 +72,29 @@ def _check(wish: CpuWish, policy: Policy) -> None:
             f"frequency_khz {wish.frequency_khz} fixes minimum and maximum",
             where=policy.where,
             mend="leave out min_khz and max_khz, or frequency_khz",
+            asked="cpu.frequency_khz",
         )
     if wish.governor is not None and wish.governor not in policy.governors:
         raise HostError(
             f"governor {wish.governor} is not offered by {policy.text('scaling_driver')}",
             where=policy.where,
             mend=f"allowed: {', '.join(policy.governors)}; another may come with modprobe cpufreq_{wish.governor}",
+            asked="cpu.governor",
         )
-    for khz in (wish.frequency_khz, wish.min_khz, wish.max_khz):
+    for name in _FREQUENCIES:
+        khz = getattr(wish, name)
         if khz is not None:
-            _check_frequency(khz, policy, raises_limit=wish.boost is True)
+            _check_frequency(name, khz, policy, raises_limit=wish.boost is True)
     if wish.min_khz is not None and wish.max_khz is not None and wish.min_khz > wish.max_khz:
         raise HostError(
             f"the minimum {wish.min_khz} kHz is above the maximum {wish.max_khz} kHz",
             where=policy.where,
             mend="allowed: min_khz up to max_khz",
+            asked="cpu.min_khz",
         )
 
 
-def _check_frequency(khz: int, policy: Policy, *, raises_limit: bool) -> None:
+def _check_frequency(name: str, khz: int, policy: Policy, *, raises_limit: bool) -> None:
     table = policy.frequencies_khz
     if table:
         if khz not in table:
@@ -92,6 +102,7 @@ def _check_frequency(khz: int, policy: Policy, *, raises_limit: bool) -> None:
                 f"{khz} kHz is not a frequency of {policy.text('scaling_driver')}",
                 where=policy.where,
                 mend=f"allowed: {', '.join(map(str, table))} kHz",
+                asked=f"cpu.{name}",
             )
         return
     low, high = policy.khz("cpuinfo_min_freq"), policy.khz("cpuinfo_max_freq")
@@ -102,6 +113,7 @@ def _check_frequency(khz: int, policy: Policy, *, raises_limit: bool) -> None:
             f"{khz} kHz is outside the range of {policy.text('scaling_driver')}",
             where=policy.where,
             mend=f"allowed: {low} to {high} kHz",
+            asked=f"cpu.{name}",
         )
 
 
@@ -123,6 +135,7 @@ def _boost(wish: CpuWish, machine: Machine, rising: Iterable[int]) -> list[Write
             f"boost {'on' if wish.boost else 'off'} asked, but the cpufreq driver has no switch for it",
             where="cpufreq",
             mend="leave boost out: this processor has none, or the firmware hides it",
+            asked="cpu.boost",
         )
     return [write for write in wanted if machine.text(write.file) != write.text]
 

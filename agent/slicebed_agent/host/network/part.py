@@ -19,7 +19,7 @@ from slicebed_agent.host.network.netlink import NetlinkSocket
 from slicebed_agent.host.network.tree import Device, Foreign, Found, KernelDefault, Wanted, ifb_name, is_our_ifb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from slicebed_agent.host.change import Change
     from slicebed_agent.host.network.kernel import KernelFeatures
@@ -54,12 +54,12 @@ class Network:
         wanted = arrange(wanted_links, wish.uplink_bit_per_s, features, found)
         return _plan(found, wanted, wanted_links)
 
-    def save(self, wish: NetworkWish) -> dict[str, Any]:
+    def save(self, wish: NetworkWish, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give what `plan_restore` needs, by device; our own tree is never an original: without it the kernel's is."""
         with NetlinkSocket() as netlink:
             devices = read_devices(netlink)
             wanted_links = _demands(netlink, wish, devices)
-            found = reader.read(netlink, devices, _concerned(wanted_links), in_full=False)
+            found = reader.read(netlink, devices, {*_concerned(wanted_links), *also}, in_full=False)
         saved: dict[str, Any] = {}
         for name, each in found.items():
             if is_our_ifb(each.device):

@@ -159,12 +159,14 @@ def _check(wish: WorkloadWish, facts: Facts) -> None:
         raise HostError(
             f"cores {write_cores(tuple(offline))} are not online",
             where="workload.cores",
+            asked="workload.cores",
             mend=f"allowed: {write_cores(facts.online)}",
         )
     if wish.memory_bytes is not None and not facts.page_bytes <= wish.memory_bytes <= facts.memory_bytes:
         raise HostError(
             f"{wish.memory_bytes} bytes cannot be had",
             where="workload.memory_bytes",
+            asked="workload.memory_bytes",
             mend=f"allowed: {facts.page_bytes} to {facts.memory_bytes}, what this machine has",
         )
     usable = len(facts.online if wish.cores is None else set(wish.cores))
@@ -172,12 +174,14 @@ def _check(wish: WorkloadWish, facts: Facts) -> None:
         raise HostError(
             f"{wish.cpu_quota:g} cannot be had of {usable} cores",
             where="workload.cpu_quota",
+            asked="workload.cpu_quota",
             mend=f"allowed: 0.01 to {usable}",
         )
     if wish.gpu and not facts.has_gpu:
         raise HostError(
             "gpu: true asked, but there is neither /dev/nvidia0 nor /dev/dri/renderD*",
             where="workload.gpu",
+            asked="workload.gpu",
             mend="load the GPU's driver, or leave gpu out",
         )
     there = frozenset[str]().union(*(each.controllers for each in facts.hierarchies))
@@ -186,6 +190,7 @@ def _check(wish: WorkloadWish, facts: Facts) -> None:
             raise HostError(
                 f"the kernel offers no {controller} control group controller",
                 where=f"workload.{name}",
+                asked=f"workload.{name}",
                 mend=f"boot with cgroup_enable={controller}, or mount its hierarchy under /sys/fs/cgroup",
             )
 

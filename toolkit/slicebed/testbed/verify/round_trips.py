@@ -120,11 +120,11 @@ def _jitter(link: LinkAsk, samples: _Samples, base_us: float | None) -> Verdict:
 
 def _one_way_jitter(link: LinkAsk, samples: _Samples) -> list[Verdict]:
     """Judge each direction's own deviation: an unknown clock difference shifts its delays, not how they vary."""
-    forward = without_drift(samples.sent_us, samples.forward_us)
-    backward = [rtt - there for rtt, there in zip(samples.rtt_us, forward, strict=True)]
+    backward_us = [rtt - there for rtt, there in zip(samples.rtt_us, samples.forward_us, strict=True)]
+    without = without_drift(samples.sent_us, samples.forward_us, backward_us)
     floor = max(_STILL_US, _STILL_SHARE * link.rtt_jitter_us)
     verdicts = []
-    for (name, condition), values in zip(link.directions(), (forward, backward), strict=True):
+    for (name, condition), values in zip(link.directions(), without, strict=True):
         expected = clipped_delay(condition)[1]
         estimate = deviation_estimate(values)
         tolerance = max(JITTER_TOLERANCE_SHARE * expected, floor)

@@ -91,7 +91,17 @@ def student_quantile(freedom: int) -> float:
     return Z + math.fsum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
-def without_drift(times: Sequence[float], values: Sequence[float]) -> list[float]:
-    """Take a straight line off: what two clocks of slightly different speed add to a one-way delay."""
-    slope, start = np.polyfit(np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64), 1)
-    return list(np.asarray(values) - slope * np.asarray(times) - start)
+def without_drift(
+    times: Sequence[float], forward: Sequence[float], backward: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Take off the straight line that two clocks of slightly different speed add to one direction's delays.
+
+    The line has the opposite slope in the other direction; it is found in the one that varies less about it.
+    """
+    moments, there, back = (np.asarray(values, dtype=np.float64) for values in (times, forward, backward))
+    fits = [np.polyfit(moments, values, 1) for values in (there, back)]
+    spreads = [
+        float(np.std(values - np.polyval(fit, moments))) for values, fit in zip((there, back), fits, strict=True)
+    ]
+    slope = float(fits[0][0]) if spreads[0] <= spreads[1] else -float(fits[1][0])
+    return list(there - slope * moments), list(back + slope * moments)

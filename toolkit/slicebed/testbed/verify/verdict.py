@@ -114,7 +114,7 @@ def parse_verdict(plain: object) -> Verdict:
     """Read a verdict from JSON; raises SpecError for a field that is missing, unknown or of another type."""
     names = [field.name for field in fields(Verdict)]
     if not isinstance(plain, dict) or sorted(plain) != sorted(names):
-        raise SpecError("this is no verdict", mend=f"its fields are {', '.join(names)}")
+        raise SpecError(f"this is no verdict, whose fields are {', '.join(names)}", mend="run slicebed verify")
     for name in names:
         value = plain[name]
         allowed = (str,) if name == "quantity" else _TYPES.get(name, (int, float))
