@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmarks.network import measure, report, truth, wishes
 from benchmarks.network.room import BenchmarkError, Room
@@ -45,14 +45,14 @@ class Size:
     """
 
     large: tuple[tuple[int, int], ...] = ((1000, 5), (5000, 5))
-    small: tuple[tuple[int, int], ...] = ((10, 4), (30, 2))
+    small: tuple[tuple[int, int], ...] = ((10, 3), (30, 2))
     enoslib_up_to: int = 1000
     flow_rounds: int = 4
     acts: int = 10
-    slow_acts: int = 2
+    slow_acts: int = 1
 
 
-_QUICK = Size(large=((100, 3),), small=((2, 3),), flow_rounds=3, acts=3, slow_acts=1)
+_QUICK = Size(large=((100, 3),), small=((2, 2),), flow_rounds=3, acts=3)
 
 
 class Bench:
@@ -67,6 +67,8 @@ class Bench:
         self._part = Slicebed(room, whole=False)
         self._once = SlicebedOnce(room, folder)
         self._added, self._in_place = Batch(room, folder, in_place=False), Batch(room, folder, in_place=True)
+        self._quick_ways: tuple[Way, ...] = (self._slicebed, self._in_place, self._added)
+        self.large = size.large[0][0]
         self._enoslib = EnosLib(room, venvs["enoslib"])
         self.tcconfig = TcConfig(room, venvs["tcconfig"], folder)
         self._folder, self._venvs = folder, venvs
@@ -84,13 +86,14 @@ class Bench:
         return found
 
     def flows(self, *, changing: bool) -> dict[str, Flowed]:
-        """What a flow meets while each way re-applies or changes."""
-        acts: dict[Way, int] = dict.fromkeys(
-            (self._slicebed, self._in_place, self._added, self._enoslib), self._size.acts
-        )
+        """What a flow meets while each way re-applies or changes a small testbed."""
+        acts: dict[Way, int] = dict.fromkeys((*self._quick_ways, self._enoslib), self._size.acts)
         acts[self.tcconfig] = self._size.slow_acts
-        asked = wishes.peers(_FLOW_PEERS, self._delay_ms)
-        return self._stage.acting(acts, asked, self._size.flow_rounds, changing=changing)
+        return self._acting(acts, _FLOW_PEERS, changing=changing)
+
+    def large_flows(self) -> dict[str, Flowed]:
+        """What a flow meets while the ways that are quick enough re-apply the first of the large tables."""
+        return self._acting(dict.fromkeys(self._quick_ways, self._size.slow_acts), self.large, changing=False)
 
     def quiet(self) -> tuple[Flowed, Flowed]:
         """What the flow loses by itself, on a bare device and on a shaped one."""
@@ -109,6 +112,9 @@ class Bench:
         ways: list[Way] = [self._slicebed, self._added, self._enoslib, self.tcconfig, with_lsmod]
         return base_ms, truth.answers(self._room, ways, wishes.peers(_FLOW_PEERS, _TRUTH_DELAY_MS))
 
+    def _acting(self, acts: dict[Way, int], count: int, *, changing: bool) -> dict[str, Flowed]:
+        return self._stage.acting(acts, wishes.peers(count, self._delay_ms), self._size.flow_rounds, changing=changing)
+
     def _nothing(self, ways: list[Way], count: int, rounds: int) -> dict[str, Timed]:
         return self._stage.from_nothing(ways, wishes.peers(count, self._delay_ms), rounds)
 
@@ -117,49 +123,58 @@ def run(size: Size, out: Path | None) -> None:
     """Install, measure, print, remove."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="slicebed-bench-") as name:
-        folder = Path(name)
         note("installing EnosLib and tcconfig into throwaway environments")
-        venvs = install(("enoslib", "tcconfig"), folder)
+        venvs = install(("enoslib", "tcconfig"), Path(name))
         with Room() as room:
-            bench = Bench(room, folder, venvs, size)
+            bench = Bench(room, Path(name), venvs, size)
             machine = _machine(venvs, netem=bench.netem)
             say("\n".join(f"{key:12}{value}" for key, value in machine.items()))
             say(paragraph(report.INCLUDED))
-            nothing = bench.from_nothing()
-            for count, found in nothing.items():
-                runs = len(found[Slicebed.name].seconds)
-                say(f"From nothing to {count:,} destinations on one interface ({runs} runs of each)", heading=True)
-                say(report.nothing_table(found, count, Slicebed.name))
-            slowest = max(count for count, _ in size.small)
-            say(report.slow_line(nothing[slowest][bench.tcconfig.name], slowest, size.large[0][0]))
-            bare, shaped = bench.quiet()
-            say(f"{measure.PACKETS_PER_S:,} packets/s of UDP through the shaped interface", heading=True)
-            say(report.quiet_line(bare, shaped, measure.PACKETS_PER_S))
-            again, changed = bench.flows(changing=False), bench.flows(changing=True)
-            say(f"{_FLOW_PEERS} destinations asked again, unchanged, under that flow", heading=True)
-            say(report.flow_table(again))
-            what = "delay" if bench.netem else "rate"
-            say(f"The {what} of the flow's own link changed to and fro under that flow", heading=True)
-            say(report.flow_table(changed))
-            say(paragraph(_FLOW_NOTE))
-            base_ms, answers = bench.truth()
-            say(f"Asked for a delay of {_TRUTH_DELAY_MS} ms (ping without it: {base_ms:.2f} ms)", heading=True)
-            say(report.truth_table(answers))
-            took = time.monotonic() - begin
-            say(f"{took:.0f} s in all; load average now {os.getloadavg()[0]:.1f}")
-        if out is not None:
-            raw = report.plain(
-                machine=machine, from_nothing=nothing, quiet={"bare": bare, "shaped": shaped}, again=again,
-                changed=changed, truth=answers,
-            )  # fmt: skip
-            out.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
+            raw = report.plain(machine=machine, **_from_nothing(bench, size), **_under_load(bench), **_truth(bench))
+    say(f"{time.monotonic() - begin:.0f} s in all; load average now {os.getloadavg()[0]:.1f}")
+    if out is not None:
+        out.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
+
+
+def _from_nothing(bench: Bench, size: Size) -> dict[str, Any]:
+    nothing = bench.from_nothing()
+    for count, found in nothing.items():
+        runs = len(found[Slicebed.name].seconds)
+        say(f"From nothing to {count:,} destinations on one interface ({runs} runs of each)", heading=True)
+        say(report.nothing_table(found, count, Slicebed.name))
+    slowest = max(count for count, _ in size.small)
+    say(report.slow_line(nothing[slowest][bench.tcconfig.name], slowest, bench.large))
+    return {"from_nothing": nothing}
+
+
+def _under_load(bench: Bench) -> dict[str, Any]:
+    bare, shaped = bench.quiet()
+    say(f"{measure.PACKETS_PER_S:,} packets/s of UDP through the shaped interface", heading=True)
+    say(report.quiet_line(bare, shaped, measure.PACKETS_PER_S))
+    again = {_FLOW_PEERS: bench.flows(changing=False), bench.large: bench.large_flows()}
+    for count, met in again.items():
+        say(f"{count:,} destinations asked again, unchanged, under that flow", heading=True)
+        say(report.flow_table(met))
+    changed = bench.flows(changing=True)
+    what = "delay" if bench.netem else "rate"
+    say(f"The {what} of the flow's own link changed to and fro under that flow", heading=True)
+    say(report.flow_table(changed))
+    say(paragraph(_FLOW_NOTE))
+    return {"quiet": {"bare": bare, "shaped": shaped}, "again": again, "changed": changed}
+
+
+def _truth(bench: Bench) -> dict[str, Any]:
+    base_ms, answers = bench.truth()
+    say(f"Asked for a delay of {_TRUTH_DELAY_MS} ms (ping without it: {base_ms:.2f} ms)", heading=True)
+    say(report.truth_table(answers))
+    return {"base_rtt_ms": base_ms, "truth": answers}
 
 
 _FLOW_NOTE = """
-Own count: messages that Slicebed says it wrote. Announced: qdiscs, classes and filters that the kernel announced as
-changed, per act, counted by a listener on RTNLGRP_TC in the same namespace; what the kernel refuses is not announced,
-and not all of what goes with a deleted root. Lost per act: median over the rounds and its 95 % interval. On the PATH
-of tcconfig there is tc and ip but no lsmod, except in the last row of the next table.
+Each took: median. Own count: messages that Slicebed says it wrote. Announced: qdiscs, classes and filters that the
+kernel announced as changed, per act, counted by a listener on RTNLGRP_TC in the same namespace; what the kernel
+refuses is not announced, and not all of what goes with a deleted root. Lost per act: median over the rounds and its
+95 % interval. On the PATH of tcconfig there is tc and ip but no lsmod, except in the last row of the next table.
 """
 
 
@@ -193,7 +208,7 @@ def _machine(venvs: dict[str, Venv], *, netem: bool) -> dict[str, str]:
         "conditions": conditions,
         "tools": f"{tc}; EnosLib {venvs['enoslib'].release}; tcconfig {venvs['tcconfig'].release}; "
         f"Python {platform.python_version()}",
-        "order": "every way once a round, shuffled; ratios are medians of the rounds' ratios, intervals 95 % bootstrap",
+        "order": "every way once a round, shuffled; x: as long as Slicebed, median of rounds; 95 % bootstrap",
     }
 
 

@@ -68,6 +68,8 @@ def send(address: str, port: int, packets_per_s: int) -> None:
             except OSError:
                 refused += 1
             sent += 1
+        if sent == per_tick:
+            _say({"started": True})
         due += _TICK_S
         late = int((time.perf_counter() - due) / _TICK_S)
         if late > _LATEST_TICKS:

@@ -198,6 +198,7 @@ class Flow:
         self._sender = Helper(
             room.host, [sys.executable, str(_INSIDE), "send", address, str(_PORT), str(packets_per_s)]
         )
+        self._sender.hear()
 
     def stop(self) -> dict[str, Any]:
         """Stop sending, wait until the wire is quiet, and count."""

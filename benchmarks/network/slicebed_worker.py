@@ -29,8 +29,11 @@ def conditions(directory: Path) -> Conditions:
 
 def apply_part(wish: object) -> int:
     """Plan and write the links, with neither saved state nor reading back; the number of messages."""
+    links = parse_wish(wish).network
+    if links is None:
+        raise HostError("no links in the wish", mend="ask for at least one")
     part = Network()
-    plan = part.plan(parse_wish(wish).network)
+    plan = part.plan(links)
     part.apply(plan)
     return len(plan.steps)
 
