@@ -2,100 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from lab_machine import FIVE, THREE, look, why_not
 
 from slicebed import lab
-from slicebed.errors import ConflictError, MissingRequirementError
+from slicebed.errors import ConflictError
 from slicebed.lab import checks, image_store, paths, processes
 from slicebed.lab.login import ssh_arguments
+from slicebed.lab.sweep import CGROUP_ROOT
 from slicebed.spec.testbed import LabNetworks, load_testbed
 
-REPOSITORY = Path(__file__).parents[2]
-THREE = REPOSITORY / "inventory/testbeds/lab.yml"
-FIVE = REPOSITORY / "inventory/testbeds/lab_five.yml"
-LAB_PROGRAMS = {"vde_switch", "wirefilter", "catatonit", "sshd", "unshare", "conmon", "runc", "nsenter", "ssh"}
-
-
-def _why_not() -> str | None:
-    try:
-        checks.require_root()
-        checks.require_programs({**checks.PROGRAMS, **checks.VDE_PROGRAMS})
-    except MissingRequirementError as error:
-        return str(error)
-    return None
-
-
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(_why_not() is not None, reason=f"no lab here: {_why_not()}")]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Everything a lab could leave behind on this machine."""
-
-    namespaces: frozenset[str]
-    interfaces: frozenset[str]
-    mounts: frozenset[str]
-    processes: frozenset[tuple[int, str]]
-    lab_files: bool
-    store: bool
-
-
-def look() -> Machine:
-    links = json.loads(subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True).stdout)
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return Machine(
-        namespaces=frozenset(path.name for path in paths.NETNS_DIR.glob("*")),
-        interfaces=frozenset(row["ifname"] for row in links),
-        mounts=frozenset(f"{row[4]} {row[row.index('-') + 1]}" for row in mounts),
-        processes=frozenset(_lab_processes()),
-        lab_files=paths.LAB_DIR.exists() or paths.LOCK_FILE.exists(),
-        store=paths.PARENT_IMAGE_STORE.exists(),
-    )
-
-
-def _lab_processes():
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:
-            continue
-        name = text[text.index("(") + 1 : text.rindex(")")]
-        # A zombie is only waiting for the machine's init to look at it.
-        if name in LAB_PROGRAMS and text[text.rindex(")") + 2] != "Z":
-            yield int(text.split()[0]), name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nobody_elses_lab():
-    if lab.status().health is not lab.Health.DOWN:
-        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
-
-
-@pytest.fixture
-def machine():
-    before = look()
-    yield before
-    lab.down()
-    assert look() == before
-
-
-@pytest.fixture
-def three(machine, tmp_path):
-    return lab.up(load_testbed(THREE), root=tmp_path)
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(why_not() is not None, reason=f"no lab here: {why_not()}")]
 
 
 def on(host: str, command: str) -> subprocess.CompletedProcess[str]:
@@ -118,19 +46,6 @@ def rtt_ms(host: str, address: str) -> float:
         "print(statistics.median(times)/1e6)"
     )
     return float(said(host, f'/usr/bin/python3 -c "{program}"'))
-
-
-def start_up(testbed: Path, root: Path) -> subprocess.Popen[bytes]:
-    program = (
-        "import sys; from pathlib import Path; from slicebed import lab; "
-        "from slicebed.spec.testbed import load_testbed; "
-        "lab.up(load_testbed(Path(sys.argv[1])), root=Path(sys.argv[2]))"
-    )
-    # A test run in the background ignores Ctrl-C, and so would its children.
-    return subprocess.Popen(
-        [sys.executable, "-c", program, str(testbed), str(root)],
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
-    )
 
 
 def test_three_hosts_are_three_machines(three):
@@ -196,33 +111,36 @@ def _comm(pid: int) -> str:
 def test_status_as_json_names_wires_and_settings(three):
     found = lab.status().as_json()
     assert (found["state"], found["lab"]) == ("up", "lab")
-    assert found["wire"] in {"vde", "netem"}
+    assert found["wire"] in {"tap", "netem"}
     assert [(host["name"], host["up"], host["address"]) for host in found["hosts"]][1] == ("edge", True, "10.199.0.3")
     assert all(host["processes"] >= 2 for host in found["hosts"])
     first = found["links"][0]
     assert first["between"] == ["client", "edge"]
     assert first["interfaces"] == ["to-edge", "to-client"]
-    assert first["forward"] == {"delay_us": 0, "jitter_us": 0, "rate_bit_per_s": None}
+    assert first["forward"] == {"delay_us": 0, "jitter_us": 0, "loss": 0.0, "rate_bit_per_s": None}
 
 
 def test_a_wire_is_as_slow_as_it_is_set(three):
-    if three.plan.wire is not lab.WireKind.VDE:
+    slow = lab.WireSetting(delay_us=20_000)
+    if three.plan.wire is not lab.WireKind.TAP:
         with pytest.raises(ConflictError, match="netem"):
-            lab.set_wire("client", "edge", lab.WireSetting(20_000))
-        pytest.skip("this kernel has netem: the wires are set inside the hosts, by the network role")
+            lab.set_wire("client", "edge", forward=slow, backward=slow)
+        pytest.skip("this kernel has netem: the wires are set inside the hosts, by the role conditions")
     assert rtt_ms("client", "10.198.0.2") < 10
-    change = lab.set_wire("client", "edge", lab.WireSetting(20_000))
+    change = lab.set_wire("client", "edge", forward=slow, backward=slow)
     assert change.changed
     assert change.before.forward == lab.WireSetting()
-    assert change.after.forward == change.after.backward == lab.WireSetting(20_000)
     assert 40 <= rtt_ms("client", "10.198.0.2") < 50
     assert 40 <= rtt_ms("edge", "10.198.0.1") < 50
     assert rtt_ms("edge", "10.198.0.6") < 10
     assert rtt_ms("client", "10.199.0.3") < 10
-    assert not lab.set_wire("edge", "client", lab.WireSetting(20_000)).changed
-    assert lab.read_wire("edge", "client").forward == lab.WireSetting(20_000)
-    assert lab.set_wire("client", "edge", lab.WireSetting()).changed
-    assert rtt_ms("client", "10.198.0.2") < 10
+    assert not lab.set_wire("edge", "client", forward=slow, backward=slow).changed
+    # Named from the other end, the same direction is the backward one.
+    assert lab.set_wire("edge", "client", forward=lab.WireSetting(), backward=slow).changed
+    assert lab.read_wire("client", "edge").forward == slow
+    assert 20 <= rtt_ms("client", "10.198.0.2") < 30
+    first = lab.status().as_json()["links"][0]
+    assert (first["forward"]["delay_us"], first["backward"]["delay_us"]) == (20_000, 0)
 
 
 def test_wires_of_a_kernel_with_netem_are_veth_pairs(machine, tmp_path, monkeypatch):
@@ -234,9 +152,9 @@ def test_wires_of_a_kernel_with_netem_are_veth_pairs(machine, tmp_path, monkeypa
     assert rtt_ms("client", "10.198.0.2") < 10
     assert rtt_ms("cloud", "10.198.0.5") < 10
     assert lab.status().health is lab.Health.UP
-    assert not any(name == "vde_switch" for _, name in look().processes - machine.processes)
+    assert not any(name == "slicebed-wire" for _, name in look().processes - machine.processes)
     with pytest.raises(ConflictError, match="netem, set inside the hosts"):
-        lab.set_wire("client", "edge", lab.WireSetting(20_000))
+        lab.read_wire("client", "edge")
 
 
 def test_an_interactive_shell_has_a_terminal(three):
@@ -302,97 +220,6 @@ def test_the_command_line_ends_with_the_code_of_the_remote_command(three):
     assert "client, edge, cloud" in refused.stderr
 
 
-# What `up` has made by the moment it is killed; each is looked for until it is there.
-MOMENTS = {
-    "state written": paths.STATE_FILE.exists,
-    "keys made": paths.KNOWN_HOSTS_FILE.exists,
-    "first host prepared": (paths.HOSTS_DIR / "client/upper/root/.ssh/authorized_keys").exists,
-    "first namespace": (paths.NETNS_DIR / "sb-client").exists,
-    "last namespace": (paths.NETNS_DIR / "sb-cloud").exists,
-    "first host started": (paths.HOSTS_DIR / "client/console.log").exists,
-    "first switch": (paths.WIRES_DIR / "0/left.pid").exists,
-    "first wire": (paths.WIRES_DIR / "0/wirefilter").exists,
-    "last switch": (paths.WIRES_DIR / "1/right.mgmt").exists,
-}
-
-
-@contextmanager
-def killed_up(root: Path, ready):
-    command = start_up(THREE, root)
-    try:
-        while not ready() and command.poll() is None:
-            pass
-    finally:
-        command.kill()
-        command.wait()
-    yield
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_nothing_is_left_of_an_up_that_was_killed(machine, tmp_path, moment):
-    with killed_up(tmp_path, MOMENTS[moment]):
-        lab.down()
-    assert look() == machine
-    assert not (tmp_path / paths.INVENTORY_FILE).exists()
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_nothing_is_left_of_an_up_that_was_killed_at_a_random_moment(machine, tmp_path, seed):
-    patience_ns = int(random.Random(seed).uniform(0, 0.4) * 1e9)
-
-    def ready() -> bool:
-        nonlocal patience_ns
-        if not paths.STATE_FILE.exists():
-            return False
-        begun = time.monotonic_ns()
-        while time.monotonic_ns() - begun < patience_ns:
-            pass
-        return True
-
-    with killed_up(tmp_path, ready):
-        lab.down()
-    assert look() == machine
-
-
-def test_a_namespace_made_while_its_maker_is_being_killed_goes_too(machine, tmp_path, monkeypatch):
-    end_all = processes.end_all
-    made: list[str] = []
-
-    def end_all_late(namespaces):
-        if not made:
-            made.append("sb-cloud")
-            subprocess.run(["ip", "netns", "add", *made], check=True)
-        return end_all(namespaces)
-
-    monkeypatch.setattr(processes, "end_all", end_all_late)
-    with killed_up(tmp_path, MOMENTS["state written"]):
-        lab.down()
-    assert made
-    assert look() == machine
-
-
-def test_an_up_that_is_interrupted_cleans_up_itself(machine, tmp_path):
-    command = start_up(THREE, tmp_path)
-    while not MOMENTS["first wire"]() and command.poll() is None:
-        pass
-    command.send_signal(signal.SIGINT)
-    assert command.wait(timeout=60) != 0
-    assert look() == machine
-
-
-def test_up_after_a_killed_up_cleans_the_remains(machine, tmp_path):
-    with killed_up(tmp_path, MOMENTS["first wire"]):
-        result = lab.up(load_testbed(THREE), root=tmp_path)
-    assert result.changed
-    assert lab.status().health is lab.Health.UP
-
-
-def test_down_without_its_state_file_goes_by_what_it_finds(three, tmp_path, machine):
-    paths.STATE_FILE.unlink()
-    lab.down(root=tmp_path)
-    assert look() == machine
-
-
 @pytest.mark.skipif(not (shutil.which("podman") and shutil.which("runc")), reason="podman and runc are not installed")
 def test_a_container_has_its_limits_and_goes_with_the_lab(three, machine):
     said(
@@ -413,6 +240,17 @@ def test_a_container_has_its_limits_and_goes_with_the_lab(three, machine):
     assert {str(group) for group in groups} <= set(removed.cgroups)
     assert _cgroups_of(identity) == []
     assert look() == machine
+
+
+def test_the_control_groups_of_workloads_go_with_the_lab(three, machine):
+    # One hierarchy is enough here: where they are made is the workload's own test.
+    roots = [path for path in (CGROUP_ROOT / "cpuset", CGROUP_ROOT) if (path / "cgroup.procs").exists()]
+    groups = [roots[0] / "slicebed.client", roots[0] / "slicebed.client/inner"]
+    for group in groups:
+        group.mkdir()
+    removed = lab.down()
+    assert {str(group) for group in groups} <= set(removed.cgroups)
+    assert not any(group.exists() for group in groups)
 
 
 # Of cgroup v1 and v2.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
 
 import pytest
 from lab_testbeds import chain
 
 from slicebed.errors import SpecError
 from slicebed.lab.layout import INTERFACE_NAME_BYTES, WireKind, interface_name, plan_lab
-from slicebed.spec.testbed import LabNetworks
+from slicebed.spec.testbed import LabNetworks, load_testbed
+
+SHIPPED = sorted((Path(__file__).parents[3] / "inventory/testbeds").glob("*.yml"))
 
 
 def test_addresses_follow_the_tiers_and_every_link_has_its_own_subnet(tmp_path):
@@ -80,3 +83,11 @@ def test_an_unknown_host_or_link_names_those_there_are(tmp_path):
     with pytest.raises(SpecError, match=r"no link between a and c.*a-b, b-c"):
         plan.link("a", "c")
     assert plan.link("b", "a") is plan.links[0]
+
+
+@pytest.mark.parametrize("kind", WireKind)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_lab_of_every_shipped_testbed_whatever_hardware_it_asks(path, kind):
+    plan = plan_lab(load_testbed(path), kind)
+    assert list(plan.host_wishes) == [host.name for host in plan.hosts]
+    assert len(plan.wire_wishes) == (len(plan.links) if kind is WireKind.TAP else 0)

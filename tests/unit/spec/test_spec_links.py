@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicebed.spec.links import find_contradictions, make_link
+from slicebed.spec.links import condition_to_plain, find_contradictions, make_link
 from slicebed.spec.problems import SpecErrors
 from slicebed.spec.testbed import load_testbed
 from slicebed.spec.testbed_model import LinkModel
-from slicebed_agent.host.wish import Distribution, LinkCondition, ShapeAt
+from slicebed_agent.host.wish import Distribution, LinkCondition, ShapeAt, parse_wish
 
 
 def link(**keys):
@@ -91,6 +92,37 @@ def test_what_is_refused_is_what_is_outside_the_range_that_is_told(rtt, jitter):
     assert bool(problems(jitter)) == (round(jitter / math.sqrt(2)) > rtt // 2)
 
 
+SHARES = st.integers(0, 100_000_000).map(lambda millionths: f"{millionths / 1_000_000:.6f} %")
+RATES = st.integers(8_000, 10**11).map(lambda rate: f"{rate} bit/s")
+ONE_WAY = st.fixed_dictionaries(
+    {"one_way": st.integers(0, 60_000_000).map(lambda us: f"{us} us")},
+    optional={
+        "jitter": st.integers(0, 60_000_000).map(lambda us: f"{us} us"),
+        "distribution": st.sampled_from([each.value for each in Distribution]),
+        "loss": SHARES,
+        "loss_correlation": SHARES,
+        "duplicate": SHARES,
+        "reorder": SHARES,
+        "reorder_correlation": SHARES,
+        "rate": RATES,
+        "queue": st.integers(1, 10_000_000).map(lambda packets: f"{packets} packets"),
+        "forward": st.fixed_dictionaries({}, optional={"rate": RATES, "loss": SHARES}),
+    },
+)
+
+
+@given(ONE_WAY)
+def test_what_is_not_refused_is_a_wish_that_a_host_takes(keys):
+    model = LinkModel.model_validate({"between": ["a", "b"], **keys})
+    if find_contradictions(model):
+        return
+    found = make_link(model)
+    for condition in (found.forward, found.backward):
+        plain = {"peer": "b", "peer_address": "10.0.0.2", "condition": condition_to_plain(condition)}
+        wish = parse_wish(json.loads(json.dumps({"host": "a", "network": {"links": [plain]}})))
+        assert wish.network.links[0].condition == condition
+
+
 def test_mistakes_of_every_host_and_link_are_told_at_once(tmp_path):
     path = tmp_path / "testbed.yml"
     path.write_text(
@@ -106,7 +138,7 @@ def test_mistakes_of_every_host_and_link_are_told_at_once(tmp_path):
     with pytest.raises(SpecErrors) as caught:
         load_testbed(path)
     places = [line.removeprefix(f"{path}:").split(": ")[0] for line in caught.value.lines]
-    assert places == ["3:24", "4:57", "6:42", "7:14", "7:45", "7:74"]
+    assert places == ["3:24", "4:57", "6:42", "7:15", "7:45", "7:74"]
 
 
 def test_a_problem_found_later_can_name_its_line(tmp_path):

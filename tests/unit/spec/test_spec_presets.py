@@ -59,10 +59,3 @@ def test_dnn_slicing_links_are_those_of_the_experiments_configuration(number):
         link = testbed.link(asked.a, asked.b)
         assert link.forward == link.backward
         assert link.forward.delay_us == asked.delay_us
-
-
-@pytest.mark.parametrize("path", sorted(TESTBEDS.glob("*.yml")), ids=lambda path: path.stem)
-def test_every_shipped_testbed_can_be_raised_as_a_lab(path):
-    testbed = load_testbed(path)
-    assert testbed.name == path.stem
-    assert testbed.lab is not None

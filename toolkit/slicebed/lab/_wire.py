@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 CLONE_NEWNET = 0x40000000
-PR_SET_TIMERSLACK = 29
+PR_SET_NAME, PR_SET_TIMERSLACK = 15, 29
 # Ethernet and IPv4: ethertype at 12, protocol at 14 + 9.
 _IPV4, _PROTOCOL_AT, _TCP = b"\x08\x00", 23, 6
 _FRAME_BYTES = 9234
@@ -185,21 +185,22 @@ class Wire:
             ready, _, _ = select.select(waiting, (), (), timeout_s)
             for item in ready:
                 if isinstance(item, int):
-                    self._receive(item)
+                    # A frame has waited for this process to wake as long as a timer does.
+                    self._receive(item, waited_s=0.0 if timeout_s == 0 else self._lead_s)
                 elif item is self._control:
                     self._clients.append(item.accept()[0])
                 else:
                     self._serve(item)
             self._send(slept=bool(timeout_s) and not ready)
 
-    def _receive(self, tap: int) -> None:
+    def _receive(self, tap: int, waited_s: float) -> None:
         channel, other = self._channels[tap], self._other[tap]
         for _ in range(_READS_AT_ONCE):
             try:
                 frame = os.read(tap, _FRAME_BYTES)
             except BlockingIOError:
                 return
-            for time_s in channel.times(frame, time.monotonic()):
+            for time_s in channel.times(frame, time.monotonic() - waited_s):
                 if len(self._held) >= 2 * MAX_HELD_PACKETS:
                     self._overflow += 1
                     continue
@@ -293,6 +294,7 @@ def main() -> None:
     except (OSError, KeyError) as error:
         os.write(report, f"failed {error}\n".encode())
         sys.exit(1)
+    libc.prctl(PR_SET_NAME, b"slicebed-wire", 0, 0, 0)
     realtime = be_prompt(libc)
     os.write(report, b"ready\n")
     os.close(report)

@@ -1,0 +1,28 @@
+"""The embedded lab of this machine, raised for one test and looked for afterwards."""
+
+from __future__ import annotations
+
+import pytest
+from lab_machine import THREE, look
+
+from slicebed import lab
+from slicebed.spec.testbed import load_testbed
+
+
+@pytest.fixture(scope="session")
+def nobody_elses_lab():
+    if lab.status().health is not lab.Health.DOWN:
+        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
+
+
+@pytest.fixture
+def machine(nobody_elses_lab):
+    before = look()
+    yield before
+    lab.down()
+    assert look() == before
+
+
+@pytest.fixture
+def three(machine, tmp_path):
+    return lab.up(load_testbed(THREE), root=tmp_path)
