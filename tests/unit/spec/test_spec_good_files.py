@@ -90,6 +90,18 @@ def test_latency_counts_at_both_ends_of_a_link():
     assert [link.rtt_us for link in experiment.configuration("3").links()] == [10_000, 2_005_000]
 
 
+def test_a_configuration_sets_the_delays_of_its_chain_alone(tmp_path):
+    text = TESTBED.replace("  - {between: [client", "  - {between: [client, cloud], rtt: 9 ms}\n  - {between: [client")
+    (tmp_path / "testbed.yml").write_text(text, encoding="utf-8")
+    (tmp_path / "experiment.yml").write_text(EXPERIMENT, encoding="utf-8")
+    experiment = load_experiment(tmp_path / "experiment.yml")
+    asked = experiment.configurations[0].asked_of(experiment.testbed)
+    assert asked.link("client", "edge").forward == LinkCondition(5_000)
+    assert asked.link("edge", "cloud").backward == LinkCondition(252_500)
+    assert asked.link("client", "cloud").asked.rtt_us == 9_000
+    assert asked.place_of_link("edge", "cloud") == experiment.testbed.place_of_link("edge", "cloud")
+
+
 def test_layer_table_is_the_published_one():
     published = pd.read_csv(REFERENCE / "table1_model.csv")
     assert list(LAYER_KINDS["cnn14"]) == list(published["type"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +31,8 @@ from slicebed.spec.schema import (
     validate,
     whole,
 )
-from slicebed.spec.testbed import Testbed, load_testbed
+from slicebed.spec.testbed import Link, Testbed, load_testbed
+from slicebed_agent.host.wish import LinkCondition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,6 +131,16 @@ class Configuration:
         return tuple(
             LinkDelay(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us) for a, b in pairwise(self.hosts)
         )
+
+    def asked_of(self, testbed: Testbed) -> Testbed:
+        """Give the testbed as this configuration wants it: along the chain its delays alone, elsewhere the file's."""
+        delays = {frozenset((link.a, link.b)): LinkCondition(delay_us=link.delay_us) for link in self.links()}
+
+        def asked(link: Link) -> Link:
+            delay = delays.get(link.pair)
+            return link if delay is None else replace(link, forward=delay, backward=delay)
+
+        return replace(testbed, links=tuple(asked(link) for link in testbed.links))
 
 
 @dataclass(frozen=True)
