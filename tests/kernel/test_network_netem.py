@@ -59,10 +59,13 @@ def to(condition, version=4, at=ShapeAt.SENDER):
 
 
 def pinged(count, *arguments):
-    """Mean and standard deviation of the round trip in ms, and the share that came back."""
+    """The least round trip and the standard deviation in ms, and the share that came back.
+
+    The least, because an emulated processor that others keep busy makes many answers late and none early.
+    """
     out = run("ping", "-q", "-c", str(count), "-i", "0.02", "-W", "2", *arguments)
-    mean, deviation = re.search(r"= [\d.]+/([\d.]+)/[\d.]+/([\d.]+)", out).groups()
-    return float(mean), float(deviation), int(re.search(r"(\d+) received", out)[1]) / count
+    least, deviation = re.search(r"= ([\d.]+)/[\d.]+/[\d.]+/([\d.]+)", out).groups()
+    return float(least), float(deviation), int(re.search(r"(\d+) received", out)[1]) / count
 
 
 def test_every_feature_of_a_stock_kernel_is_found():
@@ -72,10 +75,11 @@ def test_every_feature_of_a_stock_kernel_is_found():
     assert not any(refusals.values()), refusals
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_kernel_holds_and_tells_what_was_asked(far, version):
-    applied(to(FULL, version))
-    [netem] = [q["options"] for q in json.loads(run("tc", "-j", "qdisc", "show", "dev", NEAR)) if q["kind"] == "netem"]
+def test_the_kernel_holds_and_tells_what_was_asked(far):
+    applied(to(LinkCondition(delay_us=1)), to(FULL, 6))
+    [_, netem] = [
+        q["options"] for q in json.loads(run("tc", "-j", "qdisc", "show", "dev", NEAR)) if q["kind"] == "netem"
+    ]
     # tc itself rounds down, sometimes by one tick of the kernel's.
     assert netem["delay"]["delay"] == pytest.approx(0.042460, abs=1.1e-6)
     assert netem["delay"]["jitter"] == pytest.approx(0.001234, abs=1.1e-6)
@@ -86,9 +90,11 @@ def test_the_kernel_holds_and_tells_what_was_asked(far, version):
     in_flight = 48e9 * (0.04246 + 4 * 0.001234) / 8 / 1514
     assert netem["limit"] == pytest.approx(in_flight + 77, abs=1)
     filters = json.loads(run("tc", "-j", "filter", "show", "dev", NEAR))
-    [flower] = [each["options"] for each in filters if "keys" in each.get("options", {})]
-    assert flower["classid"] == "5b1d:10"
-    assert PEER[version].compressed in flower["keys"].values()
+    keys = [(each["options"]["classid"], each["options"]["keys"]) for each in filters if "options" in each]
+    assert [(class_id, key["dst_ip"]) for class_id, key in keys] == [
+        ("5b1d:10", PEER[4].compressed),
+        ("5b1d:11", PEER[6].compressed),
+    ]
 
 
 def test_one_after_the_other_every_condition_replaces_the_last(far):
@@ -156,13 +162,16 @@ def test_what_somebody_else_edited_is_seen_and_repaired(far):
 
 
 def test_ping_meets_delay_and_jitter(far):
-    base, _, _ = pinged(50, ADDRESSES[4][1])
-    applied(to(LinkCondition(delay_us=21_000, jitter_us=4_000)), to(LinkCondition(delay_us=60_000), 6))
-    mean, deviation, came = pinged(200, ADDRESSES[4][1])
+    base, _, _ = pinged(30, ADDRESSES[4][1])
+    applied(to(LinkCondition(delay_us=21_000)), to(LinkCondition(delay_us=60_000), 6))
+    assert pinged(50, ADDRESSES[4][1])[0] - base == pytest.approx(21, abs=1)
+    assert pinged(20, ADDRESSES[6][1])[0] - base == pytest.approx(60, abs=2)
+    applied(to(LinkCondition(delay_us=41_000, jitter_us=10_000, distribution=Distribution.UNIFORM)))
+    least, deviation, came = pinged(200, ADDRESSES[4][1])
     assert came == 1
-    assert mean - base == pytest.approx(21, abs=1.5)
-    assert deviation == pytest.approx(4, rel=0.25)
-    assert pinged(20, ADDRESSES[6][1])[0] - base == pytest.approx(60, abs=3)
+    # A uniform delay reaches down to the mean less the square root of 3 deviations.
+    assert least - base == pytest.approx(41 - 17.3, abs=2.5)
+    assert deviation > 7
 
 
 def test_loss_is_met_and_the_delay_changes_in_place(far):
@@ -177,7 +186,7 @@ def test_the_receiver_can_hold_packets_back(far):
     applied(
         to(LinkCondition(delay_us=30_000), at=ShapeAt.RECEIVER), to(LinkCondition(delay_us=9_000), 6, ShapeAt.RECEIVER)
     )
-    assert pinged(30, ADDRESSES[4][1])[0] - base == pytest.approx(30, abs=2)
+    assert pinged(30, ADDRESSES[4][1])[0] - base == pytest.approx(30, abs=1.5)
     applied()
     assert "ifb" not in run("ip", "-d", "link")
 

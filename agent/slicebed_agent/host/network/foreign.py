@@ -119,7 +119,7 @@ def _parents_first(tree: Foreign, objects: list[Raw]) -> tuple[Raw, ...]:
 
 
 def _question(each: Raw) -> Raw:
-    """Ask for what the kernel told; CoDel's times are rounded down at every telling (to 1024 ns, then to us)."""
+    """Ask for what the kernel told; CoDel rounds its times down twice (to 1024 ns when it is told, to us when it tells)."""
     told = attributes(each.options)
     times = _CODEL_TIMES.get(told.get(1, b""), ())
     if not times or 2 not in told:
@@ -128,7 +128,8 @@ def _question(each: Raw) -> Raw:
     for number in times:
         if number in options:
             (told_us,) = struct.unpack("=I", options[number])
-            options[number] = struct.pack("=I", -(-told_us * 1024 // 1000))
+            kept = -(-told_us * 1000 // 1024)
+            options[number] = struct.pack("=I", -(-kept * 1024 // 1000))
     told[2] = b"".join(attribute(number, value) for number, value in options.items())
     return replace(each, options=b"".join(attribute(number, value) for number, value in told.items()))
 

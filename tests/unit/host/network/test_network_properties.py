@@ -199,3 +199,15 @@ def test_the_simulated_kernel_refuses_what_the_real_one_does():
     with pytest.raises(Refused, match="EEXIST"):
         kernel.do(steps[0])
     assert ifb_name(2) == "sbi-2"
+
+
+@given(stories())
+@settings(deadline=None)
+def test_an_empty_wish_leaves_nothing_of_ours(story):
+    has_netem, has_flower, first, _ = story
+    able = features(has_netem, has_flower)
+    kernel = SimulatedKernel(INTERFACES, has_netem=has_netem)
+    original = kernel.found()
+    brought(kernel, first, able)
+    brought(kernel, NetworkWish(), able)
+    assert kernel.found() == original
