@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from slicebed.errors import ConflictError, MissingRequirementError, ProvisionError, SpecError
-from slicebed.lab import checks, paths, read_wire, set_wire, wire_setting
+from slicebed.lab import checks, paths, read_wire, set_wire, tools, wire_setting
 from slicebed.lab.layout import WireKind, plan_lab
 from slicebed.lab.state import LabState, Phase, write_state
-from slicebed.lab.tools import MARKER
 from slicebed.lab.wires import WireSetting, start_tap_wire
 from slicebed.spec.testbed import load_testbed
 from slicebed.spec.wishes import wire_wishes
 
 REPOSITORY = Path(__file__).parents[2]
+MARKER = "SLICEBED_TEST_WIRES"
 LEFT, RIGHT = "sb-wires-left", "sb-wires-right"
 RIGHT_ADDRESS = "10.218.0.2"
 # An Ethernet frame of 1,514 bytes carries 1,448 bytes of TCP payload when timestamps are on.
@@ -57,6 +57,8 @@ def plan():
     # A unix socket's path may not exceed 107 bytes, which pytest's own folders may.
     folder = Path(tempfile.mkdtemp(prefix="sb-wires-"))
     with pytest.MonkeyPatch.context() as patch:
+        # Not the lab's: `slicebed lab down` ends every process that wears its own.
+        patch.setattr(tools, "MARKER", MARKER)
         for name, path in {"LAB_DIR": "", "STATE_FILE": "state.json", "WIRES_DIR": "wires"}.items():
             patch.setattr(paths, name, folder / path)
         (folder / "t.yml").write_text(TESTBED)
