@@ -127,16 +127,19 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
             if (text == PRESENT) != (path in facts.groups):
                 changes.append(_change(facts, path, PRESENT if text == ABSENT else ABSENT, text))
                 steps.append(RemoveGroup(path) if text == ABSENT else MakeGroup(path))
-        # A group that this part made may have had its limits read by a later save.
-        elif path.name != SUBTREE and saved.get(facts.key(path.parent)) != ABSENT:
+        # A group that this part made may have had its limits read by a later save; they are nobody's originals.
+        elif path.name != SUBTREE and saved.get(facts.key(path.parent)) == PRESENT:
             limits.append((path, text))
     for path, text in _in_order(limits, facts):
         if facts.files.get(path) != text:
             changes.append(_change(facts, path, facts.text(path), text.strip()))
             steps += [Write(path, text.strip()), Expect(path, text)]
     for mount, enabled in sorted(facts.enabled_by_us.items()):
-        was_there = saved.get(facts.key(mount / facts.group)) == PRESENT
-        keep = frozenset(saved.get(facts.key(mount / SUBTREE), "").split() if was_there else ())
+        before = saved.get(facts.key(mount / facts.group))
+        if before is None:
+            # Part of the saved state only: the group and what it needs stay.
+            continue
+        keep = frozenset(saved.get(facts.key(mount / SUBTREE), "").split() if before == PRESENT else ())
         now = (facts.text(mount / SUBTREE) or "").split()
         left = [one for one in now if one not in enabled - keep]
         if left != now and not facts.neighbours:

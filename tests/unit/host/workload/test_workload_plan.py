@@ -129,6 +129,12 @@ def test_limits_read_from_a_group_of_our_own_making_are_not_put_back():
     assert plan.steps == ()
 
 
+def test_a_part_of_the_saved_state_takes_nothing_from_a_group_in_use():
+    """After a reboot the files of a group that an earlier apply had made are names that no wish speaks of."""
+    found = facts(V2, {"cgroup.subtree_control": "cpu\n"}, ours=["cpu"])
+    assert planner.plan_restore({f"{GROUP}/cpu.max": "50000 100000\n"}, found).steps == ()
+
+
 def test_the_trees_of_a_hybrid_machine_are_found():
     mounts = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
