@@ -134,19 +134,26 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
         if facts.files.get(path) != text:
             changes.append(_change(facts, path, facts.text(path), text.strip()))
             steps += [Write(path, text.strip()), Expect(path, text)]
+    switched, releases = _released(saved, facts)
+    changes += switched
+    return PartPlan("workload", tuple(changes), (*steps, *releases) if changes else ())
+
+
+def _released(saved: Mapping[str, str], facts: Facts) -> tuple[list[Change], list[Release]]:
+    """Say which controllers go off with the group; a part of the saved state leaves the group and its needs alone."""
+    changes: list[Change] = []
+    releases: list[Release] = []
     for mount, enabled in sorted(facts.enabled_by_us.items()):
         before = saved.get(facts.key(mount / facts.group))
         if before is None:
-            # Part of the saved state only: the group and what it needs stay.
             continue
         keep = frozenset(saved.get(facts.key(mount / SUBTREE), "").split() if before == PRESENT else ())
         now = (facts.text(mount / SUBTREE) or "").split()
         left = [one for one in now if one not in enabled - keep]
         if left != now and not facts.neighbours:
             changes.append(_change(facts, mount / SUBTREE, " ".join(now), " ".join(left)))
-        if changes:
-            steps.append(Release(mount, facts.group, keep))
-    return PartPlan("workload", tuple(changes), tuple(steps))
+        releases.append(Release(mount, facts.group, keep))
+    return changes, releases
 
 
 def _limits(wish: WorkloadWish) -> dict[str, str]:
