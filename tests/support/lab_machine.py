@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slicebed.errors import MissingRequirementError
 from slicebed.lab import checks, paths
+from slicebed.lab.layout import BRIDGE, NAMESPACE_PREFIX, UPLINK_PREFIX
 
 REPOSITORY = Path(__file__).parents[2]
 THREE = REPOSITORY / "inventory/testbeds/lab.yml"
@@ -23,10 +24,6 @@ def why_not() -> str | None:
     except MissingRequirementError as error:
         return str(error)
     return None
-
-
-# What every namespace and interface of the lab begins with.
-_OURS = "sb"
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ def look() -> Machine:
     links = json.loads(subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True).stdout)
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return Machine(
-        namespaces=frozenset(path.name for path in paths.NETNS_DIR.glob(f"{_OURS}*")),
-        interfaces=frozenset(row["ifname"] for row in links if row["ifname"].startswith(_OURS)),
+        namespaces=frozenset(path.name for path in paths.NETNS_DIR.glob(f"{NAMESPACE_PREFIX}*")),
+        interfaces=frozenset(row["ifname"] for row in links if row["ifname"].startswith((BRIDGE, UPLINK_PREFIX))),
         mounts=frozenset(f"{row[4]} {row[row.index('-') + 1]}" for row in mounts if not _is_strangers(row[4])),
         processes=frozenset(_lab_processes()),
         lab_files=paths.LAB_DIR.exists() or paths.LOCK_FILE.exists(),
@@ -56,7 +53,7 @@ def look() -> Machine:
 
 def _is_strangers(mounted: str) -> bool:
     """Whether this is a network namespace of somebody else's, which may come and go meanwhile."""
-    return mounted.startswith(f"{paths.NETNS_DIR}/") and not mounted.startswith(f"{paths.NETNS_DIR}/{_OURS}")
+    return mounted.startswith(f"{paths.NETNS_DIR}/") and not mounted.startswith(f"{paths.NETNS_DIR}/{NAMESPACE_PREFIX}")
 
 
 def _lab_processes():
