@@ -232,7 +232,10 @@ def _flower(wanted: AddressFilter, action: bytes) -> bytes:
 
 
 def _redirect(index: int) -> bytes:
-    parameters = MIRRED.pack(0, 0, _ACT_STOLEN, 0, 0, _EGRESS_REDIRECT, index)
+    # All filters that lead to one ifb share an action. Its number is far from those that the kernel hands out, which an
+    # operator's saved tree may need again, and dies with the ifb: a new one never meets an action that leads nowhere.
+    number = ROOT_HANDLE | index & 0xFFFF
+    parameters = MIRRED.pack(number, 0, _ACT_STOLEN, 0, 0, _EGRESS_REDIRECT, index)
     return attribute(1, attribute(1, b"mirred\0") + attribute(2, attribute(2, parameters)))
 
 

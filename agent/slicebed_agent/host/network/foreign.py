@@ -119,7 +119,7 @@ def _parents_first(tree: Foreign, objects: list[Raw]) -> tuple[Raw, ...]:
 
 
 def _question(each: Raw) -> Raw:
-    """Ask for what the kernel told; CoDel rounds its times down twice (to 1024 ns when it is told, to us when it tells)."""
+    """Ask for what the kernel told; CoDel rounds its times down twice: to 1024 ns when asked, to us when it tells."""
     told = attributes(each.options)
     times = _CODEL_TIMES.get(told.get(1, b""), ())
     if not times or 2 not in told:
