@@ -63,7 +63,7 @@ def _send(netlink: NetlinkSocket, steps: Sequence[Step]) -> None:
         try:
             requests = [encode(step, index_of) for step in part]
         except OSError as error:
-            gone = next(step for step in part if not _exists(step.device))
+            gone = next((step for step in part if not _exists(step.device)), part[0])
             raise _StepRefusedError(gone, RefusedError(0, error.errno or errno.ENODEV, "")) from error
         try:
             _send_patiently(netlink, requests, part[0])

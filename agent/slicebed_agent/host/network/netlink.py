@@ -171,7 +171,10 @@ class NetlinkSocket:
             data += HEADER.pack(HEADER.size + len(request.payload), request.kind, flags, self._sequence, 0)
             data += request.payload
             data += b"\0" * (-len(request.payload) & 3)
-        self._socket.send(data)
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise RefusedError(first, error.errno or errno.EIO, "the requests could not be sent") from error
         waiting = len(batch)
         refused: RefusedError | None = None
         while waiting:
