@@ -1,7 +1,8 @@
 """Sends probes over a link and keeps every round trip.
 
-The default is one packet in flight: a link that keeps packet order under jitter (netem with a rate, vde) would hold the
-next packet behind a late one, and a train would then measure another distribution than the one that was asked for.
+The default is one packet in flight: a link that keeps packet order under jitter (netem with a rate, the lab's own)
+would hold the next packet behind a late one, and a train would then measure another distribution than the one that was
+asked for.
 """
 
 from __future__ import annotations

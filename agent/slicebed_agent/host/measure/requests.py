@@ -67,6 +67,13 @@ class Request:
             raise self._refused(name, value, ", ".join(allowed))
         return str(value)
 
+    def some_of(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """A list of at least one of a few words."""
+        values = self._take(name)
+        if not isinstance(values, list) or not values or any(value not in allowed for value in values):
+            raise self._refused(name, values, f"a list of some of {', '.join(allowed)}")
+        return tuple(values)
+
     def done(self) -> None:
         """Raise HostError when a key is left that this request does not have."""
         for name in self._left:

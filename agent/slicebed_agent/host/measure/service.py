@@ -11,7 +11,7 @@ from slicebed_agent.host.measure.packet import MAX_PROBES
 from slicebed_agent.host.measure.prober import Pace, ProbePlan, probe
 from slicebed_agent.host.measure.requests import MAX_LIFETIME_S, Request
 from slicebed_agent.host.measure.responder import Responder
-from slicebed_agent.host.measure.stream import GRACE_S, MAX_SECONDS, WINDOW_US, Sink, run_source
+from slicebed_agent.host.measure.stream import GRACE_S, MAX_SECONDS, MAX_STREAMS, WINDOW_US, Sink, run_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,12 +95,13 @@ class MeasureService:
         return {"window_us": WINDOW_US, **asdict(self._let_go(token, Sink).finish(GRACE_S))}
 
     def run_source(self, plain: dict[str, Any]) -> dict[str, Any]:
-        """``{source, destination, port, token, seconds, congestion}`` -> the fields of SourceReport."""
+        """``{source, destination, port, token, seconds, streams, congestion}`` -> the fields of SourceReport."""
         request = Request("run_source", plain)
         target = request.target()
-        seconds, congestion = request.seconds("seconds", MAX_SECONDS), request.one_of("congestion", _CONGESTION)
+        seconds, streams = request.seconds("seconds", MAX_SECONDS), request.whole("streams", 1, MAX_STREAMS)
+        congestion = request.some_of("congestion", _CONGESTION)
         request.done()
-        return asdict(run_source(target, seconds, congestion))
+        return asdict(run_source(target, seconds, streams, congestion))
 
     def _keep(self, open_one: Callable[[], Responder | Sink]) -> dict[str, Any]:
         with self._lock:

@@ -106,10 +106,11 @@ def test_answers_of_a_forger_give_no_sample():
 def test_a_stream_is_counted_in_windows_and_says_what_its_segments_carried(address, ip_version):
     session = HANDLERS["start_sink"]({"address": address, "lifetime_s": 60})
     report = HANDLERS["run_source"](
-        {"source": address, "destination": address, **session, "seconds": 0.5, "congestion": "cubic"}
+        {"source": address, "destination": address, **session, "seconds": 0.5, "streams": 3, "congestion": ["reno"]}
     )
     counts = HANDLERS["finish_sink"]({"token": session["token"]})
-    assert (report["ip_version"], report["timestamps"], report["congestion"]) == (ip_version, True, "cubic")
+    assert report["congestion"] == "reno"
+    assert (report["ip_version"], report["timestamps"], report["streams"]) == (ip_version, True, 3)
     assert 500 < report["mss_bytes"] < 65_536
     assert counts["window_us"] == 100_000
     assert counts["refused"] == 0
@@ -177,14 +178,17 @@ def test_no_more_than_a_fixed_number_is_open_and_ended_ones_make_room(monkeypatc
         ("run_probe", {"pace": "flood"}, "one_in_flight, train"),
         ("run_probe", {"port": 0}, "run_probe.port"),
         ("run_source", {"seconds": 10_000}, "run_source.seconds"),
-        ("run_source", {"congestion": "x; reboot"}, "cubic, reno, bbr"),
+        ("run_source", {"streams": 65}, "run_source.streams"),
+        ("run_source", {"congestion": ["x; reboot"]}, "cubic, reno, bbr"),
+        ("run_source", {"congestion": "bbr"}, "run_source.congestion"),
+        ("run_source", {"congestion": []}, "run_source.congestion"),
     ],
 )
 def test_a_wrong_request_is_refused_by_the_field(verb, request_, says):
     way = {"source": "127.0.0.1", "destination": "127.0.0.1", "port": 9, "token": "00" * 16}
     full = {
         "run_probe": {**way, **PROBE},
-        "run_source": {**way, "seconds": 1, "congestion": "cubic"},
+        "run_source": {**way, "seconds": 1, "streams": 1, "congestion": ["cubic"]},
     }.get(verb)
     with pytest.raises(HostError) as caught:
         HANDLERS[verb](request_ if full is None else {**full, **request_})

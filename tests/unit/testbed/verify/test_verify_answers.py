@@ -10,7 +10,14 @@ PROBE = {
     "sent_us": [0.0, 1.5], "rtt_us": [20.0, 21], "forward_us": [-5.0, 7.0],
 }  # fmt: skip
 RESPONDER = {"received": 2, "duplicates": 1, "overtakings": 0, "answered": 3, "refused": 0, "overflowed": 1}
-SOURCE = {"mss_bytes": 1448, "timestamps": True, "ip_version": 4, "congestion": "cubic", "retransmitted": 3}
+SOURCE = {
+    "mss_bytes": 1448,
+    "timestamps": True,
+    "ip_version": 4,
+    "streams": 4,
+    "congestion": "cubic",
+    "retransmitted": 3,
+}
 SINK = {"window_us": 100_000, "windows": [1, 2, 3], "refused": 0}
 
 

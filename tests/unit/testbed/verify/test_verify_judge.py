@@ -8,7 +8,7 @@ from verify_samples import answer, ask, exactly, round_trips
 
 from slicebed.errors import VerdictError
 from slicebed.testbed.verify.answers import StreamAnswer
-from slicebed.testbed.verify.judge import Probed, judge_host, judge_link, judge_stream
+from slicebed.testbed.verify.judge import Probed, is_blurred, judge_host, judge_link, judge_stream
 from slicebed.testbed.verify.plan import StreamPlan, plan_verification
 from slicebed.testbed.verify.verdict import Quantity
 from slicebed_agent.host.wish import Distribution, LinkCondition
@@ -226,7 +226,7 @@ RATE = 50_000_000
 EXPECTED = 50 * 1448 / 1514
 
 
-def stream(mbit_per_s, condition=None, *, windows=80, **changed):
+def stream(mbit_per_s, condition=None, *, windows=80, times=1, **changed):
     rated = condition or LinkCondition(delay_us=10_000, rate_bit_per_s=RATE)
     sizes = tuple(round(value * 1e6 / 8 / 10) for value in np.broadcast_to(mbit_per_s, windows))
     plain = StreamAnswer(
@@ -235,11 +235,12 @@ def stream(mbit_per_s, condition=None, *, windows=80, **changed):
         mss_bytes=1448,
         timestamps=True,
         ip_version=4,
+        streams=4,
         congestion="cubic",
         retransmitted=0,
     )
-    plan = StreamPlan(ask(rated, SMOOTH), backward=False, settle_s=1.5, counted_s=6.0)
-    return judge_stream(plan, replace(plain, **changed))
+    plan = StreamPlan(ask(rated, SMOOTH), backward=False, streams=4, settle_s=1.5, counted_s=6.0)
+    return judge_stream(plan, [replace(plain, **changed)] * times)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,16 @@ def test_intervals_of_goodput_allow_for_neighbours_that_depend_on_each_other():
     verdict = stream(slow_waves)
     assert verdict.samples == 12
     assert verdict.high - verdict.low > 0.7
+
+
+def test_more_streams_sharpen_what_jitter_blurs():
+    generator = np.random.default_rng(4)
+    blurred = EXPECTED + 10 * np.repeat(generator.standard_normal(16), 5)
+    once, thrice = stream(blurred), stream(blurred, times=3)
+    assert is_blurred(once)
+    assert thrice.samples == 36
+    assert thrice.high - thrice.low < 0.7 * (once.high - once.low)
+    assert not is_blurred(stream(EXPECTED))
 
 
 def test_a_hosts_own_conditions_are_judged_by_what_was_read_or_sampled():

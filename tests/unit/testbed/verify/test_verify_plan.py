@@ -83,7 +83,13 @@ def test_tcp_gets_time_to_fill_a_long_link_and_a_slow_one_is_counted_longer():
     settle = [plan_verification([ask(each)]).streams[0][0].settle_s for each in (RATED, far)]
     assert settle == [1.5, 18.0]
     counted = [plan_verification([ask(each)]).streams[0][0].counted_s for each in (RATED, slow)]
-    assert counted == [6.0, pytest.approx(48.4, abs=0.1)]
+    assert counted == [8.0, pytest.approx(48.4, abs=0.1)]
+
+
+@pytest.mark.parametrize(("rate", "streams"), [(1_000_000, 4), (50_000_000, 9), (1_000_000_000, 32)])
+def test_a_link_that_holds_much_is_filled_by_more_connections(rate, streams):
+    ((stream,), _) = plan_verification([ask(replace(RATED, rate_bit_per_s=rate))]).streams
+    assert stream.streams == streams
 
 
 def test_a_lossy_link_gets_more_probes_and_more_patience():

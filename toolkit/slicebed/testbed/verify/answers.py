@@ -59,6 +59,7 @@ class StreamAnswer:
     mss_bytes: int
     timestamps: bool
     ip_version: int
+    streams: int
     congestion: str
     retransmitted: int
 
@@ -117,6 +118,7 @@ def read_stream(source: Mapping[str, Any], sink: Mapping[str, Any], where: str) 
         mss_bytes=_whole(source, "mss_bytes", where),
         timestamps=source.get("timestamps") is True,
         ip_version=_whole(source, "ip_version", where),
+        streams=_whole(source, "streams", where),
         congestion=_text(source, "congestion", where),
         retransmitted=_whole(source, "retransmitted", where),
     )

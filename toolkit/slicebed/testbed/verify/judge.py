@@ -74,27 +74,24 @@ def judge_link(probed: Probed) -> list[Verdict]:
     return verdicts
 
 
-def judge_stream(stream: StreamPlan, answer: StreamAnswer) -> Verdict:
-    """Judge the goodput of one directed link whose rate was asked.
+def judge_stream(stream: StreamPlan, answers: Sequence[StreamAnswer]) -> Verdict:
+    """Judge the goodput of one directed link whose rate was asked, from one or more streams over it.
 
     Where loss or reordering is asked, TCP takes them for congestion and does not fill the link: then the goodput is
     only held to be no more than the rate allows, and the verdict says so.
     """
-    condition = stream.condition
+    condition, answer = stream.condition, answers[0]
     rate = float(condition.rate_bit_per_s or 0)
     share = goodput_share(answer.mss_bytes, timestamps=answer.timestamps, ip_version=answer.ip_version)
     expected = rate * share / _MEGA
-    settled, wanted = (
-        math.ceil(seconds * 1e6 / answer.window_us) for seconds in (stream.settle_s, stream.settle_s + stream.counted_s)
-    )
-    # A stream that stalls ends early in the account of its sink: what is missing carried nothing.
-    windows = [*answer.windows[:wanted], *([0] * (wanted - len(answer.windows)))][settled:]
-    mbit_per_s = [size * 8 / answer.window_us for size in windows]
-    estimate = batched_mean(mbit_per_s, max(len(mbit_per_s) // _BATCHES, 1))
+    mbit_per_s = [size * 8 / each.window_us for each in answers for size in _settled(stream, each)]
+    estimate = batched_mean(mbit_per_s, max(len(mbit_per_s) // (_BATCHES * len(answers)), 1))
     tolerance = GOODPUT_TOLERANCE_SHARE * expected
     passed = abs(estimate.value - expected) <= tolerance
+    again = sum(each.retransmitted for each in answers)
     how = (
-        f"{answer.congestion}, {100 * share:.2f} % of each frame is payload, {answer.retransmitted} segments sent again"
+        f"{answer.streams} connections, {answer.congestion}, {again} segments sent again;"
+        f" {100 * share:.2f} % of each frame is payload"
     )
     if condition.loss or condition.reorder:
         passed = 0 < estimate.value <= expected + tolerance
@@ -135,6 +132,19 @@ def judge_host(  # noqa: PLR0913 - what a host's verdict consists of
         high=estimate.high, tolerance=tolerance, samples=estimate.samples, wire="host", base_ms=None,
         passed=abs(estimate.value - asked) <= tolerance, detail=detail,
     )  # fmt: skip
+
+
+def is_blurred(verdict: Verdict) -> bool:
+    """Whether the interval is wider than the tolerance, so that another measurement is worth its time."""
+    return verdict.high - verdict.low > 2 * verdict.tolerance
+
+
+def _settled(stream: StreamPlan, answer: StreamAnswer) -> list[int]:
+    """Give the windows that count; those missing at the end of a stream that stalled carried nothing."""
+    first, end = (
+        math.ceil(seconds * 1e6 / answer.window_us) for seconds in (stream.settle_s, stream.settle_s + stream.counted_s)
+    )
+    return [*answer.windows[:end], *([0] * (end - len(answer.windows)))][first:]
 
 
 def _check_answered(link: LinkAsk, answer: ProbeAnswer) -> None:

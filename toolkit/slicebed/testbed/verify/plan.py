@@ -42,11 +42,16 @@ _FEWEST_TO_GIVE_UP = 10
 _GIVE_UP_CHANCE = 1e-9
 _SETTLE_S = 1.5
 _SETTLE_ROUND_TRIPS = 30
-_COUNTED_S = 6.0
+# With the time to settle less than ten seconds: then BBR stops for a moment to see the round trip of an empty queue.
+_COUNTED_S = 8.0
 _LONGEST_COUNTED_S = 60.0
 # Fewer would make one frame more or less visible in the result.
 _COUNTED_FRAMES = 400
 _FRAME_BITS = 1514 * 8
+# Segments that a new connection sends at once (RFC 6928).
+_INITIAL_WINDOW = 10
+_FEWEST_STREAMS = 4
+_MOST_STREAMS = 32
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,14 @@ class StreamPlan:
     Attributes:
         link: the link.
         backward: True when the stream goes from `link.b` to `link.a`.
+        streams: connections at once, so many that each needs a small window only.
         settle_s: how long TCP may take to fill the link; not counted.
         counted_s: how long is counted then.
     """
 
     link: LinkAsk
     backward: bool
+    streams: int
     settle_s: float
     counted_s: float
 
@@ -124,7 +131,13 @@ class VerifyPlan:
 def plan_verification(links: Sequence[LinkAsk], *, goodput: bool = True) -> VerifyPlan:
     """Plan the measurement of every link, and of both directions of those whose rate is asked."""
     streams = [
-        StreamPlan(link, backward, _settle_s(link), _counted_s(condition.rate_bit_per_s))
+        StreamPlan(
+            link,
+            backward,
+            _streams(link, condition.rate_bit_per_s),
+            _settle_s(link),
+            _counted_s(condition.rate_bit_per_s),
+        )
         for link in links
         for backward, condition in ((False, link.forward), (True, link.backward))
         if goodput and not link.is_severed and condition.rate_bit_per_s
@@ -215,6 +228,13 @@ def _give_up_after(link: LinkAsk) -> int:
     """So many unanswered in a row that the loss asked for makes them once in a thousand million times."""
     lost = _lost(link)
     return max(_FEWEST_TO_GIVE_UP, math.ceil(math.log(_GIVE_UP_CHANCE) / math.log(lost)) if lost else 0)
+
+
+def _streams(link: LinkAsk, rate_bit_per_s: int) -> int:
+    """Connections whose first windows together hold what the link holds."""
+    round_trip_us = link.forward.delay_us + link.backward.delay_us
+    held = rate_bit_per_s * round_trip_us / 1e6 / _FRAME_BITS
+    return min(max(math.ceil(held / _INITIAL_WINDOW), _FEWEST_STREAMS), _MOST_STREAMS)
 
 
 def _counted_s(rate_bit_per_s: int) -> float:
