@@ -8,17 +8,14 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from slicebed_command import REPOSITORY, SLICEBED, on, slicebed
 
 from slicebed import lab
 
-REPOSITORY = Path(__file__).parents[2]
-SLICEBED = Path(sys.executable).parent / "slicebed"
 HOSTS = ("client", "edge", "cloud")
 
 pytestmark = [
@@ -28,6 +25,7 @@ pytestmark = [
     pytest.mark.timeout(1200),
 ]
 
+RATE = {"rate_bit_per_s": 7_000_000}
 EXPERIMENT = """
 name: {name}
 testbed: {testbed}
@@ -46,15 +44,6 @@ configurations:
       edge: {{overhead_ratio: {overhead}, latency: 2.5 ms, max_throughput: {limit} B}}
       cloud: {{overhead_ratio: 1, latency: 10 ms, max_throughput: {limit} B}}
 """
-
-
-def slicebed(*arguments, check=True, timeout=600):
-    done = subprocess.run(
-        [SLICEBED, *map(str, arguments)], capture_output=True, text=True, cwd=REPOSITORY, timeout=timeout, check=False
-    )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture
@@ -82,12 +71,6 @@ def _popen(*arguments):
         # A test run in the background ignores Ctrl-C, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
     )
-
-
-def on(host, *command):
-    return subprocess.run(
-        [SLICEBED, "lab", "ssh", host, "--", *command], capture_output=True, text=True, cwd=REPOSITORY, check=True
-    ).stdout
 
 
 @pytest.fixture(scope="module")
@@ -152,21 +135,12 @@ def test_the_second_deploy_changes_nothing(testbed):
 
 def test_check_mode_changes_nothing_and_says_what_would_change(testbed):
     before = slicebed("lab", "status", "--json").stdout
-    conditions = json.dumps({"slicebed_conditions": [{"between": ["client", "edge"], "delay_us": 77_000}]})
-    done = by_hand("site.yml", "--check", "--diff", "-e", conditions)
+    wish = {"host": "client", "network": {"links": [{"peer": "edge", "peer_address": "10.198.0.2", "condition": RATE}]}}
+    done = by_hand("site.yml", "--check", "--diff", "-e", json.dumps({"slicebed_wishes": {"client": wish}}))
     assert done.returncode == 0, done.stdout
-    assert "77" in done.stdout
+    assert "rate_bit_per_s None -> 7000000" in done.stdout
     assert "changed=1" in done.stdout
     assert slicebed("lab", "status", "--json").stdout == before
-
-
-def links_by_netem(playbook, **condition):
-    """Play with the link client - edge as on real machines, where the hosts shape their own ends."""
-    variables = {
-        "network_links": "{{ slicebed_links | map('combine', {'wire': 'netem'}) | list }}",
-        "network_conditions": [{"between": ["client", "edge"], **condition}],
-    }
-    return by_hand(playbook, "-e", json.dumps(variables))
 
 
 def by_hand(playbook, *options):
@@ -181,29 +155,6 @@ def by_hand(playbook, *options):
     )
 
 
-def qdiscs(host, interface):
-    return [row["kind"] for row in json.loads(on(host, "tc", "-json", "qdisc", "show", "dev", interface))]
-
-
-def test_hosts_shape_their_own_ends_and_take_it_back(testbed):
-    before = qdiscs("client", "to-edge")
-    for rate, changed in ((20_000_000, True), (20_000_000, False), (10_000_000, True)):
-        done = links_by_netem("condition.yml", rate_bit_per_s=rate)
-        assert done.returncode == 0, done.stdout
-        assert ("changed=1" in done.stdout) is changed
-        assert qdiscs("client", "to-edge")[0] == qdiscs("edge", "to-client")[0] == "htb"
-    assert qdiscs("edge", "to-cloud")[0] != "htb"
-    delayed = links_by_netem("condition.yml", delay_us=20_000)
-    if delayed.returncode:
-        assert "no sch_netem" in delayed.stdout
-        assert qdiscs("client", "to-edge") == before
-    else:
-        assert "netem" in qdiscs("client", "to-edge")
-    assert links_by_netem("teardown.yml").returncode == 0
-    assert qdiscs("client", "to-edge") == before
-    slicebed("deploy")
-
-
 def test_containers_have_their_limits_and_no_rights(testbed):
     status = on("edge", "podman", "exec", "slicebed-agent", "cat", "/proc/1/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -212,7 +163,10 @@ def test_containers_have_their_limits_and_no_rights(testbed):
     assert fields["NoNewPrivs"] == "1"
     assert fields["Cpus_allowed_list"] == "1"
     facts = json.loads(on("edge", "podman", "container", "inspect", "slicebed-agent"))[0]
-    assert facts["HostConfig"]["Memory"] == 2 * 1024**3
+    # The limits are those of the control group above the container's own.
+    assert "/slicebed.edge/" in on("edge", "cat", f"/proc/{facts['State']['Pid']}/cgroup")
+    either = "cat /sys/fs/cgroup/memory/slicebed.edge/memory.limit_in_bytes /sys/fs/cgroup/slicebed.edge/memory.max"
+    assert on("edge", "sh", "-c", f"{either} 2>/dev/null || true") == f"{2 * 1024**3}\n"
     assert facts["HostConfig"]["ReadonlyRootfs"] is True
 
 
@@ -221,7 +175,7 @@ def test_sliced_runs_answer_as_the_whole_model(testbed, experiment, tmp_path):
     done = slicebed("run", experiment(cuts=("1-8", "3-11")), "--results", results, "--json")
     report = json.loads(done.stdout)
     assert {row["cut"] for row in report["rows"]} == {"1-8", "3-11"}
-    assert report["wire"] in {"vde", "netem"}
+    assert report["wire"] in {"tap", "netem"}
     for row in report["rows"]:
         assert row["captured"] == row["completed"] + row["dropped"] + row["failed"] == 8
         assert row["completed"] > 0

@@ -114,6 +114,8 @@ class Conditions:
                 token = self._dead_man.arm(confirm_within_s, self._connection.name, self._state.directory)
             try:
                 self._apply_all(plans, before)
+                # What a core or a boost that came back brought along is seen only now.
+                self._apply_all(self._plans(wished), before)
                 self._require_taken(wished, before)
             except HostError:
                 # What is undone needs no timer; where the undoing failed, the timer is still there to restore.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
@@ -12,7 +13,6 @@ from slicebed_agent.host.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from slicebed_agent.host.change import Part
 
@@ -69,9 +69,10 @@ def restore(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(request: dict[str, Any]) -> dict[str, Any]:
-    """-> what this host remembers of its conditions."""
+    """-> what this host remembers of its conditions, and the checksum of the tools it runs."""
     del request
-    return _conditions().summary()
+    mark = Path(__file__).parents[3] / "host-tools.sha256"
+    return {**_conditions().summary(), "tools": mark.read_text() if mark.is_file() else None}
 
 
 def keep_base_rtt(request: dict[str, Any]) -> dict[str, Any]:

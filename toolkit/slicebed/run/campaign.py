@@ -19,6 +19,8 @@ from slicebed.spec.order import PlannedRun, plan_runs
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
+from slicebed.testbed.sweep import change_conditions
+from slicebed.testbed.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +86,7 @@ class _Cast:
     """The agents, reached, and what every manifest says of them."""
 
     setting: driver.RunSetting
+    neighbours: dict[str, InventoryHost]
     lasting: dict[str, Any]
 
 
@@ -118,7 +121,7 @@ def run_campaign(
         progress.begin(campaign.name, len(runs), len(runs) - len(left))
         try:
             if deploy:
-                stage.play("condition.yml", "host_tools,cpu")
+                stage.play("condition.yml", "host_tools")
                 stage.play("deploy.yml")
             _run_all(stage, hosts, image, left)
         except KeyboardInterrupt as stop:
@@ -149,7 +152,8 @@ def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, 
             "image": asdict(image),
             "hosts": {name: agent_facts(connection) for name, connection in connections.items()},
         }
-        cast = _Cast(driver.RunSetting(stage.wanted.experiment, connections, stage.campaign.name), lasting)
+        setting = driver.RunSetting(stage.wanted.experiment, connections, stage.campaign.name)
+        cast = _Cast(setting, read_inventory(stage.wanted.inventory), lasting)
         for configuration, block in groupby(left, key=lambda run: run.configuration):
             _run_block(stage, cast, configuration, tuple(block))
 
@@ -171,10 +175,19 @@ def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
 
 def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: Sequence[PlannedRun]) -> None:
     """Set the links' conditions, measure them, and do the runs that belong to them."""
-    conditions = [{"between": [link.a, link.b], "delay_us": link.delay_us} for link in configuration.links()]
-    stage.play("condition.yml", "network", slicebed_conditions=conditions)
+    setting = cast.setting
+    testbed = configuration.asked_of(stage.wanted.experiment.testbed)
+    hosts = {name: connection.host for name, connection in setting.connections.items()}
+    target = Target(stage.checkout, testbed, stage.wanted.inventory, hosts, cast.neighbours, frozenset({"network"}))
+    channels = {name: connection.channel for name, connection in setting.connections.items()}
+    outcomes = change_conditions(channels, target.asked())
+    stage.campaign.note(
+        "conditions_changed",
+        configuration=configuration.name,
+        writes={host: outcome["writes"] for host, outcome in outcomes.items()},
+    )
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
-    verdicts = probe_links(cast.setting.connections, configuration.links(), PINGS)
+    verdicts = probe_links(setting.connections, configuration.links(), PINGS)
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
     require_passed(verdicts)

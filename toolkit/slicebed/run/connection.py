@@ -10,6 +10,7 @@ from paramiko.ssh_exception import SSHException
 
 from slicebed.errors import ProvisionError
 from slicebed.run.tunnel import Tunnel
+from slicebed.testbed.channel import channel_over
 from slicebed.testbed.ssh import ssh_connection
 from slicebed_agent.rpc.v1 import agent_pb2_grpc
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+    from slicebed.testbed.channel import HostChannel
     from slicebed.testbed.inventory import InventoryHost
 
 _AGENT_CONTROL_PORT = 7070
@@ -27,7 +29,7 @@ _SPOOL = "/var/lib/slicebed/agent/spool"
 
 
 class HostConnection:
-    """A held SSH connection to one host, with the agent's Control service at the far end of a tunnel through it.
+    """A held SSH connection to one host: the agent's Control service through a tunnel, and the host tools' channel.
 
     The agent's control port listens on the host's loopback; nothing is opened on any network.
     """
@@ -38,6 +40,7 @@ class HostConnection:
         self._stack = ExitStack()
         self._ssh: Connection
         self.control: agent_pb2_grpc.ControlStub
+        self.channel: HostChannel
 
     def __enter__(self) -> Self:
         """Connect.
@@ -47,6 +50,7 @@ class HostConnection:
         """
         ssh = self._stack.enter_context(ssh_connection(self.host))
         self._ssh = ssh
+        self.channel = self._stack.enter_context(channel_over(ssh, self.host))
         tunnel = self._stack.enter_context(Tunnel(ssh.transport, _AGENT_CONTROL_PORT))
         channel = grpc.insecure_channel(
             f"127.0.0.1:{tunnel.port}",

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from slicebed.errors import ProvisionError
 from slicebed.testbed.channel import on_all, open_channels
+from slicebed.testbed.host_tools import CHECKSUM, build_host_tools
 from slicebed.testbed.verify.hosts import verify_hosts
 from slicebed.testbed.verify.orchestrate import measure_base, verify_links
 from slicebed.testbed.verify.store import read_verdicts, write_verdicts
@@ -85,7 +87,8 @@ def base_rtts(player: Player) -> BaseRtts:
         VerdictError: a peer does not answer.
     """
     target = player.target
-    player.bring_tools()
+    if not _has_tools(target):
+        player.bring_tools()
     with open_channels(target.hosts) as channels:
         summaries = _summaries(channels)
         kept = _kept_base(target, summaries)
@@ -159,6 +162,17 @@ def link_asks(target: Target) -> list[LinkAsk]:
             )
         )
     return asks
+
+
+def _has_tools(target: Target) -> bool:
+    """Whether every host has this version of the host tools: then no playbook is needed to speak with it."""
+    checksum = (build_host_tools(target.checkout) / CHECKSUM).read_text()
+    try:
+        with open_channels(target.hosts) as channels:
+            return all(summary["tools"] == checksum for summary in _summaries(channels).values())
+    except ProvisionError:
+        # Not there, or not reached: the playbook says which, with Ansible's own words.
+        return False
 
 
 def _summaries(channels: Mapping[str, HostChannel]) -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from slicebed.testbed.ssh import ssh_connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from fabric import Connection
     from paramiko import Channel as Session
 
     from slicebed.testbed.inventory import InventoryHost
@@ -103,13 +104,19 @@ def open_channel(host: InventoryHost) -> Iterator[HostChannel]:
     Raises:
         ProvisionError: no SSH connection, or no host tools there.
     """
-    with ssh_connection(host) as ssh:
-        session = ssh.transport.open_session()
-        try:
-            session.exec_command(_COMMAND)
-            yield HostChannel(host, session)
-        finally:
-            session.close()
+    with ssh_connection(host) as ssh, channel_over(ssh, host) as channel:
+        yield channel
+
+
+@contextmanager
+def channel_over(ssh: Connection, host: InventoryHost) -> Iterator[HostChannel]:
+    """Hold a channel over an SSH connection that is open already."""
+    session = ssh.transport.open_session()
+    try:
+        session.exec_command(_COMMAND)
+        yield HostChannel(host, session)
+    finally:
+        session.close()
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class Target:
         testbed: what is asked.
         inventory: Ansible's inventory file.
         hosts: the testbed's hosts, by name in tier order.
+        neighbours: every host of the inventory, which may link the testbed's to others.
         parts: the kinds of condition to act on.
         shape_control_path: allow a link that SSH itself runs over.
     """
@@ -40,6 +41,7 @@ class Target:
     testbed: Testbed
     inventory: Path
     hosts: Mapping[str, InventoryHost]
+    neighbours: Mapping[str, InventoryHost]
     parts: frozenset[str] = frozenset(PARTS)
     shape_control_path: bool = False
 
@@ -55,12 +57,12 @@ class Target:
         base = base_rtt_us or {}
         wishes = host_wishes(
             self.testbed,
-            self.hosts,
+            self.neighbours,
             parts=self.parts,
             base_rtt_us=base,
             shape_control_path=self.shape_control_path,
         )
-        wires = wire_wishes(self.testbed, self.hosts, base_rtt_us=base) if "network" in self.parts else []
+        wires = wire_wishes(self.testbed, self.neighbours, base_rtt_us=base) if "network" in self.parts else []
         return Asked(wishes, wires)
 
 
@@ -109,4 +111,4 @@ def load_target(
                 mend=f"it has {', '.join(found)}; raise the lab with the same file: slicebed lab up -t {testbed}",
             )
     hosts = {name: found[name] for name in spec.host_names}
-    return Target(checkout, spec, inventory, hosts, parts, shape_control_path)
+    return Target(checkout, spec, inventory, hosts, found, parts, shape_control_path)

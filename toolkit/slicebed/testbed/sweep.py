@@ -1,0 +1,40 @@
+"""Conditions between two runs of a sweep: over the held channels, in milliseconds, without a playbook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slicebed.lab import set_wire, wire_setting
+from slicebed.testbed.channel import on_all, open_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slicebed.testbed.channel import HostChannel
+    from slicebed.testbed.target import Asked
+
+_TIMEOUT_S = 60.0
+CONFIRM_WITHIN_S = 30.0
+
+
+def change_conditions(channels: Mapping[str, HostChannel], asked: Asked) -> dict[str, dict[str, Any]]:
+    """Make hosts and wires as asked, all at once; each host's outcome, as `slicebed apply --json` has it.
+
+    Where an interface that carries SSH is touched, the host's dead-man timer is confirmed over a fresh connection.
+
+    Raises:
+        ProvisionError: a host refused; what it had done of this change is undone.
+    """
+
+    def change(name: str, channel: HostChannel) -> dict[str, Any]:
+        request = {"wish": asked.wishes[name], "confirm_within_s": CONFIRM_WITHIN_S}
+        outcome = channel.call("apply", request, _TIMEOUT_S)
+        if outcome["token"] is not None:
+            with open_channel(channel.host) as fresh:
+                fresh.call("confirm", {"token": outcome["token"]}, _TIMEOUT_S)
+        return outcome
+
+    outcomes = on_all({name: channel for name, channel in channels.items() if name in asked.wishes}, change)
+    for wire in asked.wires:
+        set_wire(wire["a"], wire["b"], forward=wire_setting(wire["forward"]), backward=wire_setting(wire["backward"]))
+    return outcomes
