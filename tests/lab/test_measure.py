@@ -1,4 +1,4 @@
-"""Measuring real traffic between two namespaces: over a plain veth pair, and over vde wires that delay and lose."""
+"""Measuring real traffic between two namespaces: over a plain veth pair, and over a tap wire that delays and loses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import itertools
 import json
 import os
 import re
-import shutil
-import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from pathlib import Path
 import pytest
 
 from slicebed.errors import ProvisionError, VerdictError
+from slicebed.lab import _wire
+from slicebed.lab._wire import WireSetting
 from slicebed.testbed.verify.ask import LinkAsk
 from slicebed.testbed.verify.orchestrate import measure_base, verify_links
 from slicebed.testbed.verify.verdict import Quantity
@@ -33,8 +34,7 @@ pytestmark = [
 
 ENDS = ("a", "b")
 ADDRESS = {"a": "10.197.0.1", "b": "10.197.0.2"}
-# A user-space wire that waits for the processor delays packets by tens of milliseconds that nobody asked for.
-IN_TIME = ("chrt", "--fifo", "10")
+SHARES = (Quantity.LOSS, Quantity.DUPLICATE, Quantity.REORDER)
 ADDRESS_6 = {"a": "fd00:197::1", "b": "fd00:197::2"}
 HOST = """
 import json, sys, threading
@@ -141,42 +141,34 @@ def veth(namespaces):
 
 
 @pytest.fixture
-def vde(namespaces, tmp_path):
-    """Make a wire between the ends from wirefilter's options; its programs end before the namespaces do."""
-    if not shutil.which("wirefilter"):
-        pytest.skip("no vde2 on this machine: apt-get install vde2")
-    pids = []
+def wire(namespaces, tmp_path):
+    """Lay a tap wire between the ends; returns what sets both of its directions."""
+    report, ready = os.pipe()
+    wanted = {
+        "forward_from": [f"/run/netns/{namespace('a')}", "link-a"],
+        "backward_from": [f"/run/netns/{namespace('b')}", "link-b"],
+        "control": str(tmp_path / "control"),
+        "ready_fd": ready,
+    }
+    program = [sys.executable, "-I", "-S", _wire.__file__, json.dumps(wanted)]
+    with subprocess.Popen(program, pass_fds=[ready]) as process:
+        os.close(ready)
+        try:
+            assert os.read(report, 4096) == b"ready\n"
+            for end in ENDS:
+                address(end)
 
-    def wait_for(there):
-        for _ in range(100):
-            if there():
-                return
-            time.sleep(0.05)
-        pytest.fail("the vde wire did not come up")
+            def put(forward, backward=None):
+                message = {"forward": forward.to_plain(), "backward": (backward or forward).to_plain()}
+                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+                    client.connect(str(tmp_path / "control"))
+                    client.sendall(json.dumps(message).encode())
+                    assert "error" not in json.loads(client.recv(65536))
 
-    def lay(*options):
-        for end in ENDS:
-            switch = ["vde_switch", "-tap", f"link-{end}", "-s", str(tmp_path / end), "-d"]
-            command(
-                *IN_TIME, "nsenter", f"--net=/run/netns/{namespace(end)}", *switch, "-p", str(tmp_path / f"{end}.pid")
-            )
-            wait_for((tmp_path / f"{end}.pid").exists)
-            wait_for((tmp_path / end / "ctl").exists)
-            address(end)
-            pids.append(int((tmp_path / f"{end}.pid").read_text()))
-        plugs = f"{tmp_path / 'a'}:{tmp_path / 'b'}"
-        wire = ["wirefilter", "-v", plugs, "-M", str(tmp_path / "m"), "--daemon", "-p", str(tmp_path / "w.pid")]
-        command(*IN_TIME, *wire, *options)
-        wait_for(lambda: (tmp_path / "w.pid").exists() and (tmp_path / "w.pid").read_text().strip())
-        wait_for((tmp_path / "m").exists)
-        pids.append(int((tmp_path / "w.pid").read_text()))
-
-    yield lay
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    for pid in pids:
-        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+            yield put
+        finally:
+            os.close(report)
+            process.terminate()
 
 
 def limit(end, rate):
@@ -185,7 +177,7 @@ def limit(end, rate):
     command("tc", "-n", namespace(end), "class", "add", *device, "parent", "1:", "classid", "1:1", "htb", "rate", rate)
 
 
-def pinged_ms(count=300, interval_s=0.005):
+def pinged_ms(count=300, interval_s=0.002):
     done = subprocess.run(
         [
             "nsenter",
@@ -214,7 +206,7 @@ def ask(forward=None, backward=None, rtt_us=None, jitter_us=0, addresses=ADDRESS
         backward=backward or forward or LinkCondition(),
         rtt_us=rtt_us,
         rtt_jitter_us=jitter_us,
-        wire="vde",
+        wire="tap",
     )
 
 
@@ -222,8 +214,11 @@ def in_quiet(verify):
     """Verify again, twice at most, when something failed: a machine that stands still for 30 ms delays every packet."""
     for _ in range(3):
         verdicts = verify()
-        if all(verdict.passed for verdict in verdicts):
+        failed = [verdict for verdict in verdicts if not verdict.passed]
+        if not failed:
             break
+    if any(verdict.detail.endswith("later than the condition can make them") for verdict in failed):
+        pytest.skip(f"this machine stands still too often to measure on: {failed[0].detail}")
     return verdicts
 
 
@@ -247,8 +242,9 @@ def test_an_unshaped_pair_costs_well_below_a_tenth_of_a_millisecond_and_little_o
     assert verdicts[Quantity.LOSS].passed
 
 
-def test_a_delay_is_measured_as_ping_measures_it(vde, channels):
-    vde("-d", "0.5")
+def test_a_delay_is_measured_as_ping_measures_it(wire, channels):
+    wire(WireSetting(delay_us=500))
+    # At the same pace: a machine that sleeps longer between packets wakes up later.
     seen = []
     for _ in range(3):
         pinged = statistics.median(pinged_ms())
@@ -257,9 +253,8 @@ def test_a_delay_is_measured_as_ping_measures_it(vde, channels):
     assert abs(statistics.median(seen)) < 0.05, seen
 
 
-def test_jitter_rate_and_round_trip_of_a_wire_are_found_as_asked(vde, channels):
-    # wirefilter's N takes three standard deviations.
-    vde("-d", "10+3N")
+def test_jitter_rate_and_round_trip_are_found_as_asked_in_each_direction(wire, channels):
+    wire(WireSetting(delay_us=10_000, jitter_us=1_000))
     limit("a", "20mbit")
     limit("b", "5mbit")
     there = LinkCondition(delay_us=10_000, jitter_us=1_000, rate_bit_per_s=20_000_000)
@@ -269,11 +264,11 @@ def test_jitter_rate_and_round_trip_of_a_wire_are_found_as_asked(vde, channels):
     rates = {verdict.link: verdict for verdict in verdicts if verdict.quantity is Quantity.GOODPUT}
     assert rates["a -> b"].expected == pytest.approx(20 * 1448 / 1514)
     assert rates["b -> a"].expected == pytest.approx(5 * 1448 / 1514)
-    assert by_quantity(verdicts)[Quantity.JITTER].samples >= 780
+    assert by_quantity(verdicts)[Quantity.JITTER].samples > 780
 
 
-def test_conditions_other_than_asked_fail(vde, channels):
-    vde("-d", "10+3N")
+def test_conditions_other_than_asked_fail(wire, channels):
+    wire(WireSetting(delay_us=10_000, jitter_us=1_000))
     limit("a", "10mbit")
     wrong = LinkCondition(delay_us=9_500, jitter_us=700, rate_bit_per_s=11_000_000)
     verdicts = by_quantity(verify_links(channels, [ask(wrong, rtt_us=19_000, jitter_us=990)]), "a -> b")
@@ -281,21 +276,27 @@ def test_conditions_other_than_asked_fail(vde, channels):
         assert not verdicts[quantity].passed, verdicts[quantity]
 
 
-def test_loss_and_duplicates_are_told_apart_by_direction(vde, channels):
-    vde("-d", "2", "-l", "LR5", "-D", "RL10")
-    asked = ask(LinkCondition(delay_us=2_000, loss=0.05), LinkCondition(delay_us=2_000), rtt_us=4_000)
-    verdicts = verify_links(channels, [asked])
-    there, back = by_quantity(verdicts, "a -> b"), by_quantity(verdicts, "b -> a")
-    assert there[Quantity.LOSS].passed, there
-    assert there[Quantity.LOSS].low <= 0.05 <= there[Quantity.LOSS].high
-    assert back[Quantity.LOSS].passed
-    assert Quantity.DUPLICATE not in there
-    assert not back[Quantity.DUPLICATE].passed
-    assert back[Quantity.DUPLICATE].measured == pytest.approx(0.11, abs=0.03)
+def test_loss_duplicates_and_order_are_told_apart_by_direction(wire, channels):
+    wire(WireSetting(delay_us=20_000, loss=0.05, reorder=0.25), WireSetting(delay_us=20_000, duplicate=0.1))
+    there = LinkCondition(delay_us=20_000, loss=0.05, reorder=0.25)
+    back = LinkCondition(delay_us=20_000, duplicate=0.1)
+    verdicts = verify_links(channels, [ask(there, back)])
+    assert [str(verdict) for verdict in verdicts if not verdict.passed] == []
+    asked = {
+        ("a -> b", Quantity.LOSS): 0.05,
+        ("a -> b", Quantity.REORDER): 0.25,
+        ("b -> a", Quantity.LOSS): 0.0,
+        ("b -> a", Quantity.DUPLICATE): 0.1,
+    }
+    found = {(verdict.link, verdict.quantity): verdict.measured for verdict in verdicts}
+    assert {key: found[key] for key in asked} == pytest.approx(asked, abs=0.03)
+    swapped = verify_links(channels, [ask(back, there)])
+    failed = {(verdict.link, verdict.quantity) for verdict in swapped if not verdict.passed}
+    assert failed == {(link, quantity) for link in ("a -> b", "b -> a") for quantity in SHARES}
 
 
-def test_jitter_on_one_direction_only_is_found_there(vde, channels):
-    vde("-d", "LR10+6N", "-d", "RL10")
+def test_jitter_on_one_direction_only_is_found_there(wire, channels):
+    wire(WireSetting(delay_us=10_000, jitter_us=2_000), WireSetting(delay_us=10_000))
     there, back = LinkCondition(delay_us=10_000, jitter_us=2_000), LinkCondition(delay_us=10_000)
     right = in_quiet(lambda: verify_links(channels, [ask(there, back, rtt_us=20_000, jitter_us=2_000)]))
     assert [str(verdict) for verdict in right if not verdict.passed] == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+from slicebed.lab.login import ssh_arguments
 
 REPOSITORY = Path(__file__).parents[2]
 SLICEBED = Path(sys.executable).parent / "slicebed"
@@ -20,6 +23,6 @@ def slicebed(*arguments, check=True, timeout=600):
 
 
 def on(host, *command):
-    return subprocess.run(
-        [SLICEBED, "lab", "ssh", host, "--", *command], capture_output=True, text=True, cwd=REPOSITORY, check=True
-    ).stdout
+    """What a command says on a lab host; as `slicebed lab ssh`, without starting it."""
+    line = ssh_arguments(host, shlex.join(command))
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from slicebed.errors import InterruptedRunError, RunError, SlicebedError, SpecError
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
-from slicebed.run.evidence import agent_facts, source_version, tool_versions
+from slicebed.run.evidence import agent_facts, source_version, tool_versions, verification_of
 from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
@@ -180,7 +180,8 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     hosts = {name: connection.host for name, connection in setting.connections.items()}
     target = Target(stage.checkout, testbed, stage.wanted.inventory, hosts, cast.neighbours, frozenset({"network"}))
     channels = {name: connection.channel for name, connection in setting.connections.items()}
-    outcomes = change_conditions(channels, target.asked())
+    asked = target.asked()
+    outcomes = change_conditions(channels, asked)
     stage.campaign.note(
         "conditions_changed",
         configuration=configuration.name,
@@ -191,11 +192,14 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
     require_passed(verdicts)
+    verification = verification_of(target, asked)
     for run in block:
-        _run_one(stage, cast, run, verdicts)
+        _run_one(stage, cast, run, verdicts, verification)
 
 
-def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[LinkVerdict]) -> None:
+def _run_one(
+    stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[LinkVerdict], verification: dict[str, Any] | None
+) -> None:
     campaign, setting = stage.campaign, cast.setting
     folder = campaign.begin_run(run.run_id)
     started_at = now()
@@ -209,6 +213,7 @@ def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[Lin
         "started_at": started_at,
         "wire": "+".join(sorted({verdict.wire for verdict in verdicts})),
         "links": [verdict.to_plain() for verdict in verdicts],
+        "verification": verification,
         "spec": stage.wanted.experiment.to_plain(),
         "frames_asked": run.frames,
         "frames": {},

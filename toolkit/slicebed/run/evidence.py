@@ -11,12 +11,15 @@ import grpc
 
 from slicebed import __version__
 from slicebed.errors import RunError
+from slicebed.testbed.target import verdict_file
+from slicebed.testbed.verify.store import read_verdicts
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from slicebed.run.connection import HostConnection
+    from slicebed.testbed.target import Asked, Target
 
 _DESCRIBE_TIMEOUT_S = 30.0
 _TOOLS = ("ansible-core", "ansible-runner", "fabric", "grpcio", "pandas", "paramiko", "pyroute2")
@@ -41,6 +44,19 @@ def tool_versions() -> dict[str, str]:
         "kernel": platform.release(),
         **{name: version(name) for name in _TOOLS},
     }
+
+
+def verification_of(target: Target, asked: Asked) -> dict[str, Any] | None:
+    """Give the last `slicebed verify` of the testbed, and whether it measured these very conditions; None for none.
+
+    Raises:
+        SpecError: the verdicts' file is damaged.
+    """
+    path = verdict_file(target)
+    if not path.is_file():
+        return None
+    last = read_verdicts(path)
+    return {**last.to_plain(), "of_these_conditions": last.wish_digest == asked.digest}
 
 
 def agent_facts(connection: HostConnection) -> dict[str, Any]:

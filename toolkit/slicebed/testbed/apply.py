@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from slicebed.errors import ProvisionError
 from slicebed.testbed.channel import on_all, open_channels
 from slicebed.testbed.host_tools import CHECKSUM, build_host_tools
+from slicebed.testbed.target import verdict_file
 from slicebed.testbed.verify.hosts import verify_hosts
 from slicebed.testbed.verify.orchestrate import measure_base, verify_links
 from slicebed.testbed.verify.store import read_verdicts, write_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from slicebed.testbed.channel import HostChannel
     from slicebed.testbed.conditions import Outcome, Player
@@ -132,11 +132,6 @@ def measure(
     when = datetime.now(UTC)
     write_verdicts(verdict_file(target), verdicts, asked.digest, when)
     return tuple(verdicts), when
-
-
-def verdict_file(target: Target) -> Path:
-    """Where the verdicts of a testbed are kept: one file per testbed and inventory's folder of results."""
-    return target.checkout.results / "conditions" / f"{target.testbed.name}.json"
 
 
 def link_asks(target: Target) -> list[LinkAsk]:

@@ -84,6 +84,11 @@ class Asked:
         return {"slicebed_wishes": dict(self.wishes), "slicebed_wires": self.wires}
 
 
+def verdict_file(target: Target) -> Path:
+    """Where the last verdicts of a testbed are kept; the runs that follow carry them."""
+    return target.checkout.results / "conditions" / f"{target.testbed.name}.json"
+
+
 def load_target(
     checkout: Checkout,
     testbed: Path,

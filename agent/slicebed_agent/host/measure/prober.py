@@ -25,11 +25,16 @@ from slicebed_agent.host.measure.sockets import (
     resolve,
     sent_stamp_ns,
     stamp_sends,
+    wall_ahead_ns,
 )
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+
+# Two readings of both clocks may differ by this, which a round trip on one machine is shorter than.
+_CLOCKS_APART_NS = 50_000
 
 
 class Pace(Enum):
@@ -172,7 +177,7 @@ class _Session:
     def _send(self, sequence: int) -> None:
         data = packet.pack(self.token, Packet(sequence))
         while True:
-            wall_ns, handed_ns = time.time_ns(), time.monotonic_ns()
+            ahead_ns, handed_ns = wall_ahead_ns(), time.monotonic_ns()
             try:
                 self.opened.send(data)
             except BlockingIOError:
@@ -180,8 +185,8 @@ class _Session:
                 select.select([], [self.opened], [], self.plan.timeout_us / 1e6)
                 continue
             stamp_ns = sent_stamp_ns(self.opened)
-            queued_ns = None if stamp_ns is None else handed_ns + stamp_ns - wall_ns
-            self.sent.append(_Sent(handed_ns, queued_ns, wall_ns if stamp_ns is None else stamp_ns))
+            queued_ns = None if stamp_ns is None else stamp_ns - ahead_ns
+            self.sent.append(_Sent(handed_ns, queued_ns, ahead_ns + handed_ns if stamp_ns is None else stamp_ns))
             return
 
     def _collect(self, until_ns: int, enough: Callable[[], bool] = lambda: False) -> None:
@@ -210,10 +215,10 @@ class _Session:
         if sent.monotonic_ns is None:
             return
         rtt_ns = received.monotonic_ns - sent.monotonic_ns - answer.turnaround_ns
-        if rtt_ns < 0:
+        if rtt_ns < -_CLOCKS_APART_NS:
             return  # the responder's clock was set between its two stamps
         self.samples[answer.sequence] = Sample(
             sent_us=(sent.handed_ns - self.sent[0].handed_ns) / 1000,
-            rtt_us=rtt_ns / 1000,
+            rtt_us=max(rtt_ns, 0) / 1000,
             forward_us=(answer.received_ns - sent.wall_ns) / 1000,
         )

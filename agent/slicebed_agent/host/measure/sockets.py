@@ -26,6 +26,9 @@ _ANCILLARY_BYTES = 256
 _BUFFER_BYTES = 4 << 20
 
 
+_NEVER_NS = 1 << 62
+_UNINTERRUPTED_NS = 5_000
+_CLOCK_READS = 5
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -138,6 +141,21 @@ def sent_stamp_ns(stamped: socket.socket) -> int | None:
                 latest = seconds * 1_000_000_000 + nanoseconds
 
 
+def wall_ahead_ns() -> int:
+    """Say how far the wall clock, which the kernel stamps with, is ahead of the monotonic one now.
+
+    Read again when the program was interrupted between the clocks, as on a busy machine it is.
+    """
+    closest_ns, ahead_ns = _NEVER_NS, 0
+    for _ in range(_CLOCK_READS):
+        before_ns, wall_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if after_ns - before_ns < closest_ns:
+            closest_ns, ahead_ns = after_ns - before_ns, wall_ns - (before_ns + after_ns) // 2
+        if closest_ns < _UNINTERRUPTED_NS:
+            break
+    return ahead_ns
+
+
 def receive(stamped: socket.socket, size: int) -> Received | None:
     """Take one datagram of at most `size` bytes that is expected; None when none waits.
 
@@ -149,7 +167,7 @@ def receive(stamped: socket.socket, size: int) -> Received | None:
         data, ancillary, _, sender = stamped.recvmsg(size + 1, _ANCILLARY_BYTES)
     except BlockingIOError:
         return None
-    now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+    ahead_ns = wall_ahead_ns()
     stamp_ns, overflowed = None, 0
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(payload) >= _TIMESPEC.size:
@@ -161,4 +179,4 @@ def receive(stamped: socket.socket, size: int) -> Received | None:
         raise HostError(
             "the kernel gives no receive stamps", where="SO_TIMESTAMPNS", mend="measure on a 64-bit Linux kernel"
         )
-    return Received(data, sender, stamp_ns, now_ns - max(wall_ns - stamp_ns, 0), overflowed)
+    return Received(data, sender, stamp_ns, stamp_ns - ahead_ns, overflowed)

@@ -12,7 +12,7 @@ from slicebed.testbed.verify.verdict import Quantity, Verdict, parse_verdict
 
 RTT = Verdict(
     link="client -> edge", quantity=Quantity.RTT, asked=7.68, expected=7.68, measured=7.71, low=7.55, high=7.87,
-    tolerance=0.3, samples=800, wire="vde", base_ms=0.31, passed=True,
+    tolerance=0.3, samples=800, wire="tap", base_ms=0.31, passed=True,
 )  # fmt: skip
 JITTER = replace(RTT, quantity=Quantity.JITTER, asked=2.49, expected=2.49, measured=3.2, passed=False, detail="why")
 GOODPUT = replace(RTT, quantity=Quantity.GOODPUT, asked=89.9, expected=85.98, measured=85.5, low=85.1, high=85.9)
@@ -38,7 +38,7 @@ def test_a_link_is_one_row_with_asked_measured_interval_and_verdict_in_120_colum
         "1.00", "1.12", "pass",
     ]  # fmt: skip
     below = lines[next(i for i, line in enumerate(lines) if "client -> edge" in line) + 1]
-    assert "(vde)" in below
+    assert "(tap)" in below
     assert "n=800" in below
     assert "7.55-7.87" in below
     assert any(line.split()[:3] == ["edge", "->", "client"] for line in lines)

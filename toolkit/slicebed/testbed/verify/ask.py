@@ -34,7 +34,7 @@ class LinkAsk:
         backward: what packets from `b` to `a` meet.
         rtt_us: the mean round trip asked for; None when none was.
         rtt_jitter_us: its standard deviation.
-        wire: what delays the packets: ``netem`` or ``vde``.
+        wire: what delays the packets: ``netem`` or ``tap``.
         interface_a: the first host's interface on the link; None counts every link of the host as sharing one.
         interface_b: the second host's.
     """

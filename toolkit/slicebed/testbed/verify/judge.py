@@ -3,7 +3,7 @@
 What passes:
 
 - round trip: the mean within 2 % of the expected one, or 0.3 ms when that is more;
-- jitter: the standard deviation within 15 % of the expected one (of both, up to 1 % of the samples are left out when
+- jitter: the standard deviation within 15 % of the expected one (of both, up to 2 % of the samples are left out when
   they came later than the condition can make them: see `round_trips`);
 - loss, duplicates, order: the share asked for inside the 95 % interval of the measured one, or no further from it than
   a tenth of it or 0.1 percentage points; where none is asked, the interval must reach down to 0.1 %, beyond which

@@ -44,7 +44,7 @@ class Verdict:
         high: its upper bound.
         tolerance: how far `measured` may be from `expected`, in the same unit.
         samples: independent values that `measured` rests on.
-        wire: what delays the packets: ``netem`` or ``vde``; of a host's own conditions ``host``.
+        wire: what delays the packets: ``netem`` or ``tap``; of a host's own conditions ``host``.
         base_ms: round trip before shaping, where it was measured.
         passed: the verdict.
         detail: what a reader should know beyond the numbers.
