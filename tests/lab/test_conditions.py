@@ -75,7 +75,7 @@ def applied(untouched, spec):
         slicebed("apply", "-t", spec, "--only", "workload", "--no-verify")
     target = load_target(Checkout(REPOSITORY), spec, INVENTORY)
     with open_channels(target.hosts) as channels:
-        change_conditions(channels, target.asked())
+        change_conditions(channels, target.asked({}))
     return untouched
 
 
@@ -313,9 +313,9 @@ def test_conditions_change_over_held_channels_between_two_runs(applied, tmp_path
     other.write_text(TESTBED.replace("rtt: 10 ms, rate: 20 Mbit/s", "rtt: 30 ms, rate: 10 Mbit/s"))
     target = load_target(Checkout(REPOSITORY), other, INVENTORY, frozenset({"network"}))
     with open_channels(target.hosts) as channels:
-        changed = change_conditions(channels, target.asked())
+        changed = change_conditions(channels, target.asked({}))
         assert {name: outcome["writes"] for name, outcome in changed.items()} == {"near": 1, "far": 1}
-        assert sum(outcome["writes"] for outcome in change_conditions(channels, target.asked()).values()) == 0
+        assert sum(outcome["writes"] for outcome in change_conditions(channels, target.asked({})).values()) == 0
     assert ask("plan", "-t", other, "--only", "network")["changes"] == []
 
 

@@ -39,10 +39,16 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say what apply would change, per host and per directed link; changes nothing."""
-    from slicebed.testbed.apply import planned_base_rtts  # noqa: PLC0415 - numpy, which --help need not wait for
+    from slicebed.testbed.apply import kept_base_rtts  # noqa: PLC0415 - numpy, which --help need not wait for
 
     with open_player(testbed, inventory, only, "plan", shape_control_path=shape_control_path) as player:
-        outcome = player.plan(player.target.asked(planned_base_rtts(player.target)))
+        base_rtt_us = kept_base_rtts(player.target)
+        outcome = player.plan(player.target.asked(base_rtt_us, before_measuring=True))
+    for link in player.target.uncompensated(base_rtt_us):
+        text = (
+            f"{link.a} - {link.b}: compensate: apply measures the unshaped round trip first and takes it off the delays"
+        )
+        console(stderr=True).print(text, style="dim")
     _show(outcome, "would change", "nothing would change", as_json=as_json, wires=_wires(player))
 
 
@@ -90,7 +96,7 @@ def restore(
 ) -> None:
     """Put back the state that apply found, exactly, from what each host saved. Safe to repeat."""
     with open_player(testbed, inventory, only, "restore") as player:
-        outcome = player.restore(player.target.asked(), check=check)
+        outcome = player.restore(player.target.asked({}, before_measuring=True), check=check)
     _show(outcome, "would go back" if check else "put back", "nothing to put back", as_json=as_json, wires=None)
 
 

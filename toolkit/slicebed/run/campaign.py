@@ -16,6 +16,7 @@ from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require
 from slicebed.run.samples import write_samples
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
+from slicebed.testbed.apply import kept_base_rtts
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
@@ -180,7 +181,7 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
     hosts = {name: connection.host for name, connection in setting.connections.items()}
     target = Target(stage.checkout, testbed, stage.wanted.inventory, hosts, cast.neighbours, frozenset({"network"}))
     channels = {name: connection.channel for name, connection in setting.connections.items()}
-    asked = target.asked()
+    asked = target.asked(kept_base_rtts(target))
     outcomes = change_conditions(channels, asked)
     stage.campaign.note(
         "conditions_changed",

@@ -108,16 +108,16 @@ def base_rtts(player: Player) -> BaseRtts:
         return {**kept, **measured}
 
 
-def planned_base_rtts(target: Target) -> BaseRtts:
-    """The round trips that hosts keep, as far as a plan needs any: for links that compensate.
-
-    Raises:
-        ProvisionError: a host cannot be reached or has no host tools yet.
-    """
-    if not any(link.compensate for link in target.testbed.links):
+def kept_base_rtts(target: Target) -> BaseRtts:
+    """The round trips that hosts keep, as far as any are needed: for links that compensate; none where none is kept."""
+    if not target.uncompensated({}):
         return {}
-    with open_channels(target.hosts) as channels:
-        return _kept_base(target, _summaries(channels))
+    try:
+        with open_channels(target.hosts) as channels:
+            return _kept_base(target, _summaries(channels))
+    except ProvisionError:
+        # A host without the tools keeps nothing; one that is not reached is told of by what follows.
+        return {}
 
 
 def measure(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slicebed.errors import MissingRequirementError
+import slicebed_agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +24,9 @@ _OWN = ("__init__.py", "errors.py", "host")
 
 
 def build_host_tools(checkout: Checkout) -> Path:
-    """Pack slicebed_agent.host and pyroute2 from this very environment; give the folder of archive and checksum.
+    """Pack slicebed_agent.host of this very environment; give the folder of archive and checksum.
 
     The archive is the same, byte for byte, as long as its files are.
-
-    Raises:
-        MissingRequirementError: pyroute2 is not installed here.
     """
     folder = checkout.build / "host_tools"
     archive = _pack()
@@ -59,15 +55,7 @@ def _pack() -> bytes:
 
 
 def _files() -> Iterator[tuple[Path, str]]:
-    own, netlink = _package("slicebed_agent"), _package("pyroute2")
-    roots = [own / name for name in _OWN] + [netlink]
-    for root in roots:
+    package = Path(slicebed_agent.__file__).parent
+    for root in (package / name for name in _OWN):
         for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
-            yield path, f"lib/{path.relative_to(own.parent if path.is_relative_to(own) else netlink.parent).as_posix()}"
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise MissingRequirementError(f"no Python package {name}", mend="install slicebed[control]")
-    return Path(spec.origin).parent
+            yield path, f"lib/{path.relative_to(package.parent).as_posix()}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from slicebed.spec.links import Link
     from slicebed.spec.testbed import Testbed
     from slicebed.testbed.checkout import Checkout
     from slicebed.testbed.inventory import InventoryHost
@@ -45,16 +46,22 @@ class Target:
     parts: frozenset[str] = frozenset(PARTS)
     shape_control_path: bool = False
 
-    def asked(self, base_rtt_us: Mapping[tuple[str, str], float] | None = None) -> Asked:
+    def uncompensated(self, base_rtt_us: Mapping[tuple[str, str], float]) -> tuple[Link, ...]:
+        """The links that compensate for a round trip which nobody has measured yet."""
+        return tuple(link for link in self.testbed.links if link.compensate and (link.a, link.b) not in base_rtt_us)
+
+    def asked(self, base_rtt_us: Mapping[tuple[str, str], float], *, before_measuring: bool = False) -> Asked:
         """Compile what is asked of every host and wire.
 
         Args:
             base_rtt_us: round trips before shaping by pair of hosts, for links that compensate.
+            before_measuring: take one that is not measured yet for nothing, as a plan of untouched hosts must.
 
         Raises:
             SpecError: what the file asks cannot be, with file:line.
         """
-        base = base_rtt_us or {}
+        unknown = self.uncompensated(base_rtt_us) if before_measuring else ()
+        base = {**base_rtt_us, **{(link.a, link.b): 0.0 for link in unknown}}
         wishes = host_wishes(
             self.testbed,
             self.neighbours,
