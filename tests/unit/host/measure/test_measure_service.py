@@ -84,6 +84,7 @@ def test_a_peer_that_never_answers_ends_the_probe_early():
 def test_answers_of_a_forger_give_no_sample():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
         forger.bind(("127.0.0.1", 0))
+        forger.settimeout(30)
         token = bytes(16)
 
         def answer():
