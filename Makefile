@@ -20,7 +20,7 @@ help: ## list the targets
 setup: $(VENV)/.setup ## install what the control machine needs: Debian packages and .venv/ with the slicebed command
 
 $(VENV)/.system: packaging/system-packages.txt packaging/install-system-packages
-	@packaging/install-system-packages
+	@packaging/install-system-packages system-packages.txt
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -31,7 +31,8 @@ $(VENV)/.setup: $(VENV)/.system pyproject.toml constraints.txt packaging/build_p
 
 setup-test: $(VENV)/.setup-test
 
-$(VENV)/.setup-test: $(VENV)/.setup
+$(VENV)/.setup-test: $(VENV)/.setup packaging/system-packages-test.txt
+	@packaging/install-system-packages system-packages-test.txt
 	@echo "Installing TensorFlow and the developers' tools into $(VENV)/"
 	@$(PIP_INSTALL) --editable '.[control,agent,train,dev]'
 	@touch $@
@@ -42,8 +43,9 @@ image: setup ## build the agent image (only what changed)
 demo: setup ## image, lab, playbooks, the paper's experiment in small, tables and plots
 	slicebed demo
 
-test: setup-test lint types ## everything: lint, types, unit tests, lab tests
+test: setup-test lint types ## everything: lint, types, unit tests, lab tests, kernel tests
 	packaging/run-tests $(TESTS)
+	packaging/run-kernel-tests
 
 lint: setup-test ## ruff, import-linter, yamllint, ansible-lint (production profile)
 	ruff check .
@@ -57,7 +59,7 @@ types: setup-test ## mypy --strict
 	mypy
 
 unit: setup-test ## the fast tests
-	$(BIN)/python -m pytest -m 'not lab' $(TESTS)
+	$(BIN)/python -m pytest -m 'not lab and not kernel' $(TESTS)
 
 lab: setup-test ## the tests that raise namespace hosts (root)
 	$(BIN)/python -m pytest -m lab $(TESTS)
