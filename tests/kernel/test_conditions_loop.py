@@ -77,7 +77,7 @@ def test_table_3_is_applied_measured_watched_and_restored(tmp_path, capsys):
         before = {name: host.traffic_control() for name, host in hosts.items()}
         links = asks_of(testbed, ends)
         base_us = measure_base(hosts, links)
-        wishes = host_wishes(testbed, inventory_of(ends), parts={"network"})
+        wishes = host_wishes(testbed, inventory_of(ends), parts={"network"}, base_rtt_us=base_us)
         for name, host in hosts.items():
             planned = host.call("plan", {"wish": wishes[name]}, TIMEOUT_S)
             assert {change["what"] for change in planned["changes"]} >= {"delay_us", "jitter_us", "rate_bit_per_s"}
@@ -86,14 +86,14 @@ def test_table_3_is_applied_measured_watched_and_restored(tmp_path, capsys):
             assert applied["changes"] == planned["changes"]
             assert host.call("apply", {"wish": wishes[name]}, TIMEOUT_S)["writes"] == 0
             assert host.call("drift", {}, TIMEOUT_S)["changes"] == []
-        verdicts = verify_links(hosts, links, base_us=base_us)
+        verdicts = verify_links(hosts, links, base_us=base_us, goodput=False)
         with capsys.disabled():
             for verdict in verdicts:
                 print(verdict)  # noqa: T201 - figures of a machine that is not seen otherwise
         for verdict in verdicts:
             if verdict.quantity is Quantity.RTT:
-                # What the emulated machine adds is not the link's.
-                assert verdict.measured - verdict.asked == pytest.approx(base_us[link_of(verdict)] / 1000, abs=2)
+                # What an emulated machine adds at one time more than at another is not the link's.
+                assert verdict.measured == pytest.approx(verdict.asked, abs=2)
             if verdict.quantity is Quantity.JITTER:
                 assert verdict.measured == pytest.approx(verdict.asked, rel=0.15)
             if verdict.quantity is Quantity.LOSS:
@@ -107,12 +107,31 @@ def test_table_3_is_applied_measured_watched_and_restored(tmp_path, capsys):
             assert host.traffic_control() == before[name]
 
 
-def link_of(verdict):
-    a, _, b = verdict.link.partition(" -> ")
-    return a, b
-
-
+RATED = """
+name: rated
+hosts:
+  near: {role: client}
+  far: {role: cloud}
+links:
+  - {between: [near, far], rtt: 20 ms, forward: {rate: 10 Mbit/s}, backward: {rate: 5 Mbit/s}}
+"""
 CONTROL = (("control", "to-host", "10.76.9.1/30"), ("host", "to-control", "10.76.9.2/30"))
+
+
+def test_a_rate_is_delivered_by_netem(tmp_path):
+    path = tmp_path / "rate.yml"
+    path.write_text(RATED)
+    testbed = load_testbed(path)
+    ends = ends_of(testbed)
+    with namespace_hosts(ends) as hosts:
+        for name, wish in host_wishes(testbed, inventory_of(ends), parts={"network"}).items():
+            hosts[name].call("apply", {"wish": wish}, TIMEOUT_S)
+        verdicts = verify_links(hosts, asks_of(testbed, ends))
+    rates = [verdict for verdict in verdicts if verdict.quantity is Quantity.GOODPUT]
+    assert [verdict.link for verdict in rates] == ["near -> far", "far -> near"]
+    for verdict in rates:
+        # An emulated processor is slow and uneven; never may the link carry more than asked.
+        assert 0.85 * verdict.expected < verdict.measured <= 1.02 * verdict.expected
 
 
 def reaches(control):

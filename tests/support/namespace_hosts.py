@@ -14,9 +14,7 @@ from contextlib import ExitStack, contextmanager
 from slicebed.errors import ProvisionError
 
 # What is saved is a host's own; and no test must meet what another left.
-_OWN_FOLDERS = (
-    "mkdir -p /var/lib/slicebed /run/slicebed && mount -t tmpfs t /var/lib/slicebed && mount -t tmpfs t /run/slicebed"
-)
+_OWN_FOLDERS = "mount -t tmpfs t /var/lib && mount -t tmpfs t /run && mkdir /var/lib/slicebed"
 
 
 class NamespaceHost:
