@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmarks.network import measure, report, truth, wishes
+from benchmarks.network import lab_sweep, measure, report, truth, wishes
 from benchmarks.network.room import BenchmarkError, Room
 from benchmarks.network.tables import paragraph
 from benchmarks.network.venvs import install
@@ -131,6 +131,9 @@ def run(size: Size, out: Path | None) -> None:
             say("\n".join(f"{key:12}{value}" for key, value in machine.items()))
             say(paragraph(report.INCLUDED))
             raw = report.plain(machine=machine, **_from_nothing(bench, size), **_under_load(bench), **_truth(bench))
+    note("changing conditions over held channels in the lab")
+    say("Conditions changed over held channels, three lab hosts", heading=True)
+    say(paragraph(lab_sweep.sweep()))
     say(f"{time.monotonic() - begin:.0f} s in all; load average now {os.getloadavg()[0]:.1f}")
     if out is not None:
         out.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")

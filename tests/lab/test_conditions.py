@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from slicebed_command import REPOSITORY, SLICEBED, on, slicebed
+from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
 
 from slicebed import lab
 from slicebed.errors import ProvisionError
@@ -331,20 +331,13 @@ def test_doctor_says_what_can_be_applied_and_why_not(untouched, spec):
 
 
 def test_the_playbooks_do_the_same_by_hand(untouched, spec):
-    def by_hand(playbook, *options):
-        done = subprocess.run(
-            [SLICEBED.with_name("ansible-playbook"), "-i", INVENTORY, f"playbooks/{playbook}", *options],
-            capture_output=True,
-            text=True,
-            cwd=REPOSITORY,
-            env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
-            check=False,
-        )
+    def played(playbook, *options):
+        done = by_hand(playbook, *options)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "rate_bit_per_s None -> 20000000" in by_hand("condition.yml", "--check", "--diff")
-    by_hand("condition.yml")
+    assert "rate_bit_per_s None -> 20000000" in played("condition.yml", "--check", "--diff")
+    played("condition.yml")
     assert ask("plan", "-t", spec)["changes"] == []
-    assert by_hand("condition.yml").count("changed=0") == 2
-    by_hand("restore.yml")
+    assert played("condition.yml").count("changed=0") == 2
+    played("restore.yml")

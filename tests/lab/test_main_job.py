@@ -12,7 +12,7 @@ import time
 
 import pandas as pd
 import pytest
-from slicebed_command import REPOSITORY, SLICEBED, on, slicebed
+from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
 
 from slicebed import lab
 
@@ -141,18 +141,6 @@ def test_check_mode_changes_nothing_and_says_what_would_change(testbed):
     assert "rate_bit_per_s None -> 7000000" in done.stdout
     assert "changed=1" in done.stdout
     assert slicebed("lab", "status", "--json").stdout == before
-
-
-def by_hand(playbook, *options):
-    inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
-    return subprocess.run(
-        [SLICEBED.with_name("ansible-playbook"), "-i", inventory, f"playbooks/{playbook}", *options],
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-        env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
-        check=False,
-    )
 
 
 def test_containers_have_their_limits_and_no_rights(testbed):

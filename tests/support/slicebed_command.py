@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -26,3 +27,15 @@ def on(host, *command):
     """What a command says on a lab host; as `slicebed lab ssh`, without starting it."""
     line = ssh_arguments(host, shlex.join(command))
     return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def by_hand(playbook, *options):
+    inventory = REPOSITORY / "inventory" / "lab" / "hosts.yml"
+    return subprocess.run(
+        [SLICEBED.with_name("ansible-playbook"), "-i", inventory, f"playbooks/{playbook}", *options],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
+        check=False,
+    )
