@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slicebed_agent.errors import OneLineError
+from slicebed_agent.errors import HostError, OneLineError
 from slicebed_agent.host import deadman, state, verbs
 from slicebed_agent.host.service import Service
 
@@ -56,7 +56,15 @@ def _deadman(options: argparse.Namespace) -> None:
 
 
 def _ask(options: argparse.Namespace) -> None:
-    print(json.dumps(verbs.handlers()[options.verb](json.loads(options.request)), indent=1))  # noqa: T201 - its answer
+    try:
+        answer = verbs.handlers()[options.verb](json.loads(options.request))
+    except ValueError as error:
+        raise HostError(
+            f"the request is not JSON: {error}", mend='allowed: a mapping such as {"wish": {...}}'
+        ) from error
+    except KeyError as error:
+        raise HostError(f"the request lacks {error}", where=options.verb) from error
+    print(json.dumps(answer, indent=1))  # noqa: T201 - its answer
 
 
 if __name__ == "__main__":

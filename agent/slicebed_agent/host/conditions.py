@@ -100,28 +100,22 @@ class Conditions:
             wished = self._wished(plain)
             plans = self._plans(wished)
             outcome = self._outcome(plans)
-            if not (outcome.writes or self._state.original()):
-                return outcome
-            before = {name: self._parts[name].save(wish, also=self._stale(name, wish)) for name, wish in wished.items()}
+            # A timer that nobody has confirmed yet would take this apply back as well: it begins anew.
+            guarded = outcome.at_risk or self._dead_man.is_running()
+            before: dict[str, dict[str, Any]] = {}
             if outcome.writes:
+                before = {
+                    name: self._parts[name].save(wish, also=self._stale(name, wish)) for name, wish in wished.items()
+                }
                 self._state.keep_original(before)
-            if isinstance(plain, dict):
+            token = (
+                self._dead_man.arm(confirm_within_s, self._connection.name, self._state.directory) if guarded else None
+            )
+            if outcome.writes:
+                self._make_so(plans, wished, before)
+            if isinstance(plain, dict) and self._state.original():
                 self._state.keep_wish({name: plain[name] for name in ("host", *wished)})
-            if not outcome.writes:
-                return outcome
-            token = None
-            if outcome.at_risk:
-                token = self._dead_man.arm(confirm_within_s, self._connection.name, self._state.directory)
-            try:
-                self._apply_all(plans, before)
-                # What a core or a boost that came back brought along is seen only now.
-                self._apply_all(self._plans(wished), before)
-                self._require_taken(wished, before)
-            except HostError:
-                # What is undone needs no timer; where the undoing failed, the timer is still there to restore.
-                self._dead_man.disarm()
-                raise
-        return Outcome(outcome.changes, outcome.writes, outcome.at_risk, token)
+        return Outcome(outcome.changes, outcome.writes, guarded, token)
 
     def confirm(self, token: str) -> None:
         """Stop the dead-man timer; raises HostError when it has run out or this is the connection that armed it."""
@@ -150,23 +144,35 @@ class Conditions:
         with self._state.locked():
             original = self._state.original()
             names = [name for name in reversed(ORDER) if name in original and (only is None or name in set(only))]
+            if only is None and not check:
+                self._dead_man.disarm()
             done: list[PartPlan] = []
+            failures: list[HostError] = []
             for name in names:
-                part = self._parts[name]
-                plan = part.plan_restore(original[name])
-                done.append(plan)
-                if check:
-                    continue
-                part.apply(plan)
-                left = part.plan_restore(original[name])
-                if left.steps:
-                    raise HostError(
-                        f"not as it was before: {'; '.join(map(str, left.changes))}", where=name, mend="restore again"
-                    )
-                self._state.forget_original(name)
+                try:
+                    done.append(self._restore_part(name, original[name], check=check))
+                except HostError as error:
+                    # The other parts go back all the same; this one stays saved.
+                    failures.append(error)
+            if failures:
+                raise failures[0]
             if not check:
                 self._state.clear_when_unchanged()
             return self._outcome(done)
+
+    def _restore_part(self, name: str, saved: Mapping[str, Any], *, check: bool) -> PartPlan:
+        part = self._parts[name]
+        plan = part.plan_restore(saved)
+        if check:
+            return plan
+        part.apply(plan)
+        left = part.plan_restore(saved)
+        if left.steps:
+            raise HostError(
+                f"not as it was before: {'; '.join(map(str, left.changes))}", where=name, mend="restore again"
+            )
+        self._state.forget_original(name)
+        return plan
 
     def summary(self) -> dict[str, Any]:
         """What this host remembers: the parts that are changed, the wish, the base round trips."""
@@ -177,7 +183,14 @@ class Conditions:
         }
 
     def _wished(self, plain: object) -> dict[str, Any]:
-        wished = parse_wish(plain).parts()
+        wish = parse_wish(plain)
+        known = self._state.wish().get("host", wish.host)
+        if known != wish.host:
+            raise HostError(
+                f"this machine's conditions were applied under the name {known}, not {wish.host}",
+                mend=f"restore it first, or call it {known} in the inventory",
+            )
+        wished = wish.parts()
         return {name: wished[name] for name in ORDER if name in wished}
 
     def _plans(self, wished: Mapping[str, Any]) -> tuple[PartPlan, ...]:
@@ -203,25 +216,30 @@ class Conditions:
             at_risk=bool(devices & self._connection.devices),
         )
 
-    def _apply_all(self, plans: Sequence[PartPlan], before: Mapping[str, Mapping[str, Any]]) -> None:
-        touched: dict[str, None] = {}
-        for plan in plans:
-            try:
-                self._parts[plan.part].apply(plan)
-            except HostError:
-                # The part has undone its own steps; what was done before them goes back to where this apply found it.
-                self._undo(reversed(touched), before)
-                raise
-            touched[plan.part] = None
+    def _make_so(
+        self, plans: Sequence[PartPlan], wished: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Apply, look again, and undo everything that this call did when any of it fails."""
+        done: dict[str, None] = {}
+        try:
+            self._apply_all(plans, done)
+            # What a core or a boost that came back brought along is seen only now.
+            self._apply_all(self._plans(wished), done)
+            left = [change for plan in self._plans(wished) for change in plan.changes]
+            if left:
+                raise HostError(f"the host did not take: {'; '.join(map(str, left))}", mend="ask for what it can hold")  # noqa: TRY301 - undone like any refusal
+        except HostError:
+            self._undo(reversed(done), before)
+            # Only now: where the undoing failed, the timer is still there to restore.
+            self._dead_man.disarm()
+            raise
 
-    def _require_taken(self, wished: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> None:
-        left = [change for plan in self._plans(wished) for change in plan.changes]
-        if left:
-            self._undo(reversed(list(wished)), before)
-            raise HostError(
-                f"the host did not take: {'; '.join(map(str, left))}",
-                mend="ask for what it can hold; it was put back",
-            )
+    def _apply_all(self, plans: Sequence[PartPlan], done: dict[str, None]) -> None:
+        for plan in plans:
+            if plan.steps:
+                # A part that refuses has undone its own steps of this plan.
+                self._parts[plan.part].apply(plan)
+                done[plan.part] = None
 
     def _undo(self, names: Iterable[str], before: Mapping[str, Mapping[str, Any]]) -> None:
         for name in names:

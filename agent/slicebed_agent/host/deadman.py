@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DIRECTORY = Path("/run/slicebed")
 START_TIMEOUT_S = 10.0
 _POLL_S = 0.1
+RESTORE_ATTEMPTS = 20
+RESTORE_PAUSE_S = 3.0
 
 
 class DeadMan:
@@ -85,7 +87,12 @@ class DeadMan:
                 where=f"connection {connection}",
                 mend="an old connection may live on where no new one gets through",
             )
-        self._file.unlink(missing_ok=True)
+        if not self._take():
+            raise HostError("the dead-man timer has just run out: the host is being restored", where=str(self._file))
+
+    def is_running(self) -> bool:
+        """Whether a timer waits to be confirmed."""
+        return self._file.exists()
 
     def disarm(self) -> None:
         """Stop the timer, if there is one: the act that it guarded is undone."""
@@ -102,14 +109,25 @@ class DeadMan:
             time.sleep(_POLL_S)
             if (self._read() or {}).get("token") != token:
                 return False
-        self._file.unlink(missing_ok=True)
+        if not self._take():
+            return False
+        for attempt in range(RESTORE_ATTEMPTS):
+            try:
+                restore()
+            except OneLineError as error:
+                _log(f"not restored, attempt {attempt + 1} of {RESTORE_ATTEMPTS}: {error}")
+                time.sleep(RESTORE_PAUSE_S)
+            else:
+                _log(f"not confirmed within {found['within_s']} s: restored")
+                return True
+        return False
+
+    def _take(self) -> bool:
+        """Take the timer's file away; of a confirmation and the timer itself, one alone succeeds."""
         try:
-            restore()
-        except OneLineError as error:
-            print(f"{time.strftime('%FT%TZ', time.gmtime())} not restored: {error}", flush=True)  # noqa: T201 - its log
-            raise
-        said = f"not confirmed within {found['within_s']} s: restored"
-        print(f"{time.strftime('%FT%TZ', time.gmtime())} {said}", flush=True)  # noqa: T201 - its log
+            self._file.rename(self._file.with_suffix(".ended"))
+        except FileNotFoundError:
+            return False
         return True
 
     def _read(self) -> dict[str, Any] | None:
@@ -123,3 +141,7 @@ class DeadMan:
         partial = self._file.with_suffix(".partial")
         partial.write_text(json.dumps(content))
         partial.replace(self._file)
+
+
+def _log(text: str) -> None:
+    print(f"{time.strftime('%FT%TZ', time.gmtime())} {text}", flush=True)  # noqa: T201 - its log

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,9 @@ class State:
         directory: where they are; it goes with the last of them.
     """
 
-    def __init__(self, directory: Path = DIRECTORY) -> None:
+    def __init__(self, directory: Path = DIRECTORY, lock_directory: Path = Path("/run")) -> None:
         self.directory = directory
+        self.lock_directory = lock_directory
         self._original = directory / "original.json"
         self._wish = directory / "wish.json"
         self._base = directory / "base_rtt.json"
@@ -44,10 +45,9 @@ class State:
         Raises:
             HostError: another act holds them for longer than 30 s.
         """
-        self.directory.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the directory, which a restore removes.
-        path = self.directory.with_suffix(".lock")
-        with path.open("w") as lock:
+        # A directory can be locked as well: so a plan leaves no file, and a restore removes none that others wait for.
+        lock = os.open(self.lock_directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
             deadline = time.monotonic() + LOCK_TIMEOUT_S
             while True:
                 try:
@@ -57,11 +57,13 @@ class State:
                     if time.monotonic() > deadline:
                         raise HostError(
                             "another command is changing this host's conditions",
-                            where=str(path),
+                            where=str(self.directory),
                             mend="wait for it to end, then repeat",
                         ) from None
                     time.sleep(0.02)
             yield
+        finally:
+            os.close(lock)
 
     def original(self) -> dict[str, dict[str, Any]]:
         """The state found before the first change, by part and by the thing's name; empty when nothing is changed."""
@@ -91,7 +93,9 @@ class State:
             return
         for path in (*self.directory.glob("*.partial"), self._wish, self._base, self._original):
             path.unlink(missing_ok=True)
-        self.directory.rmdir()
+        # What somebody else put there keeps it.
+        with suppress(OSError):
+            self.directory.rmdir()
 
     def wish(self) -> dict[str, Any]:
         """The wish last applied, as the control machine sent it: the host's name and its parts; empty when none is."""

@@ -134,7 +134,17 @@ def _parts(wish: object) -> dict[str, Part]:
 
     # The inventory's name for this machine, which its own may not be.
     host = wish.get("host") if isinstance(wish, dict) else None
+    host = host or _saved_host()
     return {"cpu": Cpu(), "workload": Workload(str(host or socket.gethostname())), "network": Network()}
+
+
+def _saved_host() -> str | None:
+    """The name under which an apply that was killed before it kept its wish had saved the workload's group."""
+    for name in State().original().get("workload", {}):
+        for part in name.split("/"):
+            if part.startswith("slicebed."):
+                return part.removeprefix("slicebed.")
+    return None
 
 
 def _seconds(value: object) -> float:

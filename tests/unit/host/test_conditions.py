@@ -164,6 +164,41 @@ def test_a_value_that_the_host_does_not_take_is_an_error_and_leaves_nothing(host
     assert parts["cpu"].machine == {"governor": "powersave"}
 
 
+def test_a_timer_outlives_an_undoing_that_fails(host, tmp_path, monkeypatch):
+    parts, _ = host
+    here = Connection("10.0.0.1 4000 10.0.0.2 22", frozenset({"eth0"}))
+    dead_man = DeadMan(tmp_path / "run")
+    conditions = Conditions(parts, State(tmp_path / "conditions"), dead_man, here)
+    # The timer itself is tried in the lab; here it counts whether it still waits.
+    monkeypatch.setattr(dead_man, "arm", lambda *_: dead_man.directory.mkdir() or dead_man._write({}) or "token")
+    parts["network"].refuses = 8000
+    parts["cpu"].refuses = "powersave"
+    with pytest.raises(HostError, match="refused powersave"):
+        conditions.apply({**WISH, "network": {"uplink_bit_per_s": 8000}})
+    assert dead_man.is_running()
+    parts["cpu"].refuses = None
+    conditions.restore()
+    assert not dead_man.is_running()
+    assert parts["cpu"].machine == {"governor": "powersave"}
+
+
+def test_a_part_that_does_not_go_back_does_not_keep_the_others(host):
+    parts, conditions = host
+    conditions.apply({**WISH, "network": {"uplink_bit_per_s": 8000}})
+    parts["workload"].forgets = "memory_bytes"
+    with pytest.raises(HostError, match="workload: not as it was before"):
+        conditions.restore()
+    assert parts["cpu"].machine == {"governor": "powersave"}
+    assert conditions.summary()["changed_parts"] == ["workload"]
+
+
+def test_a_machine_keeps_the_name_that_it_was_changed_under(host):
+    _, conditions = host
+    conditions.apply(WISH)
+    with pytest.raises(HostError, match="under the name edge, not cloud"):
+        conditions.apply({**WISH, "host": "cloud"})
+
+
 def test_drift_names_what_somebody_changed(host):
     parts, conditions = host
     conditions.apply(WISH)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from slicebed.cli._console import console, print_json
 from slicebed.cli._options import InventoryOption, OnlyOption, TestbedOption, inventory_of
+from slicebed.errors import InterruptedRunError
 from slicebed.run.store import hosts_taken
 from slicebed.testbed.checkout import find_checkout
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from slicebed.testbed.conditions import Outcome, Player
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON; fields in docs/cli.md.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON; fields in docs/conditions.md.")]
 ControlPathOption = Annotated[
     bool,
     typer.Option("--shape-control-path", help="Allow a link that SSH itself runs over; the dead-man timer guards."),
@@ -79,8 +80,10 @@ def apply(
 
 def drift(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json: JsonOption = False) -> None:
     """Say what somebody changed since apply: now, and as it was applied. Exit code 6 when there is any."""
+    from slicebed.testbed.apply import kept_base_rtts  # noqa: PLC0415 - numpy, which --help need not wait for
+
     with open_player(testbed, inventory, None, "drift") as player:
-        outcome = player.drift()
+        outcome = player.drift(player.target.asked(kept_base_rtts(player.target), before_measuring=True))
     _show(outcome, "drifted", "no drift", as_json=as_json, wires=None)
     if outcome.changes:
         raise typer.Exit(6)
@@ -136,7 +139,11 @@ def open_player(
     parts = frozenset(only) if only else None
     target = load_target(checkout, testbed, hosts, parts, shape_control_path=shape_control_path)
     with hosts_taken(hosts), console(stderr=True).status(verb) as status:
-        yield Player(target, status.update)
+        try:
+            yield Player(target, status.update)
+        except KeyboardInterrupt as stop:
+            mend = "hosts may be changed in part: apply again, or restore" if verb in {"apply", "restore"} else None
+            raise InterruptedRunError("interrupted", where=verb, mend=mend) from stop
 
 
 def _wires(player: Player) -> str | None:

@@ -120,7 +120,9 @@ def _directed(
             shaper, peer = (sender, receiver) if at_sender else (receiver, sender)
             end = _end(hosts, shaper, peer)
             own = condition if end.wire == NETEM else _host_side(condition)
-            if not own.is_unshaped:
+            # Under a cap of what the host sends, a link without a condition of its own says which interface is capped.
+            capped = at_sender and testbed.host(shaper).uplink_bit_per_s is not None
+            if capped or not own.is_unshaped:
                 wish = {
                     "peer": peer,
                     "peer_address": end.peer_address,
@@ -129,6 +131,10 @@ def _directed(
                     "condition": condition_to_plain(own),
                 }
                 yield shaper, wish
+            if not at_sender and testbed.host(sender).uplink_bit_per_s is not None:
+                there = _end(hosts, sender, receiver)
+                bare = {"peer": receiver, "peer_address": there.peer_address, "interface": there.interface}
+                yield sender, {**bare, "at": ShapeAt.SENDER.value, "condition": condition_to_plain(LinkCondition())}
 
 
 def _host_side(condition: LinkCondition) -> LinkCondition:

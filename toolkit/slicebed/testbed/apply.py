@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slicebed.testbed.target import Asked, Target
     from slicebed.testbed.verify.ask import LinkAsk
     from slicebed.testbed.verify.verdict import Verdict
+    from slicebed_agent.host.wish import LinkCondition
 
 BaseRtts = dict[tuple[str, str], float]
 _CALL_TIMEOUT_S = 30.0
@@ -147,8 +148,8 @@ def link_asks(target: Target) -> list[LinkAsk]:
                 link.b,
                 there.address,
                 there.peer_address,
-                link.forward,
-                link.backward,
+                _capped(link.forward, target.testbed.host(link.a).uplink_bit_per_s),
+                _capped(link.backward, target.testbed.host(link.b).uplink_bit_per_s),
                 link.asked.rtt_us or None,
                 link.asked.rtt_jitter_us,
                 there.wire,
@@ -168,6 +169,12 @@ def _has_tools(target: Target) -> bool:
     except ProvisionError:
         # Not there, or not reached: the playbook says which, with Ansible's own words.
         return False
+
+
+def _capped(condition: LinkCondition, uplink_bit_per_s: int | None) -> LinkCondition:
+    """The condition as one direction measured alone meets it: under the cap of what its sender sends."""
+    rates = [rate for rate in (condition.rate_bit_per_s, uplink_bit_per_s) if rate is not None]
+    return replace(condition, rate_bit_per_s=min(rates, default=None))
 
 
 def _summaries(channels: Mapping[str, HostChannel]) -> dict[str, dict[str, Any]]:

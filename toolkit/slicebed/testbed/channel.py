@@ -65,7 +65,7 @@ class HostChannel:
             message = answer.result(timeout_s)
         except FutureTimeoutError:
             raise ProvisionError(
-                f"{verb} did not answer in {timeout_s:.0f} s", where=f"host {self.host.name}", mend="look at the host"
+                f"{verb} did not answer in {timeout_s:g} s", where=f"host {self.host.name}", mend="look at the host"
             ) from None
         finally:
             self._waiting.pop(number, None)
@@ -81,11 +81,13 @@ class HostChannel:
             while line := answers.readline(MAX_ANSWER_BYTES):
                 try:
                     message = json.loads(line)
-                    waiting = self._waiting[message["id"]]
+                    waiting = self._waiting.get(message["id"])
                 except (ValueError, KeyError, TypeError):
                     said = f"not an answer: {line[:80]!r}"
                     break
-                waiting.set_result(message)
+                # Nobody waits any more for an answer that came too late.
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
         errors = self._session.makefile_stderr("rb").read().decode(errors="replace").strip().splitlines()
         self._gone = ProvisionError(
             f"no host tools answer: {errors[-1] if errors else said}",

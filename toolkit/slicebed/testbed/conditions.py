@@ -74,9 +74,11 @@ class Player:
             self.play("condition.yml", {**asked.variables(), "conditions_confirm_within_s": confirm_within_s})
         )
 
-    def drift(self) -> Outcome:
-        """Say what is no longer as it was last applied."""
-        return _outcome(self.play("inspect.yml", {"conditions_verb": "drift"}, check=True))
+    def drift(self, asked: Asked) -> Outcome:
+        """Say what is no longer as it was last applied: by each host's own record, the lab's wires by what is asked."""
+        return _outcome(
+            self.play("inspect.yml", {"conditions_verb": "drift", "slicebed_wires": asked.wires}, check=True)
+        )
 
     def restore(self, asked: Asked, *, check: bool = False) -> Outcome:
         """Put back every host's saved original state, exactly, and take everything off the lab's wires."""

@@ -39,7 +39,9 @@ def arrange(
         interface = found[demand.interface.name]
         refuse_foreign_ingress(demand, interface, found.get(name))
         facts = _facts(demand, features)
-        tree = compile_egress(demand.peers, cap_bit_per_s, facts, _ours(found.get(name)))
+        # The cap is on what the host sends; an ifb device carries what it receives.
+        cap = None if demand.of_source else cap_bit_per_s
+        tree = compile_egress(demand.peers, cap, facts, _ours(found.get(name)))
         if tree is not None:
             roots[name] = tree
             if demand.of_source:

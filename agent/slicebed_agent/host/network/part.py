@@ -16,7 +16,17 @@ from slicebed_agent.host.network.difference import difference
 from slicebed_agent.host.network.execute import execute
 from slicebed_agent.host.network.kernel import kernel_features
 from slicebed_agent.host.network.netlink import NetlinkSocket
-from slicebed_agent.host.network.tree import Device, Foreign, Found, KernelDefault, Wanted, ifb_name, is_our_ifb
+from slicebed_agent.host.network.tree import (
+    Device,
+    Foreign,
+    ForeignIngress,
+    Found,
+    Ingress,
+    KernelDefault,
+    Wanted,
+    ifb_name,
+    is_our_ifb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,6 +106,17 @@ class Network:
             devices = read_devices(netlink)
             ifbs = {ifb_name(devices[name].index) for name in saved if name in devices}
             found = reader.read(netlink, devices, {*saved, *ifbs})
+            for name in saved:
+                now = found.get(name)
+                left = ifb_name(now.device.index) if now is not None else ""
+                if (
+                    now is not None
+                    and isinstance(now.ingress, ForeignIngress)
+                    and left in saved
+                    and left not in devices
+                ):
+                    # Somebody deleted our ifb device: the redirect to it is ours all the same, and leads nowhere.
+                    found[name] = replace(now, ingress=Ingress({}))
         wanted: dict[str, Wanted | None] = dict.fromkeys(name for name in ifbs if name in found)
         for name, original in saved.items():
             if name not in found:

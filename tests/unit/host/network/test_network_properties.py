@@ -111,7 +111,9 @@ def test_what_was_wanted_is_there_and_asking_again_does_nothing(story):
         assert planned(kernel, wish, able)[1] == ()
         for (name, address), meeting in met(kernel, links).items():
             condition = links[name].peers[address]
-            assert (meeting is None) == (condition.is_unshaped and wish.uplink_bit_per_s is None)
+            assert (meeting is None) == (
+                condition.is_unshaped and (links[name].of_source or wish.uplink_bit_per_s is None)
+            )
             if meeting is not None and has_netem and condition.delay_us:
                 assert meeting[1].leaf.latency_ns == condition.delay_us * 1000
 
