@@ -223,9 +223,12 @@ class Conditions:
         done: dict[str, None] = {}
         try:
             self._apply_all(plans, done)
-            # What a core or a boost that came back brought along is seen only now.
-            self._apply_all(self._plans(wished), done)
-            left = [change for plan in self._plans(wished) for change in plan.changes]
+            again = self._plans(wished)
+            if any(plan.steps for plan in again):
+                # What a core or a boost that came back brought along is seen only now.
+                self._apply_all(again, done)
+                again = self._plans(wished)
+            left = [change for plan in again for change in plan.changes]
             if left:
                 raise HostError(f"the host did not take: {'; '.join(map(str, left))}", mend="ask for what it can hold")  # noqa: TRY301 - undone like any refusal
         except HostError:

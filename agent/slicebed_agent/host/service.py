@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError, OneLineError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # Room for the wish of a host with twenty thousand peers.
 MAX_LINE_BYTES = 16 << 20
+CHANGES = frozenset({"apply", "restore"})
 
 
 class Service:
@@ -35,13 +37,18 @@ class Service:
             if not line.endswith(b"\n"):
                 self._answer({"id": None, "error": _plain(HostError(f"a request of over {MAX_LINE_BYTES} bytes"))})
                 return
-            threading.Thread(target=self._handle, args=(line,), daemon=True).start()
+            try:
+                message = dict(json.loads(line))
+            except (ValueError, TypeError) as error:
+                self._answer({"id": None, "error": _plain(HostError(f"not a request: {error}"))})
+                continue
+            # The session may end at any time; a measure ends with it, a change is brought to its end first.
+            is_change = message.get("verb") in CHANGES
+            threading.Thread(target=self._handle, args=(message,), daemon=not is_change).start()
 
-    def _handle(self, line: bytes) -> None:
-        identity: object = None
+    def _handle(self, message: dict[str, Any]) -> None:
+        identity: object = message.get("id")
         try:
-            message = json.loads(line)
-            identity = message["id"]
             answer = {"id": identity, "result": self._handler(message["verb"])(message.get("request") or {})}
         except OneLineError as error:
             answer = {"id": identity, "error": _plain(error)}
@@ -57,7 +64,8 @@ class Service:
 
     def _answer(self, answer: dict[str, Any]) -> None:
         data = json.dumps(answer).encode() + b"\n"
-        with self._writing:
+        # Nobody may be there any more to hear how a change ended; its record on disk says so too.
+        with self._writing, suppress(BrokenPipeError):
             self._answers.write(data)
             self._answers.flush()
 
