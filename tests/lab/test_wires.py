@@ -213,7 +213,10 @@ def test_the_same_setting_is_not_sent_again(plan):
 def test_wishes_of_the_testbed_are_what_a_wire_takes(plan):
     testbed = load_testbed(REPOSITORY / "inventory/testbeds/couper_table3.yml")
     hosts = {name: _Entry(testbed, name) for name in testbed.host_names}
-    for wire in wire_wishes(testbed, hosts):
+    base_rtt_us = {(link.a, link.b): 200.0 for link in testbed.links}
+    wishes = wire_wishes(testbed, hosts, base_rtt_us)
+    assert len(wishes) == len(testbed.links)
+    for wire in wishes:
         put_published(wire)
 
 
