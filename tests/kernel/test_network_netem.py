@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import time
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 from own_namespace import ADDRESSES, NEAR, own_namespace, run, told
+from packet_stream import arrived
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.network.kernel import kernel_features
@@ -178,6 +181,20 @@ def test_loss_is_met_and_the_delay_changes_in_place(far):
     assert pinged(200, "-W", "1", ADDRESSES[4][1])[2] == pytest.approx(0.7, abs=0.12)
     applied(to(LinkCondition(delay_us=10_000)))
     assert pinged(20, ADDRESSES[4][1])[2] == 1
+
+
+def test_no_packet_is_lost_while_a_delay_changes(far, capsys):
+    delays_us = itertools.count(20_000, 100)
+
+    def change():
+        applied(to(LinkCondition(delay_us=next(delays_us))))
+        time.sleep(0.05)
+
+    change()
+    assert pinged(2, ADDRESSES[4][1])[2] == 1
+    assert arrived(10_000, ADDRESSES[4][1], change, receiver=far.enter) == 10_000
+    with capsys.disabled():
+        print(f"\n{(next(delays_us) - 20_000) // 100} changes of delay under 5,000 packets/s, 0 lost")  # noqa: T201
 
 
 def test_the_receiver_can_hold_packets_back(far):
