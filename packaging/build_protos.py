@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,28 @@ class ProtoBuildHook(BuildHookInterface):  # type: ignore[misc]
         if not protos:
             sys.exit("slicebed build: no .proto file under protos/")
         well_known = resources.files("grpc_tools") / "_proto"
-        out = root / "agent"
-        code = protoc.main(
-            [
-                "protoc",
-                f"-I{root / 'protos'}",
-                f"-I{well_known}",
-                f"--python_out={out}",
-                f"--pyi_out={out}",
-                f"--grpc_python_out={out}",
-                *map(str, protos),
-            ]
-        )
-        if code != 0:
-            sys.exit(f"slicebed build: protoc ended with exit code {code}")
+        with tempfile.TemporaryDirectory() as made:
+            code = protoc.main(
+                [
+                    "protoc",
+                    f"-I{root / 'protos'}",
+                    f"-I{well_known}",
+                    f"--python_out={made}",
+                    f"--pyi_out={made}",
+                    f"--grpc_python_out={made}",
+                    *map(str, protos),
+                ]
+            )
+            if code != 0:
+                sys.exit(f"slicebed build: protoc ended with exit code {code}")
+            for path in sorted(Path(made).rglob("*.py*")):
+                _put(path.read_bytes(), root / "agent" / path.relative_to(made))
+
+
+def _put(content: bytes, place: Path) -> None:
+    """Write what is new only, and whole: an agent or a test of an editable install may be importing it."""
+    if place.is_file() and place.read_bytes() == content:
+        return
+    partial = place.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(place)
