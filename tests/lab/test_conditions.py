@@ -113,6 +113,11 @@ def asdict_wire(reading):
     return [reading.forward.to_plain(), reading.backward.to_plain()]
 
 
+def edit_rate_of_near(rate):
+    """What somebody does behind Slicebed's back."""
+    on("near", *f"tc class change dev to-far parent 5b1d: classid 5b1d:10 htb rate {rate}".split())
+
+
 def ask(*arguments, check=True):
     return json.loads(slicebed(*arguments, "--json", check=check).stdout)
 
@@ -153,21 +158,7 @@ def test_what_is_applied_is_measured_and_passes(untouched, spec):
 
 
 def test_verify_fails_on_a_link_that_is_not_as_asked(applied, spec):
-    on(
-        "near",
-        "tc",
-        "class",
-        "change",
-        "dev",
-        "to-far",
-        "parent",
-        "5b1d:",
-        "classid",
-        "5b1d:10",
-        "htb",
-        "rate",
-        "9mbit",
-    )
+    edit_rate_of_near("9mbit")
     done = slicebed("verify", "-t", spec, "--only", "network", "--json", check=False)
     assert done.returncode == 6
     failed = [row for row in json.loads(done.stdout)["verdicts"] if not row["passed"]]
@@ -176,21 +167,7 @@ def test_verify_fails_on_a_link_that_is_not_as_asked(applied, spec):
 
 
 def test_drift_names_what_somebody_changed_and_apply_repairs_only_that(applied, spec):
-    on(
-        "near",
-        "tc",
-        "class",
-        "change",
-        "dev",
-        "to-far",
-        "parent",
-        "5b1d:",
-        "classid",
-        "5b1d:10",
-        "htb",
-        "rate",
-        "3mbit",
-    )
+    edit_rate_of_near("3mbit")
     done = slicebed("drift", "-t", spec, "--json", check=False)
     assert done.returncode == 6
     (change,) = json.loads(done.stdout)["changes"]

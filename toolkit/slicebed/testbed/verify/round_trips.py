@@ -8,7 +8,7 @@ there are more, the link is not as asked, and none is left out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slicebed.testbed.verify.expect import clipped_delay, clipping, serialisation_us
@@ -28,6 +28,7 @@ _MOST_LEFT_OUT = 0.02
 # What a direction may vary that was not asked to: a busy host's own, or this share of what the other direction does.
 _STILL_US = 100.0
 _STILL_SHARE = 0.10
+_TIMES = ("asked", "expected", "measured", "low", "high", "tolerance")
 
 
 def judge_round_trips(link: LinkAsk, answer: ProbeAnswer, base_us: float | None) -> list[Verdict]:
@@ -96,10 +97,10 @@ def _round_trip(link: LinkAsk, samples: _Samples, asked_us: int, base_us: float 
     detail = samples.detail(f"median {median:.3f}, p95 {p95:.3f}, min {least:.3f} ms")
     if not passed and base_us is not None and abs(above - base_us) <= tolerance:
         detail += f"; the base of {base_us / 1000:.3f} ms comes on top: compensate: true takes it off"
-    return _in_ms(
+    return _in_ms(link_verdict(
         link, link.name, Quantity.RTT, estimate,
         asked=asked_us, expected=expected, tolerance=tolerance, passed=passed, detail=detail, base_us=base_us,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _jitter(link: LinkAsk, samples: _Samples, base_us: float | None) -> Verdict:
@@ -110,12 +111,12 @@ def _jitter(link: LinkAsk, samples: _Samples, base_us: float | None) -> Verdict:
         return _too_few(link, Quantity.JITTER, samples, link.rtt_jitter_us, expected)
     estimate = deviation_estimate(samples.rtt_us)
     tolerance = JITTER_TOLERANCE_SHARE * expected
-    return _in_ms(
+    return _in_ms(link_verdict(
         link, link.name, Quantity.JITTER, estimate,
         asked=link.rtt_jitter_us, expected=expected, tolerance=tolerance,
         passed=abs(estimate.value - expected) <= tolerance,
         detail=samples.detail("standard deviation of the round trip"), base_us=base_us,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _one_way_jitter(link: LinkAsk, samples: _Samples) -> list[Verdict]:
@@ -130,10 +131,10 @@ def _one_way_jitter(link: LinkAsk, samples: _Samples) -> list[Verdict]:
         tolerance = max(JITTER_TOLERANCE_SHARE * expected, floor)
         passed = abs(estimate.value - expected) <= tolerance
         detail = samples.detail("standard deviation of the one-way delay, by each host's own clock")
-        verdict = _in_ms(
+        verdict = _in_ms(link_verdict(
             link, name, Quantity.ONE_WAY_JITTER, estimate,
             asked=condition.jitter_us, expected=expected, tolerance=tolerance, passed=passed, detail=detail,
-        )  # fmt: skip
+        ))  # fmt: skip
         verdicts.append(verdict)
     return verdicts
 
@@ -142,29 +143,13 @@ def _too_few(link: LinkAsk, quantity: Quantity, samples: _Samples, asked: float,
     values = sorted(samples.rtt_us) or [0.0]
     estimate = Estimate(values[len(values) // 2], values[0], values[-1], len(samples.rtt_us))
     detail = f"too few samples: {estimate.samples} of {samples.sent} probes counted, {FEWEST_SAMPLES} are needed"
-    return _in_ms(
+    return _in_ms(link_verdict(
         link, link.name, quantity, estimate,
         asked=asked, expected=expected, tolerance=0.0, passed=False, detail=detail,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def _in_ms(  # noqa: PLR0913 - the fields of a verdict
-    link: LinkAsk,
-    name: str,
-    quantity: Quantity,
-    estimate: Estimate,
-    *,
-    asked: float,
-    expected: float,
-    tolerance: float,
-    passed: bool,
-    detail: str,
-    base_us: float | None = None,
-) -> Verdict:
-    """Give the verdict in ms on what was measured in us."""
-    value, low, high = (each / 1000 for each in (estimate.value, estimate.low, estimate.high))
-    return link_verdict(
-        link, name, quantity, Estimate(value, low, high, estimate.samples),
-        asked=asked / 1000, expected=expected / 1000, tolerance=tolerance / 1000, passed=passed, detail=detail,
-        base_us=base_us,
-    )  # fmt: skip
+def _in_ms(verdict: Verdict) -> Verdict:
+    """Give in ms what was judged in us."""
+    scaled = {name: getattr(verdict, name) / 1000 for name in _TIMES}
+    return replace(verdict, **scaled)
