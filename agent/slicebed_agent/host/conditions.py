@@ -231,8 +231,8 @@ class Conditions:
             left = [change for plan in again for change in plan.changes]
             if left:
                 raise HostError(f"the host did not take: {'; '.join(map(str, left))}", mend="ask for what it can hold")  # noqa: TRY301 - undone like any refusal
-        except HostError:
-            self._undo(reversed(done), before)
+        except HostError as error:
+            self._undo(reversed(done), before, error)
             # Only now: where the undoing failed, the timer is still there to restore.
             self._dead_man.disarm()
             raise
@@ -244,7 +244,30 @@ class Conditions:
                 self._parts[plan.part].apply(plan)
                 done[plan.part] = None
 
-    def _undo(self, names: Iterable[str], before: Mapping[str, Mapping[str, Any]]) -> None:
+    def _undo(self, names: Iterable[str], before: Mapping[str, Mapping[str, Any]], cause: HostError) -> None:
+        """Go back to what the last apply that succeeded had made; a part without one, to what this call found."""
+        earlier = self._state.wish()
+        wished = self._wished(earlier) if earlier else {}
+        failures: list[HostError] = []
         for name in names:
-            part = self._parts[name]
-            part.apply(part.plan_restore(before[name]))
+            try:
+                if name in wished:
+                    self._go_to(name, wished[name])
+                else:
+                    self._parts[name].apply(self._parts[name].plan_restore(before[name]))
+            except HostError as error:
+                # The other parts go back all the same.
+                failures.append(error)
+        if failures:
+            raise HostError(
+                f"{cause}; and going back failed: {'; '.join(map(str, failures))}", mend="restore this host"
+            ) from cause
+
+    def _go_to(self, name: str, wish: Any) -> None:
+        # Twice at most, as in `_make_so`: what the earlier wish does not speak of may be seen only once ours is off it.
+        for _ in range(2):
+            plans = [plan for plan in self._plan_part(name, wish) if plan.steps]
+            for plan in plans:
+                self._parts[name].apply(plan)
+            if not plans:
+                return

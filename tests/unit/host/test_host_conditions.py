@@ -164,6 +164,37 @@ def test_a_value_that_the_host_does_not_take_is_an_error_and_leaves_nothing(host
     assert parts["cpu"].machine == {"governor": "powersave"}
 
 
+def test_a_refused_apply_leaves_what_the_last_one_had_made_whatever_was_there_meanwhile(host):
+    parts, conditions = host
+    conditions.apply(WISH)
+    parts["cpu"].machine["governor"] = "ondemand"
+    parts["workload"].refuses = 2000
+    with pytest.raises(HostError, match="refused 2000"):
+        conditions.apply(
+            {"host": "edge", "cpu": {"governor": "schedutil", "boost": True}, "workload": {"memory_bytes": 2000}}
+        )
+    assert parts["cpu"].machine == {"governor": "performance"}
+    assert parts["workload"].machine == {"memory_bytes": 1000}
+    assert conditions.drift().changes == ()
+
+
+def test_a_part_that_cannot_be_undone_does_not_keep_the_others_and_both_reasons_are_told(host):
+    parts, conditions = host
+    parts["network"].refuses = 8000
+    undo = parts["workload"].plan_restore
+
+    def refusing(_):
+        raise HostError("will not go")
+
+    parts["workload"].plan_restore = refusing
+    with pytest.raises(HostError, match="refused 8000; and going back failed: will not go; restore this host"):
+        conditions.apply({**WISH, "network": {"uplink_bit_per_s": 8000}})
+    assert parts["cpu"].machine == {"governor": "powersave"}
+    parts["workload"].plan_restore = undo
+    conditions.restore()
+    assert parts["workload"].machine == {}
+
+
 def test_a_timer_outlives_an_undoing_that_fails(host, tmp_path, monkeypatch):
     parts, _ = host
     here = Connection("10.0.0.1 4000 10.0.0.2 22", frozenset({"eth0"}))
@@ -221,6 +252,12 @@ def test_the_original_is_on_disk_before_the_first_change(host, tmp_path):
     conditions.apply(WISH)
     assert seen["cpu"] == {"governor": "powersave"}
     assert seen["workload"] == {"memory_bytes": None}
+
+
+def test_the_record_of_the_original_holds_nothing_that_nobody_reads(host, tmp_path):
+    _, conditions = host
+    conditions.apply(WISH)
+    assert set(json.loads((tmp_path / "conditions/original.json").read_text())) == {"version", "parts"}
 
 
 def test_a_state_file_that_somebody_edited_is_named(host, tmp_path):

@@ -69,7 +69,12 @@ def features(has_netem, has_flower):
 
 def planned(kernel, wish, able):
     interfaces = {name: device for name, device in kernel.devices.items() if not is_our_ifb(device)}
-    links = demands(wish, interfaces, lambda _: (2, False), frozenset())
+    taken = {link.peer_address: link.interface for link in wish.links if link.at is ShapeAt.SENDER}
+
+    def route(address):
+        return interfaces[taken.get(address, INTERFACES[0])].index, False
+
+    links = demands(wish, interfaces, route, frozenset())
     found = kernel.found()
     return links, difference(found, arrange(links, wish.uplink_bit_per_s, able, found))
 
