@@ -243,8 +243,13 @@ def _in_order(writes: list[tuple[Path, str]], facts: Facts) -> list[tuple[Path, 
 
 
 def _change(facts: Facts, path: Path, now: str | None, wanted: str) -> Change:
-    """Name a file by its group and itself: ``cgroup cpu/slicebed.edge`` and ``cpu.cfs_quota_us``."""
+    """Name a file by its group and itself: ``cgroup cpu/slicebed.edge`` and ``cpu.cfs_quota_us``.
+
+    Both values are texts, as the kernel prints the file (``0`` as ``0-3``, ``999424`` as ``max``), or None where there
+    is no file; of the group itself they are `ABSENT` and `PRESENT`.
+    """
     is_group = path.name == facts.group
     group = path if is_group else path.parent
-    shown = [int(text) if text is not None and text.lstrip("-").isdecimal() else text for text in (now, wanted)]
-    return Change("workload", f"cgroup {group.relative_to(facts.root)}", "group" if is_group else path.name, *shown)
+    return Change(
+        "workload", f"cgroup {group.relative_to(facts.root)}", "group" if is_group else path.name, now, wanted
+    )

@@ -26,6 +26,10 @@ V1_ROOT = {
     "memory/memory.limit_in_bytes": NO_LIMIT,
     "memory/memory.memsw.limit_in_bytes": NO_LIMIT,
 }
+LIMITS = (
+    *("cpuset.cpus", "cpu.max", "memory.max", "memory.swap.max"),
+    *("cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+)
 
 
 def facts(hierarchies, files=None, groups=(), neighbours=(), ours=()):
@@ -71,6 +75,25 @@ def test_version_1_gives_a_new_group_cores_and_memory_nodes_always():
         "cgroup cpu/slicebed.edge: cpu.cfs_quota_us - -> 50000",
         "cgroup memory/slicebed.edge: group absent -> present",
     ]
+
+
+@pytest.mark.parametrize(
+    ("hierarchies", "root"), [(V2, {"cgroup.subtree_control": "cpu memory cpuset\n"}), (V1, V1_ROOT)]
+)
+def test_every_value_that_is_told_is_the_text_of_a_file(hierarchies, root):
+    wish = WorkloadWish(cores=(1,), cpu_quota=0.5, memory_bytes=1 << 20)
+    new = planner.plan(wish, facts(hierarchies, root))
+    files = {f"{each.mount.relative_to(ROOT)}/{GROUP}/{name}": "7\n" for each in hierarchies for name in LIMITS}
+    groups = [f"{each.mount.relative_to(ROOT)}/{GROUP}" for each in hierarchies]
+    old = planner.plan(wish, facts(hierarchies, root | files, groups))
+    back = planner.plan_restore(
+        dict.fromkeys(files, "0\n") | dict.fromkeys(groups, "present"), facts(hierarchies, root | files, groups)
+    )
+    told = [(change.now, change.wanted) for plan in (new, old, back) for change in plan.changes]
+    assert (None, "1") in told
+    assert ("7", "1") in told
+    assert ("7", "0") in told
+    assert all(isinstance(wanted, str) and isinstance(now, str | None) for now, wanted in told)
 
 
 def test_a_limit_with_swap_goes_first_when_it_grows_and_last_when_it_shrinks():
