@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
     from slicebed.testbed.checkout import Checkout
 
-_FAILURES = {"runner_on_failed": "failed", "runner_on_unreachable": "unreachable"}
+_UNREACHABLE = "runner_on_unreachable"
+_FAILURES = {"runner_on_failed": "failed", _UNREACHABLE: "unreachable"}
+# What ssh says beside the reason, which it says last.
+_SSH_NOISE = re.compile(r"@|debug\d|OpenSSH_|Warning: Permanently added", re.IGNORECASE)
+_BEFORE_SSH = re.compile(r".*?\b(?:via|over) ssh: *", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,9 @@ class Refusal:
 class TaskError(ProvisionError):
     """A task failed on a host."""
 
-    def __init__(self, what: str, *, where: str, refusal: Refusal | None = None) -> None:
+    def __init__(self, what: str, *, where: str, mend: str | None = None, refusal: Refusal | None = None) -> None:
         """Keep the host tools' own words apart, where the task was theirs."""
-        super().__init__(what, where=where)
+        super().__init__(what, where=where, mend=mend)
         self.refusal = refusal
 
 
@@ -129,7 +134,7 @@ class PlaybookError(ProvisionError):
     def __init__(self, failures: Sequence[TaskError]) -> None:
         """Keep every failure; there is at least one."""
         self.failures = tuple(failures)
-        super().__init__(failures[0].what, where=failures[0].where)
+        super().__init__(failures[0].what, where=failures[0].where, mend=failures[0].mend)
 
     def __str__(self) -> str:
         """One line for each host's failure."""
@@ -183,10 +188,23 @@ def _describe(event: str, data: dict[str, Any]) -> TaskError:
         text = ": ".join(filter(None, (refusal.where, refusal.what)))
         return TaskError(text + (f"; {refusal.mend}" if refusal.mend else ""), where=where, refusal=refusal)
     text = str(result.get("msg") or result.get("stderr") or result.get("stdout") or "no message")
+    if event == _UNREACHABLE:
+        return TaskError(
+            f"unreachable: {_reason(text)}",
+            where=where,
+            mend="check that the host is up and that ssh reaches it with the inventory's address, key and known_hosts",
+        )
     stderr = result.get("stderr")
     if stderr and stderr not in text:
         text = f"{text}: {stderr}"
     return TaskError(f"{_FAILURES[event]}: {text.strip()}", where=where)
+
+
+def _reason(said: str) -> str:
+    """Give the one line of what ssh said that names the reason."""
+    lines = [line.strip() for line in _BEFORE_SSH.sub("", said, count=1).splitlines()]
+    telling = [line for line in lines if line and not _SSH_NOISE.match(line)]
+    return telling[-1] if telling else "ssh gave no reason"
 
 
 def _last_line(runner: Any) -> str:

@@ -1,0 +1,52 @@
+"""What a reader is told when a playbook cannot reach a host: one line with the reason and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slicebed.errors import ProvisionError
+from slicebed.testbed.checkout import Checkout
+from slicebed.testbed.playbook import Playbook, _Heard, run_playbook
+
+REPOSITORY = Path(__file__).parents[3]
+MEND = "check that the host is up and that ssh reaches it with the inventory's address, key and known_hosts"
+CHANGED_KEY = """Failed to connect to the host via ssh: @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\r
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\r
+Offending ED25519 key in known_hosts:3\r
+Host key verification failed.\r
+"""
+NOISY_DENIAL = """Failed to connect to the host via ssh: OpenSSH_9.2p1\r
+Warning: Permanently added '10.0.0.1' (ED25519) to the list of known hosts.\r
+root@10.0.0.1: Permission denied (publickey).\r
+debug1: Exit status 255\r
+"""
+
+
+def test_a_host_that_is_not_there_is_one_line_with_the_reason_and_the_mend(tmp_path):
+    (tmp_path / "hosts.yml").write_text("testbed: {hosts: {near: {ansible_host: 127.0.0.1, ansible_port: 1}}}")
+    play = Playbook("restore.yml", tmp_path / "hosts.yml", tmp_path / "artifacts")
+    with pytest.raises(ProvisionError) as caught:
+        run_playbook(Checkout(REPOSITORY), play, lambda _: None)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("host near, ")
+    assert line.endswith(f": unreachable: ssh: connect to host 127.0.0.1 port 1: Connection refused; {MEND}")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (CHANGED_KEY, "Host key verification failed."),
+        (NOISY_DENIAL, "root@10.0.0.1: Permission denied (publickey)."),
+        ("Connection timed out.", "Connection timed out."),
+        ("Failed to connect to the host via ssh: ", "ssh gave no reason"),
+    ],
+)
+def test_of_all_that_ssh_says_the_reason_is_left(said, reason):
+    heard = _Heard(lambda _: None)
+    data = {"host": "near", "task": "Look", "res": {"msg": said, "unreachable": True}}
+    heard.on_event({"event": "runner_on_unreachable", "event_data": data})
+    assert [str(failure) for failure in heard.failures] == [f"host near, Look: unreachable: {reason}; {MEND}"]
