@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from own_namespace import ADDRESSES, FAR, NEAR, own_namespace, run, told
+from packet_stream import arrived
 
 import slicebed_agent
 from slicebed_agent.errors import HostError
@@ -253,46 +254,21 @@ def test_killed_in_the_middle_restore_and_the_next_apply_work(far, at):
     assert unfinished
 
 
-RECEIVE = """
-import socket, sys
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
-    sink.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)
-    sink.bind((sys.argv[1], 9000))
-    print("ready", flush=True)
-    came = 0
-    while sink.recv(2000) != b"end":
-        came += 1
-    print(came)
-"""
-SEND = """
-import socket, sys, time
-packets, per_s = int(sys.argv[2]), 5000
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
-    start = time.monotonic()
-    for sent in range(packets):
-        time.sleep(max(0, start + sent / per_s - time.monotonic()))
-        source.sendto(bytes(200), (sys.argv[1], 9000))
-    time.sleep(0.5)
-    source.sendto(b"end", (sys.argv[1], 9000))
-"""
-
-
 def test_no_packet_is_lost_while_links_change(far):
     others = [link(n, rate(MEGABIT)) for n in range(100, 300)]
     wishes = [NetworkWish((LinkWish("edge", EDGE, rate(n * MEGABIT)), *others)) for n in (500, 600)]
     apply(wishes[0])
-    receiver = [*far.enter, sys.executable, "-c", RECEIVE, str(EDGE)]
-    with subprocess.Popen(receiver, stdout=subprocess.PIPE, text=True) as receiving:
-        receiving.stdout.readline()
-        with subprocess.Popen([sys.executable, "-c", SEND, str(EDGE), "20000"]) as sending:
-            network, applied = Network(), 0
-            while sending.poll() is None:
-                # Every second apply finds the link as it is.
-                plan = network.plan(wishes[applied % 4 // 2])
-                assert len(plan.steps) == (applied % 2 == 0 and applied > 0)
-                network.apply(plan)
-                applied += 1
-        assert receiving.stdout.readline().split() == ["20000"]
+    network, applied = Network(), 0
+
+    def act():
+        nonlocal applied
+        # Every second apply finds the link as it is.
+        plan = network.plan(wishes[applied % 4 // 2])
+        assert len(plan.steps) == (applied % 2 == 0 and applied > 0)
+        network.apply(plan)
+        applied += 1
+
+    assert arrived(20_000, str(EDGE), act, receiver=far.enter) == 20_000
     assert applied > 20
 
 
