@@ -1,0 +1,1 @@
+"""A frozen TensorFlow GraphDef as a graph of operators, read from its file without TensorFlow."""

@@ -1,0 +1,205 @@
+"""Attributes of a node (attr_value.proto, tensor.proto, tensor_shape.proto), decoded when they are asked for."""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from slicebed_agent.model.graphdef import dtypes
+from slicebed_agent.model.graphdef.errors import WireError
+from slicebed_agent.model.graphdef.protobuf import BYTES, FIXED32, FIXED64, VARINT, fields, packed, signed, text
+
+if TYPE_CHECKING:
+    from slicebed_agent.model.graphdef.protobuf import Buffer, Field
+
+Dims = tuple[int | None, ...]
+Numbers = tuple[int, ...] | tuple[float, ...]
+
+# Contents above this are weights; no shape depends on them.
+SMALL_BYTES: Final = 4096
+_SMALL_FLOAT_BYTES: Final = 256
+_SHORT_BYTES: Final = 128
+_MAX_RANK: Final = 254  # TensorFlow's own limit (tensor_shape.h)
+_STRUCT: Final = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
+# The repeated field of TensorProto that holds the values of each dtype that is read: float_val, int_val, int64_val...
+_VALUE_FIELD: Final = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 9: 10, 10: 11, 17: 7, 22: 16, 23: 17}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorValue:
+    """A constant tensor.
+
+    Attributes:
+        dtype: TensorFlow's number.
+        dims: its shape.
+        content: its values, flat, where it is small and of plain numbers; None otherwise.
+    """
+
+    dtype: int
+    dims: tuple[int, ...]
+    content: Numbers | None
+
+    @property
+    def elements(self) -> int:
+        """How many values."""
+        return math.prod(self.dims)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute; whichever of its values is set.
+
+    Attributes:
+        number: an int, bool or dtype.
+        words: a string, as bytes.
+        numbers: a list of ints, bools or dtypes.
+        shapes: a shape, or a list of shapes; None in it is a shape of unknown rank.
+        tensor: a tensor.
+        calls: whether it names a function.
+    """
+
+    number: int | None = None
+    words: bytes | None = None
+    numbers: tuple[int, ...] = ()
+    shapes: tuple[Dims | None, ...] = ()
+    tensor: TensorValue | None = None
+    calls: bool = False
+
+
+def decode(raw: bytes) -> Attribute:
+    """An AttrValue; of short ones the same bytes are decoded once, and a graph repeats few distinct ones.
+
+    Raises:
+        WireError: malformed.
+    """
+    return _remembered(raw) if len(raw) <= _SHORT_BYTES else decode_at(raw, 0, len(raw))
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(raw: bytes) -> Attribute:
+    return decode_at(raw, 0, len(raw))
+
+
+def decode_at(buffer: Buffer, start: int, end: int) -> Attribute:
+    """An AttrValue where it lies; the contents of a large tensor are passed over.
+
+    Raises:
+        WireError: malformed.
+    """
+    found = Attribute()
+    for field in fields(buffer, start, end):
+        match field.number, field.kind:
+            case ((3 | 5 | 6), 0):
+                found = Attribute(number=signed(field.value))
+            case 2, 2:
+                found = Attribute(words=bytes(buffer[field.start : field.end]))
+            case 7, 2:
+                found = Attribute(shapes=(_shape(buffer, field.start, field.end),))
+            case 8, 2:
+                found = Attribute(tensor=_tensor(buffer, field.start, field.end))
+            case 1, 2:
+                found = _list(buffer, field.start, field.end)
+            case ((9 | 10), 2):
+                found = Attribute(calls=True)
+            case _:  # a float, or what a later TensorFlow adds: no shape depends on it
+                continue
+    return found
+
+
+def _list(buffer: Buffer, start: int, end: int) -> Attribute:
+    numbers: list[int] = []
+    shapes: list[Dims | None] = []
+    calls = False
+    for field in fields(buffer, start, end):
+        if field.number in {3, 5, 6}:
+            numbers.extend(signed(value) for value in packed(buffer, field))
+        elif field.number == 7 and field.kind == BYTES:
+            shapes.append(_shape(buffer, field.start, field.end))
+        calls = calls or field.number == 9
+    return Attribute(numbers=tuple(numbers), shapes=tuple(shapes), calls=calls)
+
+
+def _shape(buffer: Buffer, start: int, end: int) -> Dims | None:
+    dims: list[int | None] = []
+    for field in fields(buffer, start, end):
+        if field.number == 3 and field.kind == VARINT and field.value:
+            return None
+        if field.number != 2 or field.kind != BYTES:
+            continue
+        size = 0
+        for part in fields(buffer, field.start, field.end):
+            if part.number == 1 and part.kind == VARINT:
+                size = signed(part.value)
+        if size < -1:
+            raise WireError(f"a dimension of {size}", field.start)
+        dims.append(None if size < 0 else size)
+    if len(dims) > _MAX_RANK:
+        raise WireError(f"a shape of {len(dims)} dimensions", start)
+    return tuple(dims)
+
+
+def _tensor(buffer: Buffer, start: int, end: int) -> TensorValue:
+    dtype = 0
+    dims: Dims | None = ()
+    raw: Field | None = None
+    listed: list[Field] = []
+    for field in fields(buffer, start, end):
+        if field.number == 1 and field.kind == VARINT:
+            dtype = dtypes.plain(field.value)
+        elif field.number == 2 and field.kind == BYTES:
+            dims = _shape(buffer, field.start, field.end)
+        elif field.number == 4 and field.kind == BYTES:
+            raw = field
+        elif field.number >= 5 and len(listed) <= SMALL_BYTES:
+            listed.append(field)
+    if dims is None or any(size is None for size in dims):
+        raise WireError("a constant leaves its shape open", start)
+    closed = tuple(size for size in dims if size is not None)
+    return TensorValue(dtype, closed, _content(buffer, dtype, math.prod(closed), raw, listed))
+
+
+def _content(buffer: Buffer, dtype: int, count: int, raw: Field | None, listed: list[Field]) -> Numbers | None:
+    """The values as TensorFlow would read them (Tensor::FromProto): raw bytes, or a list whose last value repeats."""
+    letter = _STRUCT.get(dtype)
+    limit = _SMALL_FLOAT_BYTES if dtypes.is_floating(dtype) else SMALL_BYTES
+    if letter is None or count * struct.calcsize(letter) > limit:
+        return None
+    if raw is not None and raw.end > raw.start:
+        if raw.end - raw.start != count * struct.calcsize(letter):
+            raise WireError(f"{raw.end - raw.start} bytes of content for {count} values", raw.start)
+        return struct.unpack(f"<{count}{letter}", buffer[raw.start : raw.end])
+    values: list[int | float] = []
+    for field in listed:
+        if field.number == _VALUE_FIELD[dtype]:
+            values.extend(_values(buffer, field, dtype))
+    if len(values) > count:
+        raise WireError(f"{len(values)} values listed for {count}", listed[0].start)
+    # No value at all is how TensorFlow compresses a tensor of zeros.
+    values += [values[-1] if values else 0] * (count - len(values))
+    return tuple(values)
+
+
+def _values(buffer: Buffer, field: Field, dtype: int) -> list[int] | list[float]:
+    if field.end - field.start > SMALL_BYTES * 10:  # a varint takes ten bytes at most
+        raise WireError("more values than the constant has", field.start)
+    letter = {5: "f", 6: "d"}.get(field.number)
+    if letter is None:
+        return [signed(value) for value in packed(buffer, field)]
+    if field.kind not in {BYTES, FIXED32 if letter == "f" else FIXED64}:
+        raise WireError(f"values of dtype {dtype} are no numbers of their size", field.start)
+    count, rest = divmod(field.end - field.start, struct.calcsize(letter))
+    if rest:
+        raise WireError("a list of numbers ends within one", field.start)
+    return list(struct.unpack(f"<{count}{letter}", buffer[field.start : field.end]))
+
+
+def words(raw: bytes) -> str:
+    """The text of a string attribute.
+
+    Raises:
+        WireError: it is not UTF-8.
+    """
+    return text(raw, 0, len(raw))
