@@ -6,10 +6,14 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tens of thousands of modules, most of which are never imported; Python compiles the others when they are.
+export PIP_NO_COMPILE := 1
 # pip must neither ask nor speak of itself; constraints.txt fixes what it installs, build requirements included.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet
+# What .venv/ is made from.
+PACKAGE := pyproject.toml constraints.txt packaging/build_protos.py $(shell find protos -name '*.proto')
 TESTS ?= tests
 
 .PHONY: help setup demo test lint types unit lab image clean constraints setup-test test-kernel
@@ -24,18 +28,18 @@ $(VENV)/.system: packaging/system-packages.txt packaging/install-system-packages
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.setup: $(VENV)/.system pyproject.toml constraints.txt packaging/build_protos.py $(shell find protos -name '*.proto')
+$(VENV)/.setup: $(VENV)/.system $(PACKAGE)
 	@echo "Installing the control machine's Python packages into $(VENV)/"
 	@$(PIP_INSTALL) --editable '.[control]'
 	@touch $@
 
 setup-test: $(VENV)/.setup-test
 
-$(VENV)/.setup-test: $(VENV)/.setup packaging/system-packages-test.txt
+$(VENV)/.setup-test: $(VENV)/.system $(PACKAGE) packaging/system-packages-test.txt
 	@packaging/install-system-packages system-packages-test.txt
-	@echo "Installing TensorFlow and the developers' tools into $(VENV)/"
+	@echo "Installing the control machine's Python packages, TensorFlow and the developers' tools into $(VENV)/"
 	@$(PIP_INSTALL) --editable '.[control,agent,train,dev]'
-	@touch $@
+	@touch $(VENV)/.setup $@
 
 image: setup ## build the agent image (only what changed)
 	slicebed image build

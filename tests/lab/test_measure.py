@@ -34,7 +34,6 @@ pytestmark = [
 
 ENDS = ("a", "b")
 ADDRESS = {"a": "10.197.0.1", "b": "10.197.0.2"}
-SHARES = (Quantity.LOSS, Quantity.DUPLICATE, Quantity.REORDER)
 ADDRESS_6 = {"a": "fd00:197::1", "b": "fd00:197::2"}
 HOST = """
 import json, sys, threading
@@ -268,11 +267,12 @@ def test_jitter_rate_and_round_trip_are_found_as_asked_in_each_direction(wire, c
 
 
 def test_conditions_other_than_asked_fail(wire, channels):
-    wire(WireSetting(delay_us=10_000, jitter_us=1_000))
+    wire(WireSetting(delay_us=10_000, jitter_us=1_000, loss=0.02), WireSetting(delay_us=10_000, jitter_us=1_000))
     limit("a", "10mbit")
-    wrong = LinkCondition(delay_us=9_500, jitter_us=700, rate_bit_per_s=11_000_000)
-    verdicts = by_quantity(verify_links(channels, [ask(wrong, rtt_us=19_000, jitter_us=990)]), "a -> b")
-    for quantity in (Quantity.RTT, Quantity.JITTER, Quantity.GOODPUT):
+    wrong = LinkCondition(delay_us=9_500, jitter_us=700, duplicate=0.1, rate_bit_per_s=11_000_000)
+    asked = ask(wrong, replace(wrong, rate_bit_per_s=None), rtt_us=19_000, jitter_us=990)
+    verdicts = by_quantity(verify_links(channels, [asked]), "a -> b")
+    for quantity in (Quantity.RTT, Quantity.JITTER, Quantity.GOODPUT, Quantity.LOSS, Quantity.DUPLICATE):
         assert not verdicts[quantity].passed, verdicts[quantity]
 
 
@@ -290,9 +290,6 @@ def test_loss_duplicates_and_order_are_told_apart_by_direction(wire, channels):
     }
     found = {(verdict.link, verdict.quantity): verdict.measured for verdict in verdicts}
     assert {key: found[key] for key in asked} == pytest.approx(asked, abs=0.03)
-    swapped = verify_links(channels, [ask(back, there)])
-    failed = {(verdict.link, verdict.quantity) for verdict in swapped if not verdict.passed}
-    assert failed == {(link, quantity) for link in ("a -> b", "b -> a") for quantity in SHARES}
 
 
 def test_jitter_on_one_direction_only_is_found_there(wire, channels):
