@@ -16,6 +16,8 @@ _UINT64 = (1 << 64) - 1
 
 def varint(value: int) -> bytes:
     """A number; a negative one as its 64-bit complement."""
+    if 0 <= value <= 0x7F:
+        return bytes((value,))
     value &= _UINT64
     encoded = bytearray()
     while value > 0x7F:
