@@ -38,10 +38,11 @@ def root(
 
 def _register() -> None:
     # Imported here: each verb's module reads `app`'s conventions from this package.
-    from slicebed.cli import conditions, demo, gather, image, lab, provision, report, run, verify  # noqa: PLC0415
+    from slicebed.cli import conditions, demo, gather, image, lab, model, provision, report, run, verify  # noqa: PLC0415
 
     app.add_typer(lab.app, name="lab", help="The embedded testbed: namespace hosts on this machine.")
     app.add_typer(image.app, name="image", help="The agent image.")
+    app.add_typer(model.app, name="model", help="Models, where they may be cut, and their slices.")
     app.command("deploy")(provision.deploy)
     app.command("teardown")(provision.teardown)
     app.command("gather")(gather.gather)

@@ -1,0 +1,135 @@
+"""Tables of `slicebed model`, for a terminal of 120 columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from slicebed.split.model import OpenedModel
+    from slicebed_agent.model.execute.check import CutCheck
+    from slicebed_agent.model.execute.publish import Manifest, Port
+    from slicebed_agent.model.graph import SplitPoint, Tensor
+    from slicebed_agent.model.zoo.entries import Entry
+
+
+def zoo_table(entries: Iterable[Entry]) -> Table:
+    """One row for each model of the zoo; top-1 and operators are the published ones, not of seeded weights."""
+    table = _table(
+        "Model", "", right=("Input", "Parameters M\npublished", "Top-1 %\nCouper", "Operators\nCouper", "Weights")
+    )
+    for entry in entries:
+        table.add_row(
+            entry.name,
+            entry.title,
+            "x".join(map(str, entry.input_shape)),
+            f"{entry.published_parameters_millions:g}",
+            "-" if entry.published_top1_percent is None else f"{entry.published_top1_percent:g}",
+            "-" if entry.published_operators is None else f"{entry.published_operators:,}",
+            "trained" if entry.trained else "seeded",
+        )
+    return table
+
+
+def operators_table(opened: OpenedModel) -> Table:
+    """One row for each operator, in the order of computation."""
+    table = _table("Operator", "Kind", right=("Output", "Bytes a frame", "Parameters", "MFLOP"))
+    for operator in opened.graph.operators:
+        constants = (opened.graph.constants[key] for key in operator.constants)
+        table.add_row(
+            Text(operator.name, overflow="fold"),
+            operator.kind,
+            shapes_text(operator.outputs),
+            bytes_text(operator.outputs),
+            f"{sum(each.elements for each in constants if each.is_parameter):,}",
+            f"{operator.flops / 1e6:,.2f}",
+        )
+    return table
+
+
+def layers_table(opened: OpenedModel) -> Table:
+    """One row for each layer."""
+    table = _table("Layer", "Kind", right=("Operators", "Output", "Bytes a frame", "Parameters", "MFLOP"))
+    for row in opened.layers():
+        table.add_row(
+            Text(row.name, overflow="fold"),
+            row.kind,
+            str(row.operators),
+            shapes_text(row.outputs),
+            bytes_text(row.outputs),
+            f"{row.parameters:,}",
+            f"{row.flops / 1e6:,.2f}",
+        )
+    return table
+
+
+def cuts_table(points: Sequence[SplitPoint]) -> Table:
+    """One row for each split point."""
+    table = _table(
+        "Split point",
+        "Layer",
+        right=("Tensor", "Bytes a frame", "GFLOP\nbefore", "\nafter", "M params\nbefore", "\nafter"),
+    )
+    for point in points:
+        table.add_row(
+            Text(point.name, overflow="fold"),
+            Text(point.layer, overflow="fold"),
+            shapes_text(point.tensors),
+            bytes_text(point.tensors),
+            f"{point.flops_before / 1e9:.3f}",
+            f"{point.flops_after / 1e9:.3f}",
+            f"{point.parameters_before / 1e6:.2f}",
+            f"{point.parameters_after / 1e6:.2f}",
+        )
+    return table
+
+
+def check_line(row: CutCheck) -> Text:
+    """What became of one cut."""
+    name = " , ".join(row.cut)
+    if row.refused is not None:
+        return Text(f"refused  {name}: {row.refused}")
+    how = "to the last bit" if row.bit_exact else f"max relative error {row.max_rel:.1e}"
+    return Text(f"{'equal ' if row.passed else 'DIFFERS'}  {name}: {how}")
+
+
+def slice_line(folder: Path, manifest: Manifest) -> Text:
+    """What was written, and what it takes and gives."""
+    size = f"{manifest.graph_bytes / 1e6:.1f} MB, of it weights {manifest.weights_bytes / 1e6:.1f} MB"
+    return Text(f"{folder}: {size}; {_ports(manifest.inputs)} -> {_ports(manifest.outputs)}")
+
+
+def shapes_text(tensors: Sequence[Tensor]) -> str:
+    """``224x224x3``, without the batch; ``?`` where a size is not known."""
+    return ", ".join(
+        "?"
+        if tensor.shape is None
+        else "x".join("?" if size is None else str(size) for size in tensor.shape[1:]) or "1"
+        for tensor in tensors
+    )
+
+
+def bytes_text(tensors: Sequence[Tensor]) -> str:
+    """Their sizes together; ``?`` where one is not known."""
+    sizes = [tensor.bytes_per_frame for tensor in tensors]
+    known = [size for size in sizes if size is not None]
+    return f"{sum(known):,}" if len(known) == len(sizes) else "?"
+
+
+def _ports(ports: Sequence[Port]) -> str:
+    return ", ".join(f"{port.name} {port.dtype}" for port in ports)
+
+
+def _table(*left: str, right: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for header in left:
+        table.add_column(header)
+    for header in right:
+        table.add_column(header, justify="right")
+    return table

@@ -1,0 +1,1 @@
+"""Where a model may be cut: its split points as the control machine names and lists them."""
