@@ -41,10 +41,6 @@ def integer(value):
     return number(3, value)
 
 
-def boolean(value):
-    return number(5, value)
-
-
 def words(value):
     return block(2, value)
 

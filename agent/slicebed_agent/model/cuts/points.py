@@ -101,9 +101,8 @@ def inner_places(graph: Graph) -> range:
     Couper, section 5.1: behind the first operator (which takes the input) or the last one, a model is not sliced at
     all. Aliases at the end belong to the last operator.
     """
-    first = max((place for place, each in enumerate(graph.operators) if not each.inputs), default=-1)
     fed = {name.rpartition(":")[0] for name in graph.inputs}
-    first = max((place for place, each in enumerate(graph.operators) if each.name in fed), default=first)
+    first = max((place for place, each in enumerate(graph.operators) if each.name in fed), default=-1)
     last = max((place for place, each in enumerate(graph.operators) if not is_alias(each)), default=0)
     return range(first + 2, last + 1)
 

@@ -68,14 +68,20 @@ def fields(buffer: Buffer, start: int, end: int) -> Iterator[Field]:
     position = start
     while position < end:
         begin = position
-        tag, position = varint(buffer, position, end)
+        tag = buffer[position]
+        position += 1
+        if tag >= 0x80:
+            tag, position = varint(buffer, begin, end)
         number, kind = tag >> 3, tag & 7
         value = 0
         first = position
         if kind == VARINT:
             value, position = varint(buffer, position, end)
         elif kind == BYTES:
-            length, first = varint(buffer, position, end)
+            if position < end and (length := buffer[position]) < 0x80:
+                first = position + 1
+            else:
+                length, first = varint(buffer, position, end)
             position = first + length
         elif kind == FIXED32:
             position += 4

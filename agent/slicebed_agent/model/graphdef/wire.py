@@ -49,7 +49,7 @@ class Node:
         name: unique.
         op: ``Conv2D``, ``Const``, ...
         inputs: as written: ``node``, ``node:k``, ``^node``.
-        attributes: raw AttrValues, or a large one's tensor.
+        attributes: raw AttrValues until they are asked for.
         offset: where the node begins in the file, bytes.
     """
 
@@ -65,8 +65,10 @@ class Node:
         Raises:
             WireError: malformed.
         """
-        raw = self.attributes.get(key, _NONE)
-        return attributes.decode(raw) if isinstance(raw, bytes) else raw
+        found = self.attributes.get(key, _NONE)
+        if isinstance(found, bytes):
+            found = self.attributes[key] = attributes.decode(found)
+        return found
 
     def number(self, key: str, default: int = 0) -> int:
         """An int, bool or dtype."""

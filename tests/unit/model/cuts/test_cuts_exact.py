@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import graphdef_writer as write
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -198,3 +200,15 @@ def test_the_published_models_have_as_many_points_as_couper_prints(name, count):
     points = exact(read_graph(DATA / name))
     assert len(points) == count
     assert all(point.bytes_per_frame for point in points)
+
+
+def test_cells_that_skip_one_are_cut_between_with_two_tensors(tmp_path):
+    """NASNet's shape: each cell takes the outputs of the two before it."""
+    path = tmp_path / "cells.pb"
+    path.write_bytes(b"".join(write.like_nasnet(6)))
+    model = read_graph(path)
+    assert exact(model, 1) == []
+    found = set(names(exact(model, 2)))
+    cells = [f"model/cell_{cell}/add" for cell in range(6)]
+    assert found >= {f"{before}+{after}" for before, after in pairwise(cells[:5])}
+    assert all(point.parameters_before + point.parameters_after == model.parameters for point in exact(model, 2))

@@ -127,6 +127,7 @@ def test_more_than_protobuf_holds_is_refused_unread(tmp_path):
         file.truncate(1 << 31)  # sparse: takes no room
     with pytest.raises(ModelFileError, match=r"SavedModel folder or \.keras"):
         read_nodes(path)
+    path.unlink()
 
 
 @pytest.mark.parametrize(
