@@ -62,7 +62,5 @@ def takes_model(verb: Callable[..., None]) -> Callable[..., None]:
 def _shape(text: str) -> tuple[int, ...]:
     sizes = [size.strip() for size in text.split(",")]
     if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise SpecError(
-            f"{text!r} is no shape", where="--input-shape", mend="allowed: sizes without the batch, 224,224,3"
-        )
+        raise SpecError(f"{text!r} is no shape", where="--input-shape", mend="allowed: as in 224,224,3, no batch")
     return tuple(map(int, sizes))
