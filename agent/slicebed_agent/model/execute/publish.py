@@ -131,7 +131,8 @@ class _Plan:
         if computed:
             graph.between(fed, computed)
         self.nodes = graph.upstream(computed, fed)
-        taken = {node.name for node in self.nodes}
+        self._names = {node.name for node in self.nodes}
+        taken = set(self._names)
         self.placeholders: dict[str, str] = {}
         for name in feeds:
             operator, _, index = name.rpartition(":")
@@ -148,9 +149,8 @@ class _Plan:
         return Port(tensor.name, tensor.name if own is None else f"{own}:0", tensor.dtype, shape)
 
     def rewired(self, node: Node) -> list[str]:
-        names = {node.name for node in self.nodes}
         inputs = [f"{self.placeholders[each]}:0" if each in self.placeholders else each for each in node.inputs]
-        return inputs + [f"^{each}" for each in node.controls if each in names]
+        return inputs + [f"^{each}" for each in node.controls if each in self._names]
 
 
 def _write_folder(

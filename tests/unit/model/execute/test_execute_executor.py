@@ -233,3 +233,20 @@ def test_a_truncated_file_is_named(path: Path, tmp_path: Path, length: int) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="No such file"):
         Executor(tmp_path / "none.pb")
+
+
+def test_an_assertion_of_the_model_still_holds(tmp_path: Path) -> None:
+    graph = GraphBuilder()
+    given = graph.input(None, 3)
+    above = graph.apply("GreaterEqual", given, graph.constant(-1.0))
+    all_above = graph.node("All", (above, graph.constant([0, 1], np.int32)), Tidx=encode.dtype_attribute(3))
+    words = encode.message(8, encode.number(1, 7) + encode.message(2, b"") + encode.message(8, b"too small"))
+    told = graph.node("Const", (), "told", dtype=encode.dtype_attribute(7), value=words)
+    kinds = encode.message(1, encode.number(6, 7))
+    graph.node("Assert", (all_above, told), "guard", T=kinds)
+    graph.nodes.append(encode.node("out", "Relu", (given, "^guard"), {"T": encode.dtype_attribute(1)}))
+    with Executor(graph.write(tmp_path / "guarded.pb")) as own:
+        part = own.prepare(["input:0"], ["out:0"])
+        assert part.run([np.array([[-0.5, 0, 2]], np.float32)])[0].tolist() == [[0, 0, 2]]
+        with pytest.raises(AgentError, match="too small"):
+            part.run([np.array([[-2, 0, 2]], np.float32)])
