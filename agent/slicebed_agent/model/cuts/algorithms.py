@@ -49,6 +49,12 @@ def split_points(graph: Graph, algorithm: str = "exact", max_tensors: int = 1) -
     if max_tensors < 1:
         raise AgentConfigError(f"{max_tensors} tensors at a cut", where="--max-tensors", mend="give 1 or more")
     if algorithm in _BUILT_IN:
+        for point in entry_points(group=GROUP, name=algorithm):
+            raise AgentConfigError(
+                f"{algorithm!r} comes with Slicebed and is registered by {point.value} too",
+                where="--algorithm",
+                mend="give the plug-in another name, or uninstall it",
+            )
         return tuple(_BUILT_IN[algorithm](graph, max_tensors))
     where = f"cut algorithm {algorithm}"
     try:

@@ -44,6 +44,12 @@ def test_the_built_in_ones_are_there():
     assert [point.name for point in algorithms.split_points(MODEL)] == ["a", "add", "c"]
 
 
+def test_a_plug_in_under_the_name_of_a_built_in_one_is_refused(plug_in):
+    plug_in("def find(graph, max_tensors):\n    return []\n", name="exact", module="impostor")
+    with pytest.raises(AgentConfigError, match="'exact' comes with Slicebed and is registered by impostor:find too"):
+        algorithms.split_points(MODEL)
+
+
 def test_a_plug_in_is_found_and_used(plug_in):
     plug_in(
         "from slicebed_agent.model.cuts.exact import exact\n"
