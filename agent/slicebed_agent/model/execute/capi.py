@@ -41,7 +41,6 @@ class Buffer(ctypes.Structure):
 _OUTPUTS = ctypes.POINTER(Output)
 _POINTERS = ctypes.POINTER(_POINTER)
 _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
-    "TF_Version": (_TEXT, ()),
     "TF_NewStatus": (_POINTER, ()),
     "TF_DeleteStatus": (None, (_POINTER,)),
     "TF_GetCode": (_INT, (_POINTER,)),

@@ -71,3 +71,25 @@ def test_memory_of_another_process_is_told() -> None:
     assert 0 < resident(os.getppid()).bytes <= resident(os.getppid()).peak_bytes
     with pytest.raises(OSError, match="No such file"):
         resident(2**30)
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("sys.modules['tensorflow'] = None", "TensorFlow is not installed; install slicebed[agent]"),
+        ("capi._SIGNATURES['TF_Nothing'] = (None, ())", "undefined symbol: TF_Nothing; install a tensorflow wheel"),
+        ("capi._LIBRARIES = ('libnone.so',)", "libnone.so: cannot open shared object file"),
+    ],
+)
+def test_a_tensorflow_that_cannot_be_used_is_one_line(before: str, told: str) -> None:
+    code = (
+        "import sys\n"
+        "from slicebed_agent.errors import AgentError\n"
+        "from slicebed_agent.model.execute import capi\n"
+        f"{before}\n"
+        "try:\n    capi.library()\n"
+        "except AgentError as error:\n    print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told in ran.stdout
+    assert len(ran.stdout.splitlines()) == 1
