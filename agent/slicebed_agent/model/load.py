@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model import cnn14, files
 from slicebed_agent.model.card import ModelCard, Source, TensorCard, Weights, WeightsKind
-from slicebed_agent.model.choice import nearest
 from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.runtime import tensorflow_version
-from slicebed_agent.model.zoo.entries import DEFAULT_SEED, entry, list_models
+from slicebed_agent.model.zoo.entries import DEFAULT_SEED, entry, find, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,12 +130,13 @@ def store_of(cache: Path) -> files.Store:
 
 
 def _request(argument: str, weights: Path | None, seed: int | None) -> _Request:
-    if argument in {each.name for each in list_models()}:
+    known = find(argument)
+    if known is not None:
         if weights is not None and seed is not None:
             raise AgentConfigError("weights from a file and from a seed", where=argument, mend="give one of the two")
         if weights is not None and not weights.is_file():
             raise AgentConfigError("no such file of weights", where=str(weights), mend="check --weights")
-        return _Request(Source.ZOO, argument, None, weights, seed, None, None, None)
+        return _Request(Source.ZOO, known.name, None, weights, seed, None, None, None)
     path = Path(argument)
     source = _source_of(argument, path)
     if weights is not None or seed is not None:
@@ -152,8 +152,7 @@ def _source_of(argument: str, path: Path) -> Source:
     if not path.is_file():
         if path.suffix in _KERAS_SUFFIXES | {".pb"} or "/" in argument:
             raise AgentConfigError("no such file", where=argument, mend="check the path")
-        names = [each.name for each in list_models()]
-        raise AgentConfigError(f"no model {argument!r} in the zoo", where="model", mend=nearest(argument, names))
+        raise unknown(argument)
     if path.suffix in _KERAS_SUFFIXES:
         return Source.KERAS
     if path.suffix == ".pb":

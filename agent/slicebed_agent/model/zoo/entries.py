@@ -97,12 +97,17 @@ _ENTRIES: Final = (
         head_gain=2.5,
     ),
 )
-_BY_NAME: Final = {each.name: each for each in _ENTRIES}
+_PLAIN: Final = {each.name.replace("_", ""): each for each in _ENTRIES}
 
 
 def list_models() -> tuple[Entry, ...]:
     """Every model of the zoo, smallest publication first; without TensorFlow."""
     return _ENTRIES
+
+
+def find(name: str) -> Entry | None:
+    """The model of this name, also as Keras writes it (``MobileNetV2``, ``NASNetLarge``); None where there is none."""
+    return _PLAIN.get(name.replace("_", "").replace("-", "").lower())
 
 
 def entry(name: str) -> Entry:
@@ -111,6 +116,13 @@ def entry(name: str) -> Entry:
     Raises:
         AgentConfigError: the zoo has no model of this name; the error tells the nearest names.
     """
-    if name not in _BY_NAME:
-        raise AgentConfigError(f"no model {name!r} in the zoo", where="model", mend=nearest(name, list(_BY_NAME)))
-    return _BY_NAME[name]
+    found = find(name)
+    if found is None:
+        raise unknown(name)
+    return found
+
+
+def unknown(name: str) -> AgentConfigError:
+    """The error about a name that the zoo does not have."""
+    near = nearest(name, [each.name for each in _ENTRIES])
+    return AgentConfigError(f"no model {name!r} in the zoo", where="model", mend=near)

@@ -36,3 +36,10 @@ def test_listing_takes_no_tensorflow():
 def test_an_unknown_model_tells_the_nearest():
     with pytest.raises(AgentConfigError, match="no model 'nasnet' in the zoo; nearest: nasnet_large"):
         zoo.entry("nasnet")
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "InceptionResNetV2", "NASNetLarge", "PNASNet5-Large", "VGG16"])
+def test_a_model_is_found_as_keras_writes_its_name(name):
+    assert zoo.entry(name) in zoo.list_models()
+    with pytest.raises(AgentConfigError):
+        zoo.entry(f"./{name}")
