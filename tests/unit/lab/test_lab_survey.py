@@ -1,4 +1,4 @@
-"""What the kernel says of a netem wire; the rows are what ``tc -json`` prints."""
+"""What the kernel says of a netem wire; as ``tc`` prints it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from slicebed.lab.survey import DirectionStatus, shaped_by_host
 
 def test_no_netem_means_nothing_is_set():
     assert (
-        shaped_by_host([{"kind": "noqueue", "handle": "0:", "root": True, "refcnt": 2, "options": {}}], [])
+        shaped_by_host([{"kind": "noqueue", "handle": "0:", "root": True, "refcnt": 2, "options": {}}], "")
         == DirectionStatus()
     )
 
@@ -22,12 +22,10 @@ def test_delay_and_jitter_are_seconds_and_a_class_has_the_rate():
             "options": {"limit": 1000, "delay": {"delay": 0.0212, "jitter": 0.0058, "correlation": 0}, "ecn": False},
         },
     ]
-    classes = [
-        {"class": "htb", "handle": "1:1", "root": True, "leaf": "10:", "prio": 0, "rate": 6_250_000, "ceil": 6_250_000}
-    ]
+    classes = "class htb 1:1 root leaf 10: prio 0 rate 8bit ceil 50Mbit burst 1600b cburst 1600b \n"
     assert shaped_by_host(qdiscs, classes) == DirectionStatus(21_200, 5_800, 0.0, 50_000_000)
 
 
 def test_a_class_without_a_limit_is_no_rate():
-    classes = [{"class": "htb", "handle": "1:1", "root": True, "rate": 50_000_000_000, "ceil": 50_000_000_000}]
+    classes = "class htb 5b1d:1 root rate 1000Gbit ceil 1000Gbit burst 0b cburst 0b \n"
     assert shaped_by_host([], classes) == DirectionStatus()

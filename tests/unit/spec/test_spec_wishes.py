@@ -131,6 +131,14 @@ def test_a_tap_wire_takes_all_but_rate_and_queue(testbed):
     assert third["forward"]["delay_us"] == 0
 
 
+def test_what_another_testbed_left_on_a_wire_that_this_one_does_not_link_goes(testbed):
+    shorter = "\n".join(line for line in TABLE_3.splitlines() if "[client, cloud]" not in line) + "\n"
+    wires = {(wire["a"], wire["b"]): wire for wire in wire_wishes(testbed(shorter), inventory("tap"))}
+    assert set(wires) == {("client", "edge"), ("edge", "cloud"), ("client", "cloud")}
+    assert not any(wires["client", "cloud"][way]["delay_us"] for way in ("forward", "backward"))
+    assert wire_wishes(testbed(shorter), inventory()) == []
+
+
 def test_netem_wires_are_set_in_the_hosts_alone(testbed):
     assert wire_wishes(testbed(), inventory()) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -20,6 +21,10 @@ from slicebed_agent.host.wish import MAX_RATE_BIT_PER_S
 if TYPE_CHECKING:
     from slicebed.lab._wire import WireSetting
     from slicebed.lab.layout import HostPlan, LabPlan, LinkEnd, LinkPlan
+
+
+_CEILING = re.compile(r"\bceil (\d+)([KMGT]?)bit\b")
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Health(Enum):
@@ -124,24 +129,28 @@ def _link_status(plan: LabPlan, link: LinkPlan) -> LinkStatus:
     return LinkStatus(link, forward, backward, None)
 
 
-def _interface_rows(plan: LabPlan, end: LinkEnd) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _interface_rows(plan: LabPlan, end: LinkEnd) -> tuple[list[dict[str, Any]], str]:
     """The qdiscs and classes of one end of a link; raises ProvisionError when the interface is gone."""
-    tc = ["tc", "-n", plan.host(end.host).namespace, "-json"]
-    qdiscs = json.loads(run([*tc, "qdisc", "show", "dev", end.interface]) or "[]")
-    classes = json.loads(run([*tc, "class", "show", "dev", end.interface]) or "[]")
-    return qdiscs, classes
+    tc = ["tc", "-n", plan.host(end.host).namespace]
+    qdiscs = json.loads(run([*tc, "-json", "qdisc", "show", "dev", end.interface]) or "[]")
+    # As text: with -json, tc prints the classes of HTB as text all the same (iproute2 6.1, Debian 12's).
+    return qdiscs, run([*tc, "class", "show", "dev", end.interface])
 
 
-def shaped_by_host(qdiscs: list[dict[str, Any]], classes: list[dict[str, Any]]) -> DirectionStatus:
-    """What a host does on a link's interface, from ``tc -json``, whose delays are in seconds and rates in bytes/s."""
+def shaped_by_host(qdiscs: list[dict[str, Any]], classes: str) -> DirectionStatus:
+    """What a host does on a link's interface.
+
+    Args:
+        qdiscs: from ``tc -json``, whose delays are in seconds and rates in bytes/s.
+        classes: from ``tc``; their rates are rounded down, to whole Kbit at least, as ``89900Kbit``.
+    """
     netem: dict[str, Any] = next((row["options"] for row in qdiscs if row.get("kind") == "netem"), {})
     delay = netem.get("delay", {})
-    rates = [row["options"]["rate"] for row in classes if "rate" in row.get("options", {})]
-    rates += [row["rate"] for row in classes if "rate" in row]
+    rates = [int(number) * _UNITS[unit] for number, unit in _CEILING.findall(classes)]
     if "rate" in netem:
-        rates.append(netem["rate"]["rate"])
-    # A class that only holds a delay has the highest rate there is.
-    limits = [rate * 8 for rate in rates if rate * 8 < MAX_RATE_BIT_PER_S]
+        rates.append(netem["rate"]["rate"] * 8)
+    # A class that only holds a delay has a rate that nobody can ask for.
+    limits = [rate for rate in rates if rate <= MAX_RATE_BIT_PER_S]
     return DirectionStatus(
         delay_us=round(delay.get("delay", 0) * 1_000_000),
         jitter_us=round(delay.get("jitter", 0) * 1_000_000),

@@ -6,6 +6,7 @@ Pure, and on the lowest floor: the lab writes it into its inventory, the testbed
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slicebed.errors import SpecError
@@ -94,7 +95,8 @@ def wire_wishes(
 ) -> list[dict[str, Any]]:
     """The setting of every wire of the lab that delays packets by itself, as `slicebed.lab.set_wire` takes it.
 
-    Each is ``{"a", "b", "forward", "backward"}``; a wire without a condition is among them, with all zeros.
+    Each is ``{"a", "b", "forward", "backward"}``; a wire without a condition is among them, with all zeros, and so is
+    one between the testbed's hosts that it has no link for: another testbed may have left something there.
 
     Raises:
         SpecErrors: as `host_wishes`.
@@ -105,6 +107,11 @@ def wire_wishes(
         if _end(hosts, link.a, link.b).wire != NETEM:
             forward, backward = _compensated(testbed, link, base_rtt_us or {})
             wires.append({"a": link.a, "b": link.b, "forward": _wire_side(forward), "backward": _wire_side(backward)})
+    linked = {frozenset((link.a, link.b)) for link in testbed.links}
+    bare = _wire_side(LinkCondition())
+    for a, b in combinations(testbed.host_names, 2):
+        if frozenset((a, b)) not in linked and any(end.peer == b and end.wire != NETEM for end in hosts[a].links):
+            wires.append({"a": a, "b": b, "forward": bare, "backward": bare})
     return wires
 
 
