@@ -225,6 +225,13 @@ BAD_TESTBEDS = (
         ("reorder 5 % without a delay", "0 %, or a delay above 0 s"),
     ),
     Bad("queue 0", "rate: 100", "queue: 0 packets, rate: 100", "10:53", ("out of range", "1 packets to 10000000")),
+    Bad(
+        "distribution of no jitter",
+        "rate: 100 Mbit/s",
+        "distribution: pareto",
+        "10:60",
+        ("distribution without jitter", "jitter above 0 s"),
+    ),
     Bad("queue without rate", "rate: 100 Mbit/s", "queue: 9 packets", "10:53", ("queue without rate",)),
     Bad("distribution", "100 us", "100 us, distribution: flat", "9:72", ('"flat" is not known', "normal, uniform")),
     Bad("shaped nowhere", "rate: 100 Mbit/s", "shape_at: cloud", "10:56", ('"cloud" is not known', "sender, receiver")),

@@ -181,7 +181,7 @@ def _delay_problems(model: LinkModel) -> Iterator[LinkProblem]:
         yield LinkProblem((key,), f"{key} besides {asked[0]}", f"exactly one of {', '.join(DELAY_KEYS)}")
     own = [direction for direction in DIRECTIONS if _override(model, direction).delay is not None]
     if not asked and len(own) < len(DIRECTIONS):
-        allowed = f"exactly one of {', '.join(DELAY_KEYS)}, or a delay in both forward and backward"
+        allowed = f"exactly one of {', '.join(DELAY_KEYS)}, or a delay in both forward and backward; 0 ms is one"
         yield LinkProblem((), "the link has no delay", allowed)
     if asked and asked[0] != "one_way":
         for direction in DIRECTIONS:
@@ -215,6 +215,9 @@ def _direction_problems(model: LinkModel, direction: str) -> Iterator[LinkProble
     for correlation, share in _CORRELATIONS:
         if getattr(condition, correlation) and not getattr(condition, share):
             yield LinkProblem(at(correlation), f"{correlation} without {share}", f"{share} above 0 %, or neither")
+    varies = any(_condition(model, each).jitter_us for each in DIRECTIONS)
+    if (own.distribution and not condition.jitter_us) or (model.distribution and not varies):
+        yield LinkProblem(at("distribution"), "distribution without jitter", "jitter above 0 s, or neither")
     if condition.queue_packets and condition.rate_bit_per_s is None:
         yield LinkProblem(at("queue"), "queue without rate: no packet ever waits", "queue and rate, or neither")
 
