@@ -31,7 +31,8 @@ def ask(forward=None, backward=None, *, a="edge", b="cloud", **changed) -> LinkA
 
 
 def delays(condition: LinkCondition, count: int, generator: np.random.Generator) -> np.ndarray:
-    return np.maximum(condition.delay_us + condition.jitter_us * generator.standard_normal(count), 0.0)
+    held = np.maximum(condition.delay_us + condition.jitter_us * generator.standard_normal(count), 0.0)
+    return np.where(generator.random(count) < condition.reorder, 0.0, held) if condition.reorder else held
 
 
 def round_trips(link: LinkAsk, count: int = 2000, *, seed: int = 1, add_us: float = 0.0, clock_us: float = 0.0):

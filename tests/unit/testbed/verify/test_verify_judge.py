@@ -79,6 +79,37 @@ def test_a_jitter_as_large_as_the_delay_is_expected_to_be_cut_off_at_zero():
     assert round_trip(ask(uniform), samples).expected == pytest.approx(20.5366, abs=0.001)
 
 
+@pytest.mark.parametrize("jitter_us", [0, 500, 1_000])
+@pytest.mark.parametrize(("delay_us", "reorder"), [(5_000, 0.05), (5_000, 0.01), (40_000, 0.25), (200_000, 0.5)])
+def test_a_link_that_reorders_as_asked_passes(delay_us, reorder, jitter_us):
+    link = ask(LinkCondition(delay_us=delay_us, jitter_us=jitter_us, reorder=reorder))
+    count = plan_verification([link]).probes[0][0].round_trips.count
+    quantities = [Quantity.RTT, Quantity.JITTER] if jitter_us else [Quantity.RTT]
+    found = [judged(link, round_trips(link, count, seed=seed)) for seed in range(60)]
+    failed = [each for each in found if not all(each[link.name, quantity].passed for quantity in quantities)]
+    # Three standard errors are exceeded once in 370 times.
+    assert len(failed) <= 2
+    mean = round_trip(link, round_trips(link, count))
+    assert mean.expected == pytest.approx((1 - reorder) * mean.asked)
+    assert "leave at once" in mean.detail
+    assert ((link.name, Quantity.JITTER) in found[0]) is (jitter_us > 0)
+
+
+def test_a_link_that_does_not_reorder_as_asked_has_another_round_trip_than_expected():
+    link = ask(LinkCondition(delay_us=20_000, jitter_us=500, reorder=0.25))
+    still = ask(replace(link.forward, reorder=0.0))
+    assert not round_trip(link, round_trips(still)).passed
+    assert not jitter(link, round_trips(still)).passed
+
+
+def test_a_direction_that_reorders_is_expected_to_vary_by_that():
+    link = ask(LinkCondition(delay_us=20_000, jitter_us=500, reorder=0.1), LinkCondition(delay_us=20_000, reorder=0.2))
+    verdicts = judged(link, round_trips(link))
+    for name, deviation_ms in (("edge -> cloud", 6.02), ("cloud -> edge", 8.0)):
+        assert verdicts[name, Quantity.ONE_WAY_JITTER].passed
+        assert verdicts[name, Quantity.ONE_WAY_JITTER].expected == pytest.approx(deviation_ms, abs=0.01)
+
+
 def test_a_few_samples_of_a_busy_machine_are_left_out_and_said():
     link = ask(SMOOTH)
     samples = replace(exactly(20_000), rtt_us=(*[20_000.0] * 980, *[90_000.0] * 20))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from verify_samples import ask
 
+from slicebed.testbed.verify.expect import Delay
 from slicebed.testbed.verify.plan import (
     plan_base,
     plan_verification,
@@ -38,11 +39,24 @@ def test_the_tolerance_is_two_percent_but_never_less_than_three_tenths_of_a_mill
     [(49_200, 0, 200), (49_200, 13_390, 1667), (42_460, 11_580, 1674), (7_680, 2_490, 800), (10_000, 10_000, 2500)],
 )
 def test_samples_make_the_tolerance_three_standard_errors(rtt_us, jitter_us, samples):
-    assert round_trip_samples(rtt_us, jitter_us) == samples
+    assert round_trip_samples(rtt_us, Delay(rtt_us, jitter_us), jitter=jitter_us > 0) == samples
+
+
+@pytest.mark.parametrize(
+    ("condition", "samples"),
+    [
+        (LinkCondition(delay_us=5_000), 200),
+        (LinkCondition(delay_us=5_000, reorder=0.05), 238),
+        (LinkCondition(delay_us=50_000, reorder=0.25), 2_110),
+        (LinkCondition(delay_us=5_000, jitter_us=200, reorder=0.5), 1_254),
+    ],
+)
+def test_what_reordering_varies_needs_samples_too(condition, samples):
+    assert plan_verification([ask(condition)]).probes[0][0].round_trips.count == samples
 
 
 def test_a_link_to_the_moon_is_not_probed_for_hours():
-    assert round_trip_samples(100_000_000, 10_000_000) == 30
+    assert round_trip_samples(100_000_000, Delay(100_000_000, 10_000_000), jitter=True) == 30
 
 
 def test_links_with_interfaces_of_their_own_are_probed_at_one_time_but_filled_one_after_the_other():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from slicebed_agent.host.wish import Distribution
 
 if TYPE_CHECKING:
+    from slicebed.testbed.verify.ask import LinkAsk
     from slicebed_agent.host.wish import LinkCondition
 
 ETHERNET_BYTES = 14
@@ -19,10 +21,63 @@ _IP_BYTES = {4: 20, 6: 40}
 # A probe of 64 bytes in UDP, IPv6 and Ethernet, which is the longer of the two.
 PROBE_FRAME_BYTES = 64 + 8 + 40 + ETHERNET_BYTES
 _SIMULATED = 50_000
+_NORMAL_KURTOSIS = 3.0
 
 
-def clipped_delay(condition: LinkCondition) -> tuple[float, float]:
-    """Mean and standard deviation, in us, of the one-way delay that is asked for, negative values taken as zero.
+@dataclass(frozen=True)
+class Delay:
+    """The delay that a condition exactly as asked makes: of one direction, or of both one after the other.
+
+    Attributes:
+        mean_us: its mean.
+        deviation_us: its standard deviation.
+        kurtosis: fourth central moment by the square of the variance: 3 of a normal distribution, and the more the
+            rarer it is what makes it vary. That is how much a measured deviation is uncertain.
+    """
+
+    mean_us: float
+    deviation_us: float
+    kurtosis: float = _NORMAL_KURTOSIS
+
+    def __add__(self, other: Delay) -> Delay:
+        """Both one after the other, each drawn for itself."""
+        square, its_square = self.deviation_us**2, other.deviation_us**2
+        fourth = self.kurtosis * square**2 + other.kurtosis * its_square**2 + 6 * square * its_square
+        return Delay(
+            self.mean_us + other.mean_us,
+            math.hypot(self.deviation_us, other.deviation_us),
+            _kurtosis(fourth, square + its_square),
+        )
+
+
+def one_way_delay(condition: LinkCondition) -> Delay:
+    """Give the delay of one direction: no packet leaves before it came, and those that overtake leave at once.
+
+    Of a held packet's delay D with deviation s and a share p that leaves at once the mean is (1-p) D and the variance
+    (1-p) (s^2 + D^2) - ((1-p) D)^2. Loss and duplicates leave both as they are.
+    """
+    mean, deviation = _held_delay(condition)
+    share = condition.reorder
+    if not share:
+        return Delay(mean, deviation)
+    left = (1 - share) * mean
+    variance = max((1 - share) * (deviation**2 + mean**2) - left**2, 0.0)
+    off = mean - left
+    held = off**4 + 6 * off**2 * deviation**2 + _NORMAL_KURTOSIS * deviation**4
+    return Delay(left, math.sqrt(variance), _kurtosis((1 - share) * held + share * left**4, variance))
+
+
+def round_trip_delay(link: LinkAsk) -> Delay:
+    """Give the delay of both directions."""
+    return one_way_delay(link.forward) + one_way_delay(link.backward)
+
+
+def _kurtosis(fourth: float, variance: float) -> float:
+    return fourth / variance**2 if variance else _NORMAL_KURTOSIS
+
+
+def _held_delay(condition: LinkCondition) -> tuple[float, float]:
+    """Mean and standard deviation, in us, of the delay of packets that are held, negative values taken as zero.
 
     A packet cannot leave before it came: with a jitter near the delay, the part of the distribution below zero piles up
     there, which raises the mean and lowers the deviation. Allowed for with the normal distribution (censored at zero)
@@ -43,12 +98,6 @@ def clipped_delay(condition: LinkCondition) -> tuple[float, float]:
         first = (mean + half) ** 2 / (4 * half)
         return first, math.sqrt((mean + half) ** 3 / (6 * half) - first**2)
     return mean, deviation
-
-
-def clipping(condition: LinkCondition) -> tuple[float, float]:
-    """What clipping adds to the mean delay (us) and what it leaves of the standard deviation (a factor)."""
-    mean, deviation = clipped_delay(condition)
-    return mean - condition.delay_us, deviation / condition.jitter_us if condition.jitter_us else 1.0
 
 
 def goodput_share(mss_bytes: int, *, timestamps: bool, ip_version: int) -> float:

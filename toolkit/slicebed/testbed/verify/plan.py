@@ -6,21 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from slicebed.testbed.verify.expect import PROBE_FRAME_BYTES
+from slicebed.testbed.verify.expect import PROBE_FRAME_BYTES, round_trip_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from slicebed.testbed.verify.ask import LinkAsk
+    from slicebed.testbed.verify.expect import Delay
     from slicebed_agent.host.wish import LinkCondition
 
 Item = TypeVar("Item")
 RTT_TOLERANCE_SHARE = 0.02
 RTT_TOLERANCE_US = 300.0
+JITTER_TOLERANCE_SHARE = 0.15
 LOSS_TOLERANCE_SHARE = 0.10
 LOSS_TOLERANCE = 0.001
 BASE_SAMPLES = 100
-_STANDARD_ERRORS = 3
+STANDARD_ERRORS = 3
 _SAMPLES_WITHOUT_JITTER = 200
 # The standard error of a standard deviation is s / sqrt(2 n): 2.5 % here, a sixth of its tolerance.
 _SAMPLES_WITH_JITTER = 800
@@ -159,13 +161,20 @@ def rtt_tolerance_us(asked_us: float) -> float:
     return max(RTT_TOLERANCE_SHARE * asked_us, RTT_TOLERANCE_US)
 
 
-def round_trip_samples(rtt_us: int | None, jitter_us: int) -> int:
-    """Samples that make the tolerance three standard errors of the mean at the jitter asked for, within bounds."""
+def round_trip_samples(rtt_us: int | None, expected: Delay, *, jitter: bool) -> int:
+    """Samples that make the tolerance three standard errors of what is judged, within bounds.
+
+    Args:
+        rtt_us: the round trip asked for.
+        expected: the delay that the conditions make; with reordering it varies more than the jitter asked for.
+        jitter: whether the jitter is judged as well.
+    """
     most = max(min(_MOST_SAMPLES, _LONGEST_ROUND_TRIPS_US // max(rtt_us or 0, 1)), FEWEST_SAMPLES)
-    if jitter_us == 0:
-        return min(_SAMPLES_WITHOUT_JITTER, most)
-    needed = (_STANDARD_ERRORS * jitter_us / rtt_tolerance_us(rtt_us or 0)) ** 2
-    return min(max(math.ceil(needed), _SAMPLES_WITH_JITTER), most)
+    needed = (STANDARD_ERRORS * expected.deviation_us / rtt_tolerance_us(rtt_us or 0)) ** 2
+    if jitter:
+        of_jitter = (expected.kurtosis - 1) * (STANDARD_ERRORS / (2 * JITTER_TOLERANCE_SHARE)) ** 2
+        needed = max(needed, of_jitter, _SAMPLES_WITH_JITTER)
+    return min(max(math.ceil(needed), _SAMPLES_WITHOUT_JITTER), most)
 
 
 def train_interval_us(link: LinkAsk) -> int:
@@ -194,7 +203,7 @@ def train_packets(link: LinkAsk) -> int:
     needed = float(_TRAIN)
     for _, condition in link.directions():
         for asked in (condition.loss, condition.duplicate, condition.reorder):
-            needed = max(needed, _STANDARD_ERRORS**2 * asked * (1 - asked) / loss_tolerance(asked) ** 2)
+            needed = max(needed, STANDARD_ERRORS**2 * asked * (1 - asked) / loss_tolerance(asked) ** 2)
     most = min(_LONGEST_TRAIN, max(_LONGEST_TRAIN_US // train_interval_us(link), 1))
     return min(math.ceil(needed), most)
 
@@ -203,7 +212,7 @@ def _link_plan(link: LinkAsk) -> LinkPlan:
     longest_us = 2 * sum(condition.delay_us + 8 * condition.jitter_us for _, condition in link.directions())
     if link.is_severed:
         return LinkPlan(link, None, _train(link, longest_us))
-    samples = round_trip_samples(link.rtt_us, link.rtt_jitter_us)
+    samples = round_trip_samples(link.rtt_us, round_trip_delay(link), jitter=link.rtt_jitter_us > 0)
     round_trips = ProbeWish(
         count=min(math.ceil(samples / (1 - _lost(link))), max(samples, _MOST_PROBES)),
         interval_us=_SHORTEST_INTERVAL_US,
