@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import platform
+import statistics
 import struct
 import subprocess
 import sys
@@ -36,6 +37,9 @@ _PERF_TYPE_HARDWARE, _PERF_CYCLES, _PERF_TIMES = 0, 0, 3
 # Intel SDM volume 4 and AMD APM volume 2: time stamp counter, MPERF at its rate, APERF at the delivered one.
 _TSC, _MPERF, _APERF = 0x10, 0xE7, 0xE8
 _PROBE = "slicebed-probe"
+_WINDOWS = 10
+# The kernel's default, default_cfs_period() in kernel/sched/fair.c.
+_PERIOD_S = 0.1
 
 
 class Source(Enum):
@@ -75,14 +79,23 @@ class DeliveredQuota:
     """The processor time that a probe in the workload's group got while it asked for all.
 
     Attributes:
-        asked: seconds of processor time per second; None when the group has no quota.
-        share: what the probe got, alike.
+        asked: seconds of processor time per second that the kernel holds; None when the group has no quota.
+        shares: what the probe got in each window, alike; a window is a whole number of the quota's periods.
         processes: how many asked at once, one per core that the group may use.
+        periods: how many of the quota's periods the kernel counted meanwhile; 0 without a quota.
+        throttled_periods: in how many of them the group had used its quota up.
     """
 
     asked: float | None
-    share: float
+    shares: tuple[float, ...]
     processes: int
+    periods: int
+    throttled_periods: int
+
+    @property
+    def share(self) -> float:
+        """Seconds of processor time per second, over all windows."""
+        return statistics.fmean(self.shares)
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -116,27 +129,61 @@ def unreadable_sources(seconds: float = 0.02) -> dict[Source, str]:
 
 
 def sample_quota(host: str, seconds: float, cgroup_root: Path = _CGROUPS) -> DeliveredQuota:
-    """Ask for all the processor time in the group ``slicebed.HOST`` for `seconds` and say what came.
+    """Ask for all the processor time in the group ``slicebed.HOST`` for `seconds` and say what came, by windows.
 
     What runs in the group takes its part of the quota from the probe: sample while the workload rests.
 
     Raises:
-        HostError: there is no such group, or it takes no process.
+        HostError: there is no such group, it takes no process, or a probe in it came to an end.
     """
     hierarchies = find_hierarchies(Path("/proc/self/mountinfo").read_text(), cgroup_root)
     groups = [(each, each.mount / group_name(host)) for each in hierarchies if {"cpu", "cpuset"} & each.controllers]
     if not groups or not all(group.is_dir() for _, group in groups):
         raise HostError("the workload's group is not there", where=group_name(host), mend="apply the workload first")
+    limited = next(group for hierarchy, group in groups if "cpu" in hierarchy.controllers)
     with ExitStack() as stack:
         enter = [stack.enter_context(_probe_group(*each)) for each in groups]
         code = "".join(f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n" for group in enter)
         first = stack.enter_context(_busy(code))
         usable = len(os.sched_getaffinity(first))
         probes = [first, *(stack.enter_context(_busy(code)) for _ in range(usable - 1))]
-        began, used = time.monotonic(), sum(map(_processor_s, probes))
-        time.sleep(seconds)
-        share = (sum(map(_processor_s, probes)) - used) / (time.monotonic() - began)
-    return DeliveredQuota(_asked(groups), round(share, 4), usable)
+        asked, period_s = _held(limited)
+        before = read_throttling(limited)
+        shares = sample_shares(lambda: sum(map(_processor_s, probes)), seconds, period_s)
+        periods, throttled = (now - then for now, then in zip(read_throttling(limited), before, strict=True))
+    return DeliveredQuota(asked, shares, usable, periods, throttled)
+
+
+def sample_shares(
+    used_s: Callable[[], float],
+    seconds: float,
+    period_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[float, ...]:
+    """Give the growth of `used_s` per second in each of some ten windows of about `seconds` together, at least two.
+
+    A window is a whole number of periods: the quota of a period is used up at its beginning, so that a part of one
+    would hold too much or too little.
+    """
+    window_s = max(round(seconds / _WINDOWS / period_s), 1) * period_s
+    shares = []
+    began, used = clock(), used_s()
+    first = began
+    for number in range(1, max(round(seconds / window_s), 2) + 1):
+        sleep(max(first + number * window_s - clock(), 0.0))
+        ended, used_then = clock(), used_s()
+        shares.append(round((used_then - used) / (ended - began), 4))
+        began, used = ended, used_then
+    return tuple(shares)
+
+
+def read_throttling(group: Path) -> tuple[int, int]:
+    """Give how many periods the kernel has counted of a group's quota, and in how many the group used it up."""
+    words = (read_text(group / "cpu.stat") or "").split()
+    counts = dict(zip(words[::2], words[1::2], strict=False))
+    return int(counts.get("nr_periods", 0)), int(counts.get("nr_throttled", 0))
 
 
 class _UnreadableError(Exception):
@@ -244,14 +291,20 @@ def _probe_group(hierarchy: Hierarchy, group: Path) -> Iterator[Path]:
         remove(leaf)
 
 
-def _asked(groups: list[tuple[Hierarchy, Path]]) -> float | None:
-    group = next(group for hierarchy, group in groups if "cpu" in hierarchy.controllers)
+def _held(group: Path) -> tuple[float | None, float]:
+    """Give the quota in force, per second, and its period in seconds."""
     words = (read_text(group / "cpu.max") or "").split()
     words = words or [(read_text(group / f"cpu.cfs_{name}_us") or "").strip() for name in ("quota", "period")]
     quota, period = (float(word) if word.isdecimal() else math.nan for word in words)
-    return None if math.isnan(quota) or math.isnan(period) else quota / period
+    asked = None if math.isnan(quota) or math.isnan(period) else quota / period
+    return asked, _PERIOD_S if math.isnan(period) else period / 1e6
 
 
 def _processor_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    # The processor clock of another process, to the nanosecond: MAKE_PROCESS_CPUCLOCK in include/linux/posix-timers.h.
+    # The ticks of /proc/PID/stat are too coarse for a window.
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError as error:
+        mend = "raise the group's memory limit"
+        raise HostError("a busy process came to an end", where="cpu_quota", mend=mend) from error

@@ -112,7 +112,7 @@ def limits(request: dict[str, Any]) -> dict[str, Any]:
     held = {name.rpartition("/")[2]: str(text).strip() for name, text in Workload(host).save().items()}
     memory = held.get("memory.max", held.get("memory.limit_in_bytes", ""))
     return {
-        "cpu_quota": quota.share,
+        "cpu_quota": quota.to_plain(),
         "memory_bytes": int(memory) if memory.isdecimal() else None,
         "cores": list(parse_cores(held.get("cpuset.cpus", ""))),
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOST = 1 << 40
 _MOST_VALUES = 1_000_000
+_FEWEST_WINDOWS = 2
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,23 @@ class StreamAnswer:
     streams: int
     congestion: str
     retransmitted: int
+
+
+@dataclass(frozen=True)
+class QuotaAnswer:
+    """What a host's workload gets of its processors: see DeliveredQuota on the host.
+
+    Attributes:
+        in_force: the limit that its kernel holds; None when it holds none.
+        shares: per window, seconds of processor time per second.
+        periods: the quota's periods that the kernel counted meanwhile.
+        throttled_periods: those in which the quota was used up.
+    """
+
+    in_force: float | None
+    shares: tuple[float, ...]
+    periods: int
+    throttled_periods: int
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,22 @@ def read_stream(source: Mapping[str, Any], sink: Mapping[str, Any], where: str) 
     plausible = answer.window_us >= 1 and answer.mss_bytes >= 1 and answer.ip_version in {4, 6}
     if not plausible or not isinstance(source.get("timestamps"), bool) or any(value < 0 for value in windows):
         raise _contradiction("the account of the stream is not understood", where)
+    return answer
+
+
+def read_quota(plain: object, where: str) -> QuotaAnswer:
+    """Read what ``limits`` says of the quota; raises ProvisionError as `read_probe` does."""
+    if not isinstance(plain, dict):
+        raise _contradiction(f"cpu_quota is {str(plain)[:40]}", where)
+    in_force = plain.get("asked", "missing")
+    answer = QuotaAnswer(
+        in_force=None if in_force is None else _numbers({"asked": [in_force]}, "asked", where)[0],
+        shares=_numbers(plain, "shares", where),
+        periods=_whole(plain, "periods", where),
+        throttled_periods=_whole(plain, "throttled_periods", where),
+    )
+    if len(answer.shares) < _FEWEST_WINDOWS or answer.throttled_periods > answer.periods:
+        raise _contradiction("the account of the processor time is not understood", where)
     return answer
 
 

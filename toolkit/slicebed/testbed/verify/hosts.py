@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from slicebed.testbed.verify.answers import read_quota
 from slicebed.testbed.verify.judge import judge_host
 from slicebed.testbed.verify.verdict import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from slicebed.testbed.verify.answers import QuotaAnswer
     from slicebed.testbed.verify.ask import Channel
     from slicebed.testbed.verify.verdict import Verdict
 
@@ -19,6 +22,9 @@ _CLOCK_S = 0.2
 _QUOTA_S = 2.0
 _CLOCK_TOLERANCE = 0.02
 _QUOTA_TOLERANCE = 0.05
+# The kernel holds whole microseconds per period.
+_SAME_QUOTA = 0.0001
+_NEARLY_ALL = 0.9
 
 
 def verify_hosts(
@@ -58,13 +64,36 @@ def _clock(channel: Channel, host: str, cpu: Mapping[str, Any]) -> Iterator[Verd
     )
 
 
+def judge_quota(host: str, asked: float, answer: QuotaAnswer) -> Verdict:
+    """Judge the processor time by its windows; the detail tells a wrong limit from a contended processor."""
+    verdict = judge_host(host, Quantity.CPU_QUOTA, asked, answer.shares, _QUOTA_TOLERANCE * asked)
+    if answer.in_force is None:
+        return replace(verdict, detail="the kernel holds no limit: run slicebed apply again")
+    said = [f"used up in {answer.throttled_periods} of {answer.periods} periods"]
+    if abs(answer.in_force - asked) > _SAME_QUOTA:
+        said.append(f"the kernel holds a limit of {answer.in_force:g}: run slicebed apply again")
+    elif not verdict.passed and verdict.measured < asked:
+        said.append(_shortage(answer))
+    return replace(verdict, detail="; ".join(said))
+
+
+def _shortage(answer: QuotaAnswer) -> str:
+    """Say who took what is missing under a limit that is as asked."""
+    if answer.throttled_periods < _NEARLY_ALL * answer.periods or not answer.periods:
+        return (
+            "the limit is as asked, but the processor is contended: others on the machine, or its hypervisor, left"
+            " less than the limit allows; verify again while it rests"
+        )
+    return "the limit is as asked, but other processes in the workload's group used part of it; verify while it rests"
+
+
 def _limits(channel: Channel, host: str, workload: Mapping[str, Any]) -> Iterator[Verdict]:
     if not set(workload) & {"cpu_quota", "memory_bytes", "cores"}:
         return
     answer = channel.call("limits", {"host": host, "seconds": _QUOTA_S}, _TIMEOUT_S)
     if "cpu_quota" in workload:
         asked = float(workload["cpu_quota"])
-        yield judge_host(host, Quantity.CPU_QUOTA, asked, [answer["cpu_quota"]], _QUOTA_TOLERANCE * asked)
+        yield judge_quota(host, asked, read_quota(answer["cpu_quota"], host))
     if "memory_bytes" in workload:
         # The kernel counts memory in pages.
         asked = workload["memory_bytes"] // answer["page_bytes"] * answer["page_bytes"]
