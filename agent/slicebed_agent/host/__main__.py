@@ -57,11 +57,15 @@ def _deadman(options: argparse.Namespace) -> None:
 
 def _ask(options: argparse.Namespace) -> None:
     try:
-        answer = verbs.handlers()[options.verb](json.loads(options.request))
+        request = json.loads(options.request)
     except ValueError as error:
         raise HostError(
             f"the request is not JSON: {error}", mend='allowed: a mapping such as {"wish": {...}}'
         ) from error
+    if not isinstance(request, dict):
+        raise HostError("the request is no mapping", mend='allowed: a mapping such as {"wish": {...}}')
+    try:
+        answer = verbs.handlers()[options.verb](request)
     except KeyError as error:
         raise HostError(f"the request lacks {error}", where=options.verb) from error
     print(json.dumps(answer, indent=1))  # noqa: T201 - its answer

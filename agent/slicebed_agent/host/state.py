@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DIRECTORY = Path("/var/lib/slicebed/conditions")
 LOCK_TIMEOUT_S = 30.0
 VERSION = 1
+GIVE_UP = "move the file away to give up what it remembers; the host is then left as it is now"
 
 
 class State:
@@ -67,7 +68,11 @@ class State:
 
     def original(self) -> dict[str, dict[str, Any]]:
         """The state found before the first change, by part and by the thing's name; empty when nothing is changed."""
-        return dict(self._read(self._original).get("parts", {}))
+        parts = self._read(self._original, "parts")
+        for part, values in parts.items():
+            if not isinstance(values, dict):
+                raise _damaged(self._original, f"parts.{part} is no mapping")
+        return parts
 
     def keep_original(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Remember values for things that have none yet: what was found first is the original."""
@@ -82,9 +87,11 @@ class State:
         """Drop a part that is as it was, and what was wished of it."""
         kept = self.original()
         kept.pop(part, None)
-        wished = self.wish()
-        wished.pop(part, None)
-        self._write(self._wish, {"wish": wished})
+        # A wish that somebody damaged stays as it is, for `apply` and `drift` to tell of: going back needs none.
+        with suppress(HostError):
+            wished = self.wish()
+            wished.pop(part, None)
+            self._write(self._wish, {"wish": wished})
         self._write_original(kept)
 
     def clear_when_unchanged(self) -> None:
@@ -99,7 +106,7 @@ class State:
 
     def wish(self) -> dict[str, Any]:
         """The wish last applied, as the control machine sent it: the host's name and its parts; empty when none is."""
-        return dict(self._read(self._wish).get("wish", {}))
+        return self._read(self._wish, "wish")
 
     def keep_wish(self, wish: Mapping[str, Any]) -> None:
         """Remember what is wished; parts that it does not speak of keep theirs."""
@@ -109,7 +116,11 @@ class State:
 
     def base_rtt_us(self) -> dict[str, float]:
         """Round trip to each peer's address before anything was shaped, in microseconds."""
-        return {str(peer): float(rtt) for peer, rtt in self._read(self._base).get("rtt_us", {}).items()}
+        kept = self._read(self._base, "rtt_us")
+        for peer, rtt_us in kept.items():
+            if isinstance(rtt_us, bool) or not isinstance(rtt_us, (int, float)):
+                raise _damaged(self._base, f"rtt_us.{peer} is no number")
+        return {peer: float(rtt_us) for peer, rtt_us in kept.items()}
 
     def keep_base_rtt_us(self, measured: Mapping[str, float]) -> None:
         """Remember round trips measured before shaping; a peer's first measure stays."""
@@ -118,24 +129,26 @@ class State:
     def _write_original(self, parts: Mapping[str, Any]) -> None:
         self._write(self._original, {"parts": parts})
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path, key: str) -> dict[str, Any]:
         try:
             content = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise HostError(
-                f"cannot be read: {error}",
-                where=str(path),
-                mend="it is written whole or not at all: has somebody edited it?",
-            ) from error
-        if not isinstance(content, dict) or content.get("version") != VERSION:
+        # Nested too deeply for the parser is no JSON of ours either.
+        except (OSError, ValueError, RecursionError) as error:
+            raise _damaged(path, f"cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise _damaged(path, "is no mapping")
+        if content.get("version") != VERSION:
             raise HostError(
                 "is of another version of Slicebed",
                 where=str(path),
-                mend="restore the host with the version that wrote it",
+                mend=f"restore the host with the version that wrote it, or {GIVE_UP}",
             )
-        return content
+        held = content.get(key)
+        if not isinstance(held, dict):
+            raise _damaged(path, f"{key} is no mapping")
+        return held
 
     def _write(self, path: Path, content: Mapping[str, Any]) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -146,3 +159,9 @@ class State:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+
+
+def _damaged(path: Path, what: str) -> HostError:
+    return HostError(
+        what, where=str(path), mend=f"it is written whole or not at all: has somebody edited it? If so, {GIVE_UP}"
+    )

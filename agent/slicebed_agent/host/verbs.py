@@ -38,25 +38,25 @@ def handlers() -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
     """``{"wish"}`` -> what applying it would change."""
-    return _conditions(request["wish"]).plan(request["wish"]).to_plain()
+    return _conditions(_host_of(request["wish"])).plan(request["wish"]).to_plain()
 
 
 def apply(request: dict[str, Any]) -> dict[str, Any]:
     """``{"wish", "confirm_within_s"}`` -> what was changed, and the token for ``confirm`` when a timer runs."""
     within_s = _seconds(request.get("confirm_within_s", CONFIRM_WITHIN_S))
-    return _conditions(request["wish"]).apply(request["wish"], confirm_within_s=within_s).to_plain()
+    return _conditions(_host_of(request["wish"])).apply(request["wish"], confirm_within_s=within_s).to_plain()
 
 
 def confirm(request: dict[str, Any]) -> dict[str, Any]:
     """``{"token"}`` -> nothing; the dead-man timer is stopped."""
-    _conditions().confirm(str(request["token"]))
+    Conditions({}, connection=_connection()).confirm(str(request["token"]))
     return {}
 
 
 def drift(request: dict[str, Any]) -> dict[str, Any]:
     """-> what is no longer as it was applied, and whether anything was applied at all."""
     del request
-    conditions = _conditions()
+    conditions = _conditions(_host_of(State().wish()))
     return {**conditions.drift().to_plain(), **conditions.summary()}
 
 
@@ -65,14 +65,14 @@ def restore(request: dict[str, Any]) -> dict[str, Any]:
     only = request.get("only")
     if only is not None and not set(only) <= set(ORDER):
         raise HostError(f"unknown part in {only}", mend=f"allowed: {', '.join(ORDER)}")
-    return _conditions().restore(only, check=bool(request.get("check"))).to_plain()
+    return _conditions(_saved_host(State())).restore(only, check=bool(request.get("check"))).to_plain()
 
 
 def summary(request: dict[str, Any]) -> dict[str, Any]:
     """-> what this host remembers of its conditions, and the checksum of the tools it runs."""
     del request
     mark = Path(__file__).parents[3] / "host-tools.sha256"
-    return {**_conditions().summary(), "tools": mark.read_text() if mark.is_file() else None}
+    return {**Conditions({}).summary(), "tools": mark.read_text() if mark.is_file() else None}
 
 
 def keep_base_rtt(request: dict[str, Any]) -> dict[str, Any]:
@@ -119,28 +119,33 @@ def limits(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _conditions(wish: object = None) -> Conditions:
+def _conditions(host: str | None) -> Conditions:
+    return Conditions(_parts(host), connection=_connection())
+
+
+def _connection() -> Connection:
     from slicebed_agent.host.network.control import control_devices  # noqa: PLC0415 - each verb pays for what it uses
 
-    state = State()
-    connection = Connection(os.environ.get("SSH_CONNECTION", ""), control_devices())
-    return Conditions(_parts(wish if wish is not None else state.wish()), state, connection=connection)
+    return Connection(os.environ.get("SSH_CONNECTION", ""), control_devices())
 
 
-def _parts(wish: object) -> dict[str, Part]:
+def _parts(host: str | None) -> dict[str, Part]:
     from slicebed_agent.host.cpu.part import Cpu  # noqa: PLC0415 - as above
     from slicebed_agent.host.network.part import Network  # noqa: PLC0415
     from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415
 
     # The inventory's name for this machine, which its own may not be.
+    return {"cpu": Cpu(), "workload": Workload(host or socket.gethostname()), "network": Network()}
+
+
+def _host_of(wish: object) -> str | None:
     host = wish.get("host") if isinstance(wish, dict) else None
-    host = host or _saved_host()
-    return {"cpu": Cpu(), "workload": Workload(str(host or socket.gethostname())), "network": Network()}
+    return None if host is None else str(host)
 
 
-def _saved_host() -> str | None:
-    """The name under which an apply that was killed before it kept its wish had saved the workload's group."""
-    for name in State().original().get("workload", {}):
+def _saved_host(state: State) -> str | None:
+    """The name under which the workload's group was saved: going back needs no wish, which may be lost or damaged."""
+    for name in state.original().get("workload", {}):
         for part in name.split("/"):
             if part.startswith("slicebed."):
                 return part.removeprefix("slicebed.")
@@ -156,4 +161,4 @@ def _seconds(value: object) -> float:
 def restore_from(directory: Path) -> None:
     """What the dead-man timer does when nobody confirms."""
     state = State(directory)
-    Conditions(_parts(state.wish()), state).restore()
+    Conditions(_parts(_saved_host(state)), state).restore()

@@ -290,3 +290,16 @@ def test_only_an_act_on_the_interface_of_ssh_is_at_risk(host, tmp_path):
     conditions = Conditions(parts, State(tmp_path / "conditions"), DeadMan(tmp_path / "run"), here)
     assert not conditions.plan(WISH).at_risk
     assert conditions.plan({"host": "edge", "network": {"uplink_bit_per_s": 8000}}).at_risk
+
+
+def test_a_damaged_wish_does_not_keep_a_host_from_going_back_and_goes_with_the_last_part(host, tmp_path):
+    parts, conditions = host
+    conditions.apply(WISH)
+    (tmp_path / "conditions/wish.json").write_text("{")
+    with pytest.raises(HostError, match=r"wish\.json: cannot be read"):
+        conditions.drift()
+    conditions.restore(["workload"])
+    assert (tmp_path / "conditions/wish.json").read_text() == "{"
+    conditions.restore()
+    assert (parts["cpu"].machine, parts["workload"].machine) == ({"governor": "powersave"}, {})
+    assert not (tmp_path / "conditions").exists()
