@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -303,3 +304,45 @@ def test_an_interface_that_went_away_took_its_conditions_along(far):
     restore(saved)
     assert "ifb" not in run("ip", "-d", "link")
     assert FAR not in saved
+
+
+def test_what_leads_incoming_packets_to_the_ifb_has_changes_of_its_own_and_nothing_is_called_edited(far):
+    edge, other = (link(n, rate(MEGABIT), at=ShapeAt.RECEIVER) for n in (2, 9))
+    network = Network()
+    saved = network.save(NetworkWish((edge,)))
+    ifb = f"sbi-{socket.if_nametoindex(NEAR)}"
+    redirect = Change("network", NEAR, "inbound_redirect", None, ifb)
+    limit = Change("network", f"link p9 ({NEAR}, 10.77.0.9) inbound", "rate_bit_per_s", None, MEGABIT)
+    planned = apply(NetworkWish((edge,))).changes
+    assert redirect in planned
+    assert [change for change in planned if change.what == "kernel_state"] == []
+    # Another peer's filter comes and goes with its link, which says so.
+    assert apply(NetworkWish((edge, other))).changes == (limit,)
+    assert [change.what for change in apply(NetworkWish((edge,))).changes] == ["rate_bit_per_s"]
+    back = network.plan_restore(saved).changes
+    assert replace(redirect, now=ifb, wanted=None) in back
+    assert [change for change in back if change.what == "kernel_state"] == []
+
+
+INGRESS_EDITS = {
+    "qdisc del dev near ingress": (NEAR, "inbound_redirect"),
+    "filter del dev near ingress": ("link p2 (near, 10.77.0.2) inbound", "inbound_redirect"),
+    "filter add dev near ingress prio 3 protocol ip u32 match u32 0 0 action mirred egress redirect dev lo": (
+        NEAR,
+        "kernel_state",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", INGRESS_EDITS)
+def test_what_somebody_edited_at_the_ingress_is_told_as_what_it_is(far, edit):
+    wish = NetworkWish((link(2, rate(MEGABIT), at=ShapeAt.RECEIVER),))
+    apply(wish)
+    run("tc", *edit.split())
+    assert [(change.where, change.what) for change in apply(wish).changes] == [INGRESS_EDITS[edit]]
+
+
+def test_a_saved_root_that_somebody_damaged_is_named(far):
+    for damage in (3, [1, 2], {}, {"root": 5}, {"root": {"kind": "tbf", "handle": 1, "objects": [1]}}):
+        with pytest.raises(HostError, match="near: the saved original is not as Slicebed writes it; move the file"):
+            Network().plan_restore({NEAR: damage})

@@ -16,16 +16,20 @@ from slicebed_agent.host.network.tree import (
     Egress,
     Fifo,
     Foreign,
+    Ingress,
     KernelDefault,
     Netem,
     Root,
+    ifb_name,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slicebed_agent.host.change import Value
-    from slicebed_agent.host.network.tree import Device
+    from slicebed_agent.host.network.tree import Device, ForeignIngress, Found, Wanted
+
+    Names = Mapping[bytes, str]
 
 PART = "network"
 _UNSHAPED: dict[str, Value] = {
@@ -42,9 +46,7 @@ _UNSHAPED: dict[str, Value] = {
 }
 
 
-def root_changes(
-    device: Device, carrier: str, found: Root | None, wanted: Root | None, names: Mapping[bytes, str]
-) -> list[Change]:
+def root_changes(device: Device, carrier: str, found: Root | None, wanted: Root | None, names: Names) -> list[Change]:
     """Compare what is at the root of one device with what shall be.
 
     Args:
@@ -65,17 +67,75 @@ def root_changes(
     if now_cap != then_cap:
         changes.append(Change(PART, carrier, "uplink_bit_per_s", now_cap, then_cap))
     now_links, then_links = _links(found, device), _links(wanted, device)
-    for packed in sorted(now_links.keys() | then_links.keys(), key=lambda each: (len(each), each)):
-        where = f"link {names.get(packed, ip_address(packed))} ({device.name}, {ip_address(packed)})"
-        if inbound:
-            where += " inbound"
+    for packed in sorted(now_links.keys() | then_links.keys(), key=_order):
+        where = _place(device, packed, names, inbound=inbound)
         changes += _link_changes(where, now_links.get(packed), then_links.get(packed))
     return changes
+
+
+def inbound_changes(
+    device: Device, found: tuple[Found | None, Found | None], wanted: tuple[Wanted | None, Wanted | None], names: Names
+) -> list[Change]:
+    """Tell what leads incoming packets to the ifb, where that comes, goes or is not as Slicebed makes it.
+
+    Filters that come or go with their peer's own link are told by that link alone.
+
+    Args:
+        device: the interface.
+        found: what the interface and its ifb hold; None where it is not there.
+        wanted: what they shall hold.
+        names: peers by address.
+    """
+    carrier = ifb_name(device.index)
+    now, then = (None if each is None else each.ingress for each in (found[0], wanted[0]))
+    if (now is None) != (then is None):
+        ends = (None if each is None else carrier for each in (now, then))
+        return [Change(PART, device.name, "inbound_redirect", *ends)]
+    led, shall = _redirected(now, carrier), _redirected(then, carrier)
+    linked, wished = (_linked(None if each is None else each.root) for each in (found[1], wanted[1]))
+    changes = [
+        Change(
+            PART,
+            _place(device, packed, names, inbound=True),
+            "inbound_redirect",
+            carrier if packed in led else None,
+            carrier if packed in shall else None,
+        )
+        for packed in sorted(led ^ shall, key=_order)
+        if (packed in led) != (packed in linked) or (packed in shall) != (packed in wished)
+    ]
+    is_strange = isinstance(now, Ingress) and any(group.strange for group in now.groups.values())
+    return changes or ([edited(device.name)] if led == shall or is_strange else [])
 
 
 def edited(device: str) -> Change:
     """Give the change of a device whose links read as wanted, but whose tree is not as Slicebed makes it."""
     return Change(PART, device, "kernel_state", "edited", "as planned")
+
+
+def _place(device: Device, packed: bytes, names: Names, *, inbound: bool) -> str:
+    where = f"link {names.get(packed, ip_address(packed))} ({device.name}, {ip_address(packed)})"
+    return f"{where} inbound" if inbound else where
+
+
+def _order(packed: bytes) -> tuple[int, bytes]:
+    return len(packed), packed
+
+
+def _redirected(ingress: Ingress | ForeignIngress | None, carrier: str) -> set[bytes]:
+    groups = ingress.groups.values() if isinstance(ingress, Ingress) else ()
+    return {
+        each.address
+        for group in groups
+        # Without the link to the hash table no packet gets to its filters.
+        if group.kind == "flower" or group.key is not None
+        for each in group.filters.values()
+        if each.redirect == carrier
+    }
+
+
+def _linked(root: Root | None) -> set[bytes]:
+    return set(minors_by_address(root)) if isinstance(root, Egress) else set()
 
 
 def _link_changes(where: str, now: dict[str, Value] | None, then: dict[str, Value] | None) -> list[Change]:

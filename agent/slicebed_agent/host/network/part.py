@@ -16,7 +16,9 @@ from slicebed_agent.host.network.difference import difference
 from slicebed_agent.host.network.execute import execute
 from slicebed_agent.host.network.kernel import kernel_features
 from slicebed_agent.host.network.netlink import NetlinkSocket
+from slicebed_agent.host.network.steps import IngressQdisc, PeerFilter, U32Link, U32Table, WholeGroup
 from slicebed_agent.host.network.tree import (
+    INGRESS_PARENT,
     Device,
     Foreign,
     ForeignIngress,
@@ -27,12 +29,14 @@ from slicebed_agent.host.network.tree import (
     ifb_name,
     is_our_ifb,
 )
+from slicebed_agent.host.state import GIVE_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from slicebed_agent.host.change import Change
     from slicebed_agent.host.network.kernel import KernelFeatures
+    from slicebed_agent.host.network.steps import Step
     from slicebed_agent.host.wish import Address, NetworkWish
 
 
@@ -100,7 +104,7 @@ class Network:
         """Say what would put back what `save` gave; devices that are gone took their state along.
 
         Raises:
-            HostError: somebody else's tree can no longer be put back exactly.
+            HostError: somebody else's tree can no longer be put back exactly, or what was saved is damaged.
         """
         with NetlinkSocket() as netlink:
             devices = read_devices(netlink)
@@ -121,12 +125,13 @@ class Network:
         for name, original in saved.items():
             if name not in found:
                 continue
-            if original.get("absent"):
+            if original == {"absent": True}:
                 wanted[name] = None
-            elif original["root"] is None:
+                continue
+            tree, now = _saved_root(name, original), found[name]
+            if tree is None:
                 wanted[name] = Wanted()
             else:
-                tree, now = foreign.from_plain(original["root"]), found[name]
                 wanted[name] = Wanted(now.root if now.root == tree else foreign.prove(tree, now.device))
         return _plan(found, wanted, {})
 
@@ -177,15 +182,45 @@ def _plan(
 ) -> NetworkPlan:
     steps = difference(found, wanted)
     touched = {step.device for step in steps}
+    led = {step.device for step in steps if _is_of_ingress(step)}
+    rooted = {step.device for step in steps if not _is_of_ingress(step)}
     by_ifb = {ifb_name(each.device.index): each.device for each in found.values()}
     told: list[Change] = []
     for name in sorted(touched):
         device = by_ifb.get(name) or found[name].device
-        demand = wanted_links.get(name)
-        names = {} if demand is None else {address.packed: peer for address, peer in demand.names.items()}
-        then = wanted[name]
-        now = found[name].root if name in found else None
-        root = None if then is None else then.root or KernelDefault()
-        told += changes.root_changes(device, name, now, root, names) or [changes.edited(name)]
+        if name in rooted:
+            then = wanted[name]
+            now = found[name].root if name in found else None
+            root = None if then is None else then.root or KernelDefault()
+            names = _names(wanted_links.get(name))
+            told += changes.root_changes(device, name, now, root, names) or [changes.edited(name)]
+        if name in led:
+            ifb = ifb_name(device.index)
+            names = _names(wanted_links.get(ifb))
+            told += changes.inbound_changes(
+                device, (found.get(name), found.get(ifb)), (wanted.get(name), wanted.get(ifb)), names
+            )
     devices = {by_ifb[name].name if name in by_ifb else name for name in touched}
-    return NetworkPlan(changes.PART, tuple(told), steps, frozenset(devices | touched), found)
+    return NetworkPlan(changes.PART, tuple(dict.fromkeys(told)), steps, frozenset(devices | touched), found)
+
+
+def _names(demand: Demand | None) -> dict[bytes, str]:
+    return {} if demand is None else {address.packed: peer for address, peer in demand.names.items()}
+
+
+def _is_of_ingress(step: Step) -> bool:
+    match step.thing:
+        case IngressQdisc():
+            return True
+        case WholeGroup(spot=spot) | U32Table(spot=spot) | U32Link(spot=spot) | PeerFilter(spot=spot):
+            return spot.parent == INGRESS_PARENT
+        case _:
+            return False
+
+
+def _saved_root(name: str, original: Any) -> Foreign | None:
+    """Read the root that `save` gave: somebody else's, or None for the kernel's own."""
+    try:
+        return None if original["root"] is None else foreign.from_plain(original["root"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise HostError("the saved original is not as Slicebed writes it", where=name, mend=GIVE_UP) from error
