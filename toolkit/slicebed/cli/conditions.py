@@ -16,7 +16,7 @@ from slicebed.run.store import hosts_taken
 from slicebed.testbed.checkout import find_checkout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slicebed.testbed.conditions import Outcome, Player
 
@@ -67,7 +67,10 @@ def apply(
     from slicebed.cli.verify import show_verdicts  # noqa: PLC0415 - numpy, which --help need not wait for
     from slicebed.testbed.apply import apply_target  # noqa: PLC0415 - as above
 
-    with open_player(testbed, inventory, only, "apply", shape_control_path=shape_control_path) as player:
+    with (
+        open_player(testbed, inventory, only, "apply", shape_control_path=shape_control_path) as player,
+        _shown_when_partly_done("changed", as_json=as_json, more={"verdicts": None}),
+    ):
         applied = apply_target(player, confirm_within_s, verify=not no_verify)
     if as_json:
         verdicts = None if applied.verdicts is None else [each.to_plain() for each in applied.verdicts]
@@ -82,7 +85,10 @@ def drift(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json:
     """Say what somebody changed since apply: now, and as it was applied. Exit code 6 when there is any."""
     from slicebed.testbed.apply import kept_base_rtts  # noqa: PLC0415 - numpy, which --help need not wait for
 
-    with open_player(testbed, inventory, None, "drift") as player:
+    with (
+        open_player(testbed, inventory, None, "drift") as player,
+        _shown_when_partly_done("drifted", as_json=as_json),
+    ):
         outcome = player.drift(player.target.asked(kept_base_rtts(player.target), before_measuring=True))
     _show(outcome, "drifted", "no drift", as_json=as_json, wires=None)
     if outcome.changes:
@@ -98,9 +104,13 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put back the state that apply found, exactly, from what each host saved. Safe to repeat."""
-    with open_player(testbed, inventory, only, "restore") as player:
+    title = "would go back" if check else "put back"
+    with (
+        open_player(testbed, inventory, only, "restore") as player,
+        _shown_when_partly_done(title, as_json=as_json),
+    ):
         outcome = player.restore(player.target.asked({}, before_measuring=True), check=check)
-    _show(outcome, "would go back" if check else "put back", "nothing to put back", as_json=as_json, wires=None)
+    _show(outcome, title, "nothing to put back", as_json=as_json, wires=None)
 
 
 def doctor(*, testbed: TestbedOption, inventory: InventoryOption = None, as_json: JsonOption = False) -> None:
@@ -146,6 +156,21 @@ def open_player(
             raise InterruptedRunError("interrupted", where=verb, mend=mend) from stop
 
 
+@contextmanager
+def _shown_when_partly_done(title: str, *, as_json: bool, more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Show what the hosts that answered said, before the error of those that failed."""
+    from slicebed.testbed.conditions import PartlyDoneError  # noqa: PLC0415 - paramiko, which --help need not wait for
+
+    try:
+        yield
+    except PartlyDoneError as error:
+        if as_json:
+            print_json({**_plain(error.outcome), **(more or {})})
+        elif error.outcome.changed:
+            _show(error.outcome, title, "", as_json=False, wires=None)
+        raise
+
+
 def _wires(player: Player) -> str | None:
     kinds = {link.wire for host in player.target.hosts.values() for link in host.links}
     if kinds <= {"netem"}:
@@ -157,7 +182,12 @@ def _wires(player: Player) -> str | None:
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
-    return {"changes": list(outcome.changes), "writes": dict(outcome.writes), "at_risk": list(outcome.at_risk)}
+    return {
+        "changes": list(outcome.changes),
+        "writes": dict(outcome.writes),
+        "at_risk": list(outcome.at_risk),
+        "failed": [{"host": each.host, "error": each.error} for each in outcome.failed],
+    }
 
 
 def _show(outcome: Outcome, title: str, none: str, *, as_json: bool, wires: str | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slicebed.errors import ProvisionError
 from slicebed.spec.problems import SpecErrors
 from slicebed.testbed.playbook import Playbook, PlaybookError, run_playbook
 from slicebed.testbed.target import PARTS
@@ -15,8 +16,16 @@ from slicebed.testbed.target import PARTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from slicebed.testbed.playbook import Recap, Refusal
+    from slicebed.testbed.playbook import Recap, Refusal, TaskError
     from slicebed.testbed.target import Asked, Target
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A host on which the act failed, and the error's one line."""
+
+    host: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,35 @@ class Outcome:
         writes: netlink messages and file writes, by host.
         at_risk: hosts whose SSH interface is touched: the dead-man timer guards the act.
         recap: Ansible's own counts.
+        failed: what failed, with its host; the other fields are then of the hosts that answered.
     """
 
     changes: tuple[dict[str, Any], ...]
     writes: Mapping[str, int]
     at_risk: tuple[str, ...]
     recap: Recap
+    failed: tuple[Failed, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything was, or would be, written under the conditions' name."""
         return bool(self.changes) or any(self.writes.values())
+
+
+class PartlyDoneError(ProvisionError):
+    """An act failed on some hosts; ``str()`` has a line for each failure, and one for the hosts where it was done."""
+
+    def __init__(self, failures: Sequence[TaskError], outcome: Outcome, done: str) -> None:
+        """Take the failures, what the hosts that answered said, and the act's name: ``put back on``."""
+        super().__init__(failures[0].what, where=failures[0].where, mend=failures[0].mend)
+        self.outcome = outcome
+        broken = {failure.host for failure in failures}
+        hosts = [host for host in sorted(outcome.writes) if host not in broken]
+        self._lines = (*map(str, failures), f"{done} {', '.join(hosts) or 'no host'}")
+
+    def __str__(self) -> str:
+        """One line for each failure, one for what was done."""
+        return "\n".join(self._lines)
 
 
 @dataclass(frozen=True)
@@ -54,7 +81,8 @@ class Player:
         Raises:
             ProvisionError: a host cannot be reached, or cannot do what is asked; its own words.
         """
-        return _outcome(self.play("condition.yml", asked.variables(), check=True))
+        with _named_by_file(self.target):
+            return _outcome(self.play("condition.yml", asked.variables(), check=True))
 
     def bring_tools(self) -> None:
         """Make sure that every host has the host tools.
@@ -68,22 +96,33 @@ class Player:
         """Save the original state on every host and make it as asked; the second time nothing changes.
 
         Raises:
-            ProvisionError: a host refused; what it had done of this apply is undone.
+            SpecErrors: a host refused what a line of the file asks, before any host was changed.
+            PartlyDoneError: a host refused; what it had done of this apply is undone. The others are as asked.
         """
-        return _outcome(
-            self.play("condition.yml", {**asked.variables(), "conditions_confirm_within_s": confirm_within_s})
-        )
+        variables = {**asked.variables(), "conditions_confirm_within_s": confirm_within_s}
+        with _partly_done("applied on"), _named_by_file(self.target):
+            return _outcome(self.play("condition.yml", variables))
 
     def drift(self, asked: Asked) -> Outcome:
-        """Say what is no longer as it was last applied: by each host's own record, the lab's wires by what is asked."""
-        return _outcome(
-            self.play("inspect.yml", {"conditions_verb": "drift", "slicebed_wires": asked.wires}, check=True)
-        )
+        """Say what is no longer as it was last applied: by each host's own record, the lab's wires by what is asked.
+
+        Raises:
+            PartlyDoneError: a host cannot say; it holds what the others said.
+        """
+        with _partly_done("looked at"):
+            return _outcome(
+                self.play("inspect.yml", {"conditions_verb": "drift", "slicebed_wires": asked.wires}, check=True)
+            )
 
     def restore(self, asked: Asked, *, check: bool = False) -> Outcome:
-        """Put back every host's saved original state, exactly, and take everything off the lab's wires."""
+        """Put back every host's saved original state, exactly, and take everything off the lab's wires.
+
+        Raises:
+            PartlyDoneError: a host did not go back; the others did.
+        """
         only = sorted(self.target.parts) if len(self.target.parts) < len(PARTS) else []
-        return _outcome(self.play("restore.yml", {**asked.variables(), "conditions_only": only}, check=check))
+        with _partly_done("looked at" if check else "put back on"):
+            return _outcome(self.play("restore.yml", {**asked.variables(), "conditions_only": only}, check=check))
 
     def doctor(self) -> dict[str, list[dict[str, Any]]]:
         """What every host can and cannot do, found by trial: by host, a row per capability."""
@@ -93,7 +132,7 @@ class Player:
     def play(self, name: str, variables: Mapping[str, Any], *, check: bool = False, tags: str | None = None) -> Recap:
         """Play one playbook on the target's hosts."""
         target = self.target
-        with _named_by_file(target), tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:
+        with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:
             playbook = Playbook(name, target.inventory, Path(folder), variables, check=check, tags=tags)
             return run_playbook(target.checkout, playbook, lambda task: self.say(f"{name}: {task}"))
 
@@ -109,6 +148,17 @@ _FILE_KEYS = {
 
 
 @contextmanager
+def _partly_done(done: str) -> Iterator[None]:
+    """Keep what the other hosts did when one fails."""
+    try:
+        yield
+    except PlaybookError as error:
+        failures = sorted(error.failures, key=lambda failure: failure.host)
+        failed = tuple(Failed(failure.host, str(failure)) for failure in failures)
+        raise PartlyDoneError(failures, replace(_outcome(error.recap), failed=failed), done) from error
+
+
+@contextmanager
 def _named_by_file(target: Target) -> Iterator[None]:
     """Turn refusals of a plan, before anything was changed, into mistakes of the testbed file with file:line."""
     try:
@@ -116,7 +166,8 @@ def _named_by_file(target: Target) -> Iterator[None]:
     except PlaybookError as error:
         refusals = [failure.refusal for failure in error.failures if failure.refusal is not None]
         placed = [(refusal, place) for refusal in refusals if (place := _place(target, refusal)) is not None]
-        if len(placed) < len(error.failures):
+        # Once a host was changed it is no matter of the file alone any more.
+        if len(placed) < len(error.failures) or error.recap.answers:
             raise
         raise SpecErrors(
             f"{place}: host {refusal.host}: {refusal.what}" + (f"; {refusal.mend}" if refusal.mend else "")

@@ -63,7 +63,8 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
 
     Raises:
         MissingRequirementError: the inventory does not exist.
-        ProvisionError: a task failed or a host could not be reached.
+        PlaybookError: a task failed or a host could not be reached; what the other hosts answered is in its `recap`.
+        ProvisionError: ansible-playbook itself failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; ansible-playbook was ended.
     """
     import ansible_runner  # noqa: PLC0415 - takes half a second, which `slicebed --help` need not wait for
@@ -96,16 +97,17 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         )
     if runner.status == "canceled":
         raise KeyboardInterrupt
+    stats = runner.stats or {}
+    recap = Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=heard.answers)
     if heard.failures:
-        raise PlaybookError(heard.failures)
+        raise PlaybookError(heard.failures, recap)
     if runner.rc != 0 or runner.status != "successful":
         raise ProvisionError(
             f"ended {runner.status} with exit code {runner.rc}: {_last_line(runner)}",
             where=playbook.name,
             mend=f"see {playbook.artifacts}",
         )
-    stats = runner.stats or {}
-    return Recap(ok=stats.get("ok", {}), changed=stats.get("changed", {}), answers=heard.answers)
+    return recap
 
 
 @dataclass(frozen=True)
@@ -122,18 +124,22 @@ class Refusal:
 class TaskError(ProvisionError):
     """A task failed on a host."""
 
-    def __init__(self, what: str, *, where: str, mend: str | None = None, refusal: Refusal | None = None) -> None:
-        """Keep the host tools' own words apart, where the task was theirs."""
+    def __init__(
+        self, what: str, *, host: str, where: str, mend: str | None = None, refusal: Refusal | None = None
+    ) -> None:
+        """Keep the host's name, and the host tools' own words where the task was theirs."""
         super().__init__(what, where=where, mend=mend)
+        self.host = host
         self.refusal = refusal
 
 
 class PlaybookError(ProvisionError):
     """Tasks failed on one or more hosts; ``str()`` has a line for each."""
 
-    def __init__(self, failures: Sequence[TaskError]) -> None:
-        """Keep every failure; there is at least one."""
+    def __init__(self, failures: Sequence[TaskError], recap: Recap) -> None:
+        """Keep every failure (there is at least one), and what was done and answered all the same."""
         self.failures = tuple(failures)
+        self.recap = recap
         super().__init__(failures[0].what, where=failures[0].where, mend=failures[0].mend)
 
     def __str__(self) -> str:
@@ -181,23 +187,25 @@ def _own_signal_handlers() -> Iterator[None]:
 
 def _describe(event: str, data: dict[str, Any]) -> TaskError:
     result = data.get("res") or {}
-    where = f"host {data.get('host')}, {data.get('task')}"
+    host = str(data.get("host"))
+    where = f"host {host}, {data.get('task')}"
     said = result.get("refusal")
     if isinstance(said, dict):
-        refusal = Refusal(str(data.get("host")), said["what"], said["where"], said["mend"], said["asked"])
+        refusal = Refusal(host, said["what"], said["where"], said["mend"], said["asked"])
         text = ": ".join(filter(None, (refusal.where, refusal.what)))
-        return TaskError(text + (f"; {refusal.mend}" if refusal.mend else ""), where=where, refusal=refusal)
+        return TaskError(text + (f"; {refusal.mend}" if refusal.mend else ""), host=host, where=where, refusal=refusal)
     text = str(result.get("msg") or result.get("stderr") or result.get("stdout") or "no message")
     if event == _UNREACHABLE:
         return TaskError(
             f"unreachable: {_reason(text)}",
+            host=host,
             where=where,
             mend="check that the host is up and that ssh reaches it with the inventory's address, key and known_hosts",
         )
     stderr = result.get("stderr")
     if stderr and stderr not in text:
         text = f"{text}: {stderr}"
-    return TaskError(f"{_FAILURES[event]}: {text.strip()}", where=where)
+    return TaskError(f"{_FAILURES[event]}: {text.strip()}", host=host, where=where)
 
 
 def _reason(said: str) -> str:
