@@ -118,7 +118,7 @@ def test_a_lossy_link_gets_more_probes_and_more_patience():
     [
         (LinkCondition(), 2_000, 1_000),
         (LinkCondition(loss=0.5), 2_000, 1_000),
-        (LinkCondition(loss=0.01), 10_000, 1_000),
+        (LinkCondition(loss=0.01), 30_000, 1_000),
         (LinkCondition(rate_bit_per_s=1_000_000), 2_000, 10_080),
         (LinkCondition(rate_bit_per_s=10_000), 29, 1_008_000),
         (LinkCondition(delay_us=50_000, jitter_us=2_000, reorder=0.25), 2_500, 12_000),
