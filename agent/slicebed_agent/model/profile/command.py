@@ -1,0 +1,105 @@
+"""A model by its name, profiled on this host into a file."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import secrets
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
+
+from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.model.load import open_model
+from slicebed_agent.model.profile.measure import Options, profile
+from slicebed_agent.model.profile.record import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def profile_apart(argument: str, options: Options) -> Profile:
+    """Profile a model in a process made for it, whatever this one has done with TensorFlow.
+
+    Opening the model is a process of its own too: freezing it starts TensorFlow's Python, whose threads and memory are
+    no part of what runs slices.
+
+    Args:
+        argument: what `load.open_model` takes.
+        options: see `measure.profile`.
+
+    Raises:
+        AgentConfigError: the model or the options are wrong.
+        AgentError: see `measure.profile`; or the process was killed.
+    """
+    options.check()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
+        try:
+            frozen = pool.submit(open_model, argument).result()
+            return pool.submit(profile, frozen, options).result()
+        except BrokenProcessPool as error:
+            raise AgentError(
+                "the process that profiles was killed", where=argument, mend="check the kernel's log: memory ran out?"
+            ) from error
+
+
+def profile_to_file(argument: str, out: Path, options: Options) -> Profile:
+    """Profile a model and keep what was found; the file is written wholly or not at all.
+
+    Args:
+        argument: what `load.open_model` takes.
+        out: of the profile; one that is there already is replaced.
+        options: see `measure.profile`.
+
+    Raises:
+        AgentConfigError: the model or the options are wrong, or the file cannot be written, which is tried first.
+        AgentError: see `profile_apart`.
+    """
+    partial = out.with_name(f"{out.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with _writing(out):
+            partial.touch()
+        found = profile_apart(argument, options)
+        with _writing(out):
+            partial.write_text(found.to_json(), encoding="utf-8")
+            partial.replace(out)
+    finally:
+        with contextlib.suppress(OSError):  # what went wrong before says more
+            partial.unlink(missing_ok=True)
+    return found
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AgentConfigError(
+            f"cannot write it: {error.strerror or error}", where=str(out), mend="check the folder, its rights and space"
+        ) from error
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile from its file.
+
+    Raises:
+        AgentConfigError: it cannot be read, or is no profile.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AgentConfigError(f"cannot read it: {error}", where=str(path), mend="profile the model again") from error
+    return Profile.from_json(text, where=str(path))
+
+
+def summary(found: Profile) -> str:
+    """The profile in two lines, with intervals."""
+    cores = ",".join(map(str, found.host.cores))
+    return (
+        f"{found.model}: whole {found.whole.time_s.scaled(1e3)} ms on cores {cores},"
+        f" {len(found.segments)} segments, their sum {found.sum.time_s.scaled(1e3)} ms\n"
+        f"sum : whole {found.sum.to_whole}; without the calls ({found.sum.call_s.scaled(1e6)} us each)"
+        f" {found.sum.without_calls_to_whole}"
+    )

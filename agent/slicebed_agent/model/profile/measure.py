@@ -1,0 +1,277 @@
+"""Profiles a model on this host: the whole and its parts, by turns."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+import platform
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.model.cuts.algorithms import split_points
+from slicebed_agent.model.cuts.choose import choose
+from slicebed_agent.model.cuts.layers import layer_points
+from slicebed_agent.model.execute.check import TOLERANCE, seeded_frame
+from slicebed_agent.model.graphdef.read import read_graph
+from slicebed_agent.model.profile import host
+from slicebed_agent.model.profile.boundaries import ProfiledExecutor, divide, fusion_safe
+from slicebed_agent.model.profile.memory import process_memory
+from slicebed_agent.model.profile.record import HostFacts, Profile, Segment, Settings, Sum
+from slicebed_agent.model.profile.rounds import EmptyCall, time_rounds
+from slicebed_agent.model.profile.statistics import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from slicebed_agent.model.execute.slice import Slice
+    from slicebed_agent.model.execute.tensors import Array
+    from slicebed_agent.model.graph import Graph, SplitPoint
+    from slicebed_agent.model.load import FrozenModel
+    from slicebed_agent.model.profile.boundaries import Part
+
+_WARMUP_ROUNDS: Final = 5
+_LEAST_ROUNDS: Final = 3
+
+
+class Boundaries(enum.StrEnum):
+    """Between which places the parts lie: fusion-safe split points, every split point, or those of a given cut."""
+
+    SAFE = "safe"
+    EVERY = "every"
+    CUT = "cut"
+
+    @classmethod
+    def of(cls, *, every: bool, cut: Sequence[str]) -> Boundaries:
+        """Which are meant, by a command line's options.
+
+        Raises:
+            AgentConfigError: both are given.
+        """
+        if every and cut:
+            raise AgentConfigError("every split point and a cut", where="--cut", mend="give one of --every and --cut")
+        return cls.CUT if cut else cls.EVERY if every else cls.SAFE
+
+
+class Level(enum.StrEnum):
+    """Split points of operators, or only those between layers."""
+
+    OPERATOR = "op"
+    LAYER = "layer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is to be profiled, and how.
+
+    Attributes:
+        boundaries: of kind CUT where `cut` is given, and only there.
+        level: of the split points; a cut may name either.
+        cut: names of split points, in the model's order.
+        max_tensors: how many tensors may cross a boundary.
+        repeats: rounds that are counted, 3 or more; each runs everything once.
+        cores: to run on; None for all that this process may use.
+        batch: frames in a run.
+        seed: of the frame and of the order within each round.
+        memory: whether each part, and the whole, also runs in a process of its own.
+    """
+
+    boundaries: Boundaries = Boundaries.SAFE
+    level: Level = Level.OPERATOR
+    cut: tuple[str, ...] = ()
+    max_tensors: int = 1
+    repeats: int = 30
+    cores: tuple[int, ...] | None = None
+    batch: int = 1
+    seed: int = 0
+    memory: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            AgentConfigError: a number is too small, or the boundaries are both chosen and given.
+        """
+        if self.repeats < _LEAST_ROUNDS:
+            raise AgentConfigError(
+                f"{self.repeats} repeats",
+                where="--repeats",
+                mend=f"give {_LEAST_ROUNDS} or more, 30 for a good interval",
+            )
+        if self.batch < 1:
+            raise AgentConfigError(f"{self.batch} frames", where="--batch", mend="give 1 or more")
+        if self.seed < 0:
+            raise AgentConfigError(f"seed {self.seed}", where="--draw", mend="give 0 or more")
+        if bool(self.cut) != (self.boundaries is Boundaries.CUT):
+            raise AgentConfigError(
+                f"boundaries {self.boundaries} and cut {','.join(self.cut)!r}",
+                where="--cut",
+                mend="give the split points of a cut, or let the boundaries be safe or every",
+            )
+
+
+def profile(frozen: FrozenModel, options: Options | None = None) -> Profile:
+    """Profile a model on this host.
+
+    The process must not have run a slice with another number of cores: TensorFlow's threads are made once. Nothing
+    else should run on the machine; the profile tells its load.
+
+    Args:
+        frozen: the model.
+        options: what, and how.
+
+    Raises:
+        AgentConfigError: the options name what is not there.
+        AgentError: TensorFlow's threads are not as many as cores; TensorFlow is missing or refuses a part; the parts in
+            a row do not give what the whole gives; a boundary's size is not known.
+    """
+    options = options or Options()
+    options.check()
+    graph = graph_of(frozen)
+    with host.pinned(options.cores) as cores, ProfiledExecutor(frozen.path) as executor:
+        parts = divide(graph, _chosen(executor, graph, options))
+        before = (host.clock_mhz(cores), os.getloadavg()[0])
+        whole, segments, total = _measure(executor, graph, parts, options)
+        facts = _facts(cores, before)
+        if options.memory:
+            whole, *segments = (_with_memory(frozen, graph, each, options.batch) for each in (whole, *segments))
+    return Profile(
+        model=frozen.card.name,
+        weights=str(frozen.card.weights),
+        graph_sha256=frozen.graph_sha256(),
+        settings=Settings(
+            str(options.boundaries), str(options.level), options.repeats, _WARMUP_ROUNDS, options.batch, options.seed
+        ),
+        host=facts,
+        whole=whole,
+        segments=tuple(segments),
+        sum=total,
+    )
+
+
+def graph_of(frozen: FrozenModel) -> Graph:
+    """A frozen model's graph at operator level, its layers filled in.
+
+    Raises:
+        ModelFileError: the file is truncated or foreign.
+    """
+    card = frozen.card
+    graph = frozen.graph or read_graph(
+        frozen.path,
+        inputs=[tensor.name for tensor in card.inputs],
+        outputs=[tensor.name for tensor in card.outputs],
+        layers=card.layer_of(),
+    )
+    return dataclasses.replace(graph, name=card.name)
+
+
+def _chosen(executor: ProfiledExecutor, graph: Graph, options: Options) -> tuple[SplitPoint, ...]:
+    points = split_points(graph, "exact", options.max_tensors)
+    if options.boundaries is Boundaries.CUT:
+        taken = {point.name for point in points}
+        by_layer = [point for point in layer_points(graph, points) if point.name not in taken]
+        return choose([*points, *by_layer], options.cut)
+    if options.boundaries is Boundaries.SAFE:
+        points = fusion_safe(executor, graph, points)
+    return points if options.level is Level.OPERATOR else layer_points(graph, points)
+
+
+def _measure(
+    executor: ProfiledExecutor, graph: Graph, parts: Sequence[Part], options: Options
+) -> tuple[Segment, list[Segment], Sum]:
+    (entire,) = divide(graph, ())
+    cores = sorted(os.sched_getaffinity(0))
+    frame = tuple(seeded_frame(each, options.seed, options.batch) for each in executor.describe(graph.inputs))
+    prepared: list[tuple[Slice, tuple[Array, ...]]] = []
+    made: list[tuple[Array, ...]] = []
+    try:
+        # Each part is given what the part before it really made of the frame.
+        for part, given in _in_a_row(entire, parts):
+            arrays = frame if given is None else made[given]
+            prepared.append((executor.prepare(part.feeds, part.fetches, example=arrays), arrays))
+            made.append(prepared[-1][0].run(arrays))
+            if len(prepared) == 1:
+                host.pool_threads(cores)  # before minutes are spent
+        _check_equal(made[-1], made[0], graph.outputs)
+        with EmptyCall() as nothing:
+            *seconds, calls = time_rounds(
+                [*prepared, (nothing, nothing.arrays)],
+                rounds=options.repeats,
+                warmup_rounds=_WARMUP_ROUNDS,
+                seed=options.seed,
+            )
+        segments = [
+            _segment(part, each, arrays, spent)
+            for part, (each, _), arrays, spent in zip((entire, *parts), prepared, made, seconds, strict=True)
+        ]
+    finally:
+        for each, _ in prepared:
+            each.release()
+    return segments[0], segments[1:], _sum(np.array(seconds), np.array(calls))
+
+
+def _in_a_row(entire: Part, parts: Sequence[Part]) -> list[tuple[Part, int | None]]:
+    """The whole, then the parts; each with the place of what makes its arrays, None where that is the frame."""
+    return [(entire, None), *((part, place or None) for place, part in enumerate(parts))]
+
+
+def _check_equal(found: Sequence[Array], expected: Sequence[Array], names: Sequence[str]) -> None:
+    for name, one, two in zip(names, found, expected, strict=True):
+        scale = np.max(np.abs(two), initial=0)
+        if not np.allclose(one, two, rtol=0, atol=TOLERANCE * float(scale)):
+            raise AgentError(
+                f"the parts in a row give another {name} than the whole",
+                where="profile",
+                mend="run `slicebed model check --all` to find where",
+            )
+
+
+def _segment(part: Part, prepared: Slice, made: Sequence[Array], seconds: Sequence[float]) -> Segment:
+    return Segment(
+        name=part.name,
+        operators=part.operators,
+        feeds=part.feeds,
+        fetches=part.fetches,
+        flops=part.flops,
+        parameters=part.parameters,
+        weights_bytes=prepared.weights_bytes,
+        fetched_bytes=sum(array.nbytes for array in made),
+        time_s=estimate(seconds),
+        samples_s=tuple(seconds),
+    )
+
+
+def _sum(seconds: npt.NDArray[np.float64], calls: npt.NDArray[np.float64]) -> Sum:
+    """From seconds by run (the whole first) and round, and of a call for nothing by round."""
+    whole, total = seconds[0], seconds[1:].sum(axis=0)
+    extra = (len(seconds) - 2) * np.median(calls)
+    return Sum(
+        time_s=estimate(total),
+        to_whole=estimate(total / whole),
+        call_s=estimate(calls),
+        without_calls_to_whole=estimate((total - extra) / whole),
+    )
+
+
+def _facts(cores: tuple[int, ...], before: tuple[tuple[float, ...] | None, float]) -> HostFacts:
+    return HostFacts(
+        machine=platform.machine(),
+        processor=host.processor(),
+        cores=cores,
+        pool_threads=host.pool_threads(cores),
+        mhz_before=before[0],
+        mhz_after=host.clock_mhz(cores),
+        load_before=before[1],
+        load_after=os.getloadavg()[0],
+        versions=host.versions(),
+        onednn=os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+    )
+
+
+def _with_memory(frozen: FrozenModel, graph: Graph, segment: Segment, batch: int) -> Segment:
+    found = process_memory(frozen.path, graph, (segment.feeds, segment.fetches), batch=batch)
+    return dataclasses.replace(segment, memory=found)
