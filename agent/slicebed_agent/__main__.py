@@ -1,4 +1,4 @@
-"""The agent's command line: serve, health, train, version."""
+"""The agent's command line: serve, health, profile, train, version."""
 
 from __future__ import annotations
 
@@ -56,6 +56,34 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--timeout", type=float, default=2.0, metavar="S")
     health.set_defaults(run=_health)
 
+    profile = commands.add_parser("profile", help="measure how long a model and its parts take on this host")
+    profile.add_argument(
+        "model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb"
+    )
+    profile.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="where the profile goes")
+    profile.add_argument(
+        "--level", default="op", choices=["op", "layer"], help="split points of operators, or only those between layers"
+    )
+    profile.add_argument(
+        "--every", action="store_true", help="between all split points, not only where the whole model is not fused"
+    )
+    profile.add_argument("--cut", type=_names, default=(), metavar="A[,B...]", help="the slices of this cut instead")
+    profile.add_argument(
+        "--max-tensors", type=int, default=1, metavar="K", help="how many may cross a boundary (default: %(default)s)"
+    )
+    profile.add_argument(
+        "--repeats", type=int, default=30, metavar="N", help="rounds, each runs everything once (default: %(default)s)"
+    )
+    profile.add_argument(
+        "--cores", type=_cores, metavar="0,1", help="cores to run on (default: all that this process may use)"
+    )
+    profile.add_argument("--batch", type=int, default=1, metavar="N", help="frames in a run (default: %(default)s)")
+    profile.add_argument(
+        "--draw", type=int, default=0, metavar="N", help="draws the frame and the order (default: %(default)s)"
+    )
+    profile.add_argument("--memory", action="store_true", help="also run each part in a process of its own (slow)")
+    profile.set_defaults(run=_profile)
+
     train = commands.add_parser("train", help="train the model and replace the package's data files")
     train.add_argument("--seed", type=int, default=20201123)
     train.add_argument("--epochs", type=int, default=12)
@@ -86,6 +114,37 @@ def _health(options: argparse.Namespace) -> int:
         status = channels.ask_health(channel, options.timeout, wait=False)
     sys.stdout.write(status + "\n")
     return 0 if status == channels.SERVING else 1
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"no cut in {text!r}; name split points, separated by commas")
+    return names
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"no cores in {text!r}; give numbers, separated by commas")
+    return tuple(map(int, numbers))
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from slicebed_agent.model.profile import command, measure  # noqa: PLC0415 - the other commands need no numpy
+
+    settings = measure.Options(
+        boundaries=measure.Boundaries.of(every=options.every, cut=options.cut),
+        level=measure.Level(options.level),
+        cut=options.cut,
+        max_tensors=options.max_tensors,
+        repeats=options.repeats,
+        cores=options.cores,
+        batch=options.batch,
+        seed=options.draw,
+        memory=options.memory,
+    )
+    sys.stdout.write(command.summary(command.profile_to_file(options.model, options.out, settings)) + "\n")
 
 
 def _train(options: argparse.Namespace) -> None:
