@@ -76,7 +76,8 @@ class Sum:
         time_s: of all segments, round by round.
         to_whole: its ratio to the whole of the same round; 1 is perfect.
         call_s: what calling TensorFlow for nothing costs, of which the sum holds one per segment, the whole one.
-        without_calls_to_whole: the ratio when all but one call are taken off the sum: what prediction should use.
+        without_calls_to_whole: the ratio when the median of `call_s` is taken off the sum for every segment but one:
+            what a prediction from segments should do.
     """
 
     time_s: Estimate
