@@ -80,6 +80,10 @@ test-kernel: setup-test ## the tests that need a stock kernel: cpufreq, netem, c
 bench-network: setup ## Slicebed's links beside EnosLib's, tcconfig's and tc's own, in one run (root, about five minutes)
 	$(BIN)/python -m benchmarks.network $(BENCH_NETWORK)
 
+.PHONY: bench-slicer
+bench-slicer: setup-test ## cuts, slices and their memory against the bars, in one run; BENCH_SLICER=--equality checks every cut too
+	$(BIN)/python -m benchmarks.slicer $(BENCH_SLICER)
+
 constraints: ## pin what the current venv holds
 	( head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) > constraints.new
 	mv constraints.new constraints.txt

@@ -1,0 +1,255 @@
+"""``make bench-slicer``: everything in one run, tables on the terminal, raw figures in a file when asked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from benchmarks.network.report import plain
+from benchmarks.network.tables import paragraph
+from benchmarks.slicer import report
+from benchmarks.slicer.chosen import boundaries, thirds
+from benchmarks.slicer.cutting import compare
+from benchmarks.slicer.equality import kept
+from benchmarks.slicer.manifest import manifest
+from benchmarks.slicer.workers import ROOT, BenchmarkError, Worker, one
+
+from slicebed.split.model import ModelSource, open_source
+from slicebed.split.slices import slice_folder, write_cut
+from slicebed_agent.errors import OneLineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.slicer.bars import Verdict
+    from benchmarks.slicer.equality import Checked
+
+PARTS: Final = ("cuts", "equality", "change", "chain", "memory")
+_LARGE: Final = ("inception_resnet_v2", "nasnet_large", "pnasnet5_large")
+_SMALLER: Final = ("cnn14", "mobilenet_v2", "resnet50_v2", "inception_v3", "vgg16")
+_SAMPLE: Final = 40
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything.
+
+    Attributes:
+        cut: whose file is cut, and how often by each way.
+        equality, change, chain, memory: the models of each part.
+        changes: of cut, by model.
+        chain_rounds: at most so many rounds of the whole and each chain.
+        drawn: cuts of each model besides the thirds.
+        longest_s: no experiment begins another round after so long.
+        seed: of everything that is drawn.
+    """
+
+    cut: tuple[str, int] = ("nasnet_large", 9)
+    equality: tuple[str, ...] = _SMALLER + _LARGE
+    change: tuple[str, ...] = ("mobilenet_v2", "resnet50_v2", "inception_resnet_v2")
+    chain: tuple[str, ...] = _SMALLER[1:] + _LARGE
+    memory: tuple[str, ...] = _SMALLER + _LARGE
+    changes: int = 9
+    chain_rounds: int = 30
+    drawn: int = 1
+    longest_s: float = 60.0
+    seed: int = 20201123
+
+    def models(self, parts: Sequence[str]) -> tuple[str, ...]:
+        """All models that these parts need."""
+        of = {part: getattr(self, part) for part in PARTS[1:]} | {"cuts": self.cut[:1]}
+        return tuple(dict.fromkeys(model for part in parts for model in of[part]))
+
+
+_QUICK: Final = Size(
+    cut=("mobilenet_v2", 2),
+    equality=("cnn14", "mobilenet_v2"),
+    change=("mobilenet_v2",),
+    chain=("mobilenet_v2",),
+    memory=("cnn14", "mobilenet_v2"),
+    changes=3,
+    chain_rounds=8,
+)
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, size: Size, kept_folder: Path, paths: dict[str, Path]) -> None:
+        self._size, self._kept, self._paths = size, kept_folder, paths
+        self.verdicts: list[Verdict] = []
+        self.raw: dict[str, Any] = {}
+
+    def run(self, part: str) -> None:
+        """Measure a part, and print it."""
+        {
+            "cuts": self._cuts,
+            "equality": self._equality,
+            "change": self._change,
+            "chain": self._chain,
+            "memory": self._memory,
+        }[part]()
+
+    def _cuts(self) -> None:
+        model, rounds = self._size.cut
+        path = self._paths[model]
+        found = compare(path, rounds, self._size.longest_s * 3, note)
+        self._keep("cuts", found, report.cuts_verdicts(model, found))
+        megabytes, ran = path.stat().st_size / 1e6, len(found[next(iter(found))].seconds)
+        say(f"Cuts of {model}, file ({megabytes:.0f} MB) to list ({ran} rounds)", heading=True)
+        say(report.cuts_table(found))
+        say(paragraph(_CUTS_NOTE))
+
+    def _equality(self) -> None:
+        found: list[Checked] = []
+        for model in self._size.equality:
+            count = _SAMPLE if model in _LARGE else 0
+            with Worker("equality", model, count, self._size.seed, self._kept) as worker:
+                for step in worker.answers():
+                    note(f"equality of {model}, cut {step['done']} of {step['of']}")
+            checked = kept(self._kept, model)
+            if checked is None:
+                raise BenchmarkError(f"the cuts of {model} were checked, and nothing was kept in {self._kept}")
+            found.append(checked)
+        self._keep("equality", found, report.equality_verdicts(found))
+        say("Every cut's two slices against the whole model", heading=True)
+        say(report.equality_table(found))
+        took, dates = sum(each.seconds for each in found), sorted(each.finished for each in found)
+        say(paragraph(f"{_EQUALITY_NOTE} All took {took:.0f} s, run between {dates[0]} and {dates[-1]}."))
+
+    def _change(self) -> None:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for model in self._size.change:
+            found[model] = []
+            with Worker("changing", model, self._size.changes, self._size.seed) as worker:
+                for change in worker.answers():
+                    found[model].append(change)
+                    note(f"change of cut, {model}, {len(found[model])} of {self._size.changes}")
+        self._keep("change", found, report.change_verdicts(found))
+        say("Changing the cut while another thread runs frames through the old one", heading=True)
+        say(report.change_table(found))
+        say(paragraph(_CHANGE_NOTE))
+
+    def _chain(self) -> None:
+        found = {}
+        for model in self._size.chain:
+            note(f"three slices against the whole, {model}")
+            numbers = (self._size.chain_rounds, self._size.longest_s, self._size.drawn, self._size.seed)
+            found[model] = one("chaining", model, *numbers)
+        self._keep("chain", found, report.chain_verdicts(found))
+        say("Three slices one after another, and the whole model, in one process", heading=True)
+        say(report.chain_table(found))
+
+    def _memory(self) -> None:
+        found = {}
+        for model in self._size.memory:
+            note(f"memory of published slices, {model}")
+            opened = open_source(ModelSource(model))
+            cut = thirds(opened.split_points())
+            with tempfile.TemporaryDirectory(prefix="slicebed-bench-") as name:
+                write_cut(opened, cut, Path(name) / "slices")
+                numbers = range(1, 1 + len(list(pairwise(boundaries(opened.graph, cut)))))
+                found[model] = [one("memory", slice_folder(Path(name) / "slices", number)) for number in numbers]
+        self._keep("memory", found, report.memory_verdicts(found))
+        say("A process that loads one published slice and runs it ten times, MB", heading=True)
+        say(report.memory_table(found))
+
+    def _keep(self, part: str, found: Any, verdicts: list[Verdict]) -> None:
+        self.raw[part] = found
+        self.verdicts += verdicts
+
+
+def run(size: Size, parts: Sequence[str], kept_folder: Path, out: Path | None) -> None:
+    """Freeze what is not frozen yet, measure, print."""
+    begin = time.monotonic()
+    frozen = {}
+    for model in size.models(parts):
+        note(f"freezing {model}, or finding it frozen")
+        frozen[model] = one("frozen", model)
+    told = manifest(frozen)
+    say("\n".join(f"{key:12}{value}" for key, value in told["lines"].items()))
+    bench = Bench(size, kept_folder, {model: Path(found["path"]) for model, found in frozen.items()})
+    for part in parts:
+        bench.run(part)
+    say("Bars", heading=True)
+    say(report.verdict_table(bench.verdicts))
+    load = os.getloadavg()[0]
+    say(f"{time.monotonic() - begin:.0f} s in all; load average now {load:.1f}")
+    if out is not None:
+        told |= {"parts": list(parts), "size": size, "load_at_the_end": load, "seconds": time.monotonic() - begin}
+        raw = plain(manifest=told, bars=bench.verdicts, **bench.raw)
+        out.write_text(json.dumps(raw, indent=1) + "\n", "utf-8")
+
+
+_CUTS_NOTE: Final = """
+The file is in the page cache. Held processes have imported what they need and have done it once; the started ones pay
+for Python's start and their imports (TensorFlow's too) each time. protobuf finds no cuts. Couper's walk takes no
+heed of what does not depend on the input, so that its count differs where the file computes on weights. Ratios: median
+of the rounds' ratios, 95 % bootstrap.
+"""
+_EQUALITY_NOTE: Final = """
+Worst: largest difference from the whole, in relation to its largest output. All cuts of one tensor, and 20 of those of
+two or three; of the three large models a sample of 40, filled with cuts of several tensors where there are fewer.
+"""
+_CHANGE_NOTE: Final = """
+Each change goes to another cut in three slices, prepared while frames run through the old one. Switch: from the
+order until it is in force, and from the old cut's last frame to the new one's first. First frame: how much longer than
+the median of the four behind it.
+"""
+
+
+def say(text: str, *, heading: bool = False) -> None:
+    """Print a paragraph, a table or a heading."""
+    sys.stdout.write(f"\n{text}\n" if not heading else f"\n\n{text}\n{'=' * len(text)}\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Say what is going on to whoever watches a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text} ... \r")
+        sys.stderr.flush()
+
+
+def _stop(*_: object) -> NoReturn:
+    # Once is enough: what follows is clearing up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; the exit code."""
+    parser = argparse.ArgumentParser(prog="make bench-slicer", description=__doc__)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write every raw figure to FILE as JSON")
+    parser.add_argument("--quick", action="store_true", help="small models and few rounds: shows that it works")
+    parser.add_argument("--equality", action="store_true", help="every cut too; finished models are not run again")
+    parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}")
+    folder = ROOT / "build" / "bench-slicer"
+    parser.add_argument("--kept", type=Path, default=folder, metavar="DIR", help="of models whose equality is checked")
+    options = parser.parse_args(arguments)
+    parts = options.only or [part for part in PARTS if part != "equality" or options.equality]
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        run(_QUICK if options.quick else Size(), parts, options.kept / "equality", options.out)
+    except (BenchmarkError, OneLineError) as error:
+        sys.stderr.write(f"bench-slicer: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("bench-slicer: stopped\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
