@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -49,11 +49,11 @@ class Size:
         changes: of cut, by model.
         chain_rounds: at most so many rounds of the whole and each chain.
         drawn: cuts of each model besides the thirds.
-        longest_s: no experiment begins another round after so long.
+        longest_s: no chain begins another round after so long, the cuts none after twice that.
         seed: of everything that is drawn.
     """
 
-    cut: tuple[str, int] = ("nasnet_large", 9)
+    cut: tuple[str, int] = ("nasnet_large", 15)
     equality: tuple[str, ...] = _SMALLER + _LARGE
     change: tuple[str, ...] = ("mobilenet_v2", "resnet50_v2", "inception_resnet_v2")
     chain: tuple[str, ...] = _SMALLER[1:] + _LARGE
@@ -71,7 +71,7 @@ class Size:
 
 
 _QUICK: Final = Size(
-    cut=("mobilenet_v2", 2),
+    cut=("mobilenet_v2", 4),
     equality=("cnn14", "mobilenet_v2"),
     change=("mobilenet_v2",),
     chain=("mobilenet_v2",),
@@ -102,7 +102,7 @@ class Bench:
     def _cuts(self) -> None:
         model, rounds = self._size.cut
         path = self._paths[model]
-        found = compare(path, rounds, self._size.longest_s * 3, note)
+        found = compare(path, rounds, self._size.longest_s * 2, note)
         self._keep("cuts", found, report.cuts_verdicts(model, found))
         megabytes, ran = path.stat().st_size / 1e6, len(found[next(iter(found))].seconds)
         say(f"Cuts of {model}, file ({megabytes:.0f} MB) to list ({ran} rounds)", heading=True)
@@ -236,12 +236,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)}")
     folder = ROOT / "build" / "bench-slicer"
     parser.add_argument("--kept", type=Path, default=folder, metavar="DIR", help="of models whose equality is checked")
+    parser.add_argument(
+        "--longest", type=float, metavar="S", help="begin no further round of an experiment after S seconds (60)"
+    )
     options = parser.parse_args(arguments)
     parts = options.only or [part for part in PARTS if part != "equality" or options.equality]
+    size = _QUICK if options.quick else Size()
+    size = size if options.longest is None else replace(size, longest_s=options.longest)
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        run(_QUICK if options.quick else Size(), parts, options.kept / "equality", options.out)
+        run(size, parts, options.kept / "equality", options.out)
     except (BenchmarkError, OneLineError) as error:
         sys.stderr.write(f"bench-slicer: {error}\n")
         return 1

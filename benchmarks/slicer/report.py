@@ -40,19 +40,19 @@ def cuts_verdicts(model: str, found: Mapping[str, Listed]) -> list[Verdict]:
     took = {name: listed.seconds for name, listed in found.items()}
     return [
         bars.of_ratio(
-            f"cuts of {model}, file to list : reading and parsing it",
+            f"cuts of {model} : parsing its file",
             ratio(took[SLICEBED], took[PARSE]),
             bars.RATIO_TO_PARSING,
         ),
         bars.of_time(f"sweep of {model}", median(found[SLICEBED].sweep_s), bars.SWEEP_S),
         bars.of_ratio(
-            f"importing {model} and walking it : Slicebed",
+            f"importing {model}, walking it : Slicebed",
             ratio(took[COUPER], took[SLICEBED]),
             bars.RATIO_OF_COUPER,
             at_least=True,
         ),
         bars.of_ratio(
-            "the same, a process started for each",
+            "the same, a process started each time",
             ratio(took[COUPER + FRESH], took[SLICEBED + FRESH]),
             bars.RATIO_OF_COUPER,
             at_least=True,
@@ -89,10 +89,10 @@ def equality_verdicts(found: Sequence[Checked]) -> list[Verdict]:
     rows = [row for checked in found for row in checked.rows]
     refused = sum(row.refused is not None for row in rows)
     different = sum(not row.passed for row in rows) - refused
-    models = f"cuts of {len(found)} models"
+    models = f"cuts of {len(found)} models that"
     return [
-        bars.of_count(f"{models} that differ by more than 1e-5", different, len(rows)),
-        bars.of_count(f"{models} that are refused", refused, len(rows)),
+        bars.of_count(f"{models} differ by more than 1e-5", different, len(rows)),
+        bars.of_count(f"{models} are refused", refused, len(rows)),
     ]
 
 
@@ -121,7 +121,7 @@ def change_verdicts(found: Mapping[str, Sequence[Change]]) -> list[Verdict]:
         verdicts.append(bars.of_worst(f"switch, {model}", [each["switch_s"] for each in changes], bars.SWITCH_S))
         verdicts.append(
             bars.of_time(
-                f"switch and first frame's extra, {model}",
+                f"switch and first frame, {model}",
                 median([each["switch_s"] + each["first_s"] for each in changes]),
                 bars.SWITCH_S,
             )
@@ -155,9 +155,7 @@ def chain_table(found: Mapping[str, Chained]) -> str:
 def chain_verdicts(found: Mapping[str, Chained]) -> list[Verdict]:
     """The fourth bar, for every cut that was run."""
     return [
-        bars.of_ratio(
-            f"three slices : whole, {model}, {_kind(cut, chained)}", ratio(took, chained["whole"]), bars.CHAIN_RATIO
-        )
+        bars.of_ratio(f"three : whole, {model}, {_kind(cut, chained)}", ratio(took, chained["whole"]), bars.CHAIN_RATIO)
         for model, chained in found.items()
         for cut, took in chained["chains"].items()
     ]
@@ -185,8 +183,8 @@ def memory_verdicts(found: Mapping[str, Sequence[Held]]) -> list[Verdict]:
     running = max(held["resident_bytes"] - held["weights_bytes"] for held in slices)
     peak = max(held["peak_bytes"] - held["weights_bytes"] for held in slices)
     return [
-        bars.of_bytes(f"memory above its weights, worst of {len(slices)} slices", running, bars.ABOVE_WEIGHTS_BYTES),
-        bars.of_bytes("the same at its peak, while the libraries load", peak, bars.ABOVE_WEIGHTS_BYTES),
+        bars.of_bytes(f"memory above weights, worst of {len(slices)} slices", running, bars.ABOVE_WEIGHTS_BYTES),
+        bars.of_bytes("the same at its peak, libraries loading", peak, bars.ABOVE_WEIGHTS_BYTES),
     ]
 
 
