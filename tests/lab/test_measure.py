@@ -277,9 +277,9 @@ def test_conditions_other_than_asked_fail(wire, channels):
 
 
 def test_loss_duplicates_and_order_are_told_apart_by_direction(wire, channels):
-    wire(WireSetting(delay_us=20_000, loss=0.05, reorder=0.25), WireSetting(delay_us=20_000, duplicate=0.1))
-    there = LinkCondition(delay_us=20_000, loss=0.05, reorder=0.25)
-    back = LinkCondition(delay_us=20_000, duplicate=0.1)
+    wire(WireSetting(delay_us=5_000, loss=0.05, reorder=0.25), WireSetting(delay_us=5_000, duplicate=0.1))
+    there = LinkCondition(delay_us=5_000, loss=0.05, reorder=0.25)
+    back = LinkCondition(delay_us=5_000, duplicate=0.1)
     verdicts = verify_links(channels, [ask(there, back)])
     assert [str(verdict) for verdict in verdicts if not verdict.passed] == []
     asked = {
