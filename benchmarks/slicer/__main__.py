@@ -148,6 +148,7 @@ class Bench:
         self._keep("chain", found, report.chain_verdicts(found))
         say("Three slices one after another, and the whole model, in one process", heading=True)
         say(report.chain_table(found))
+        say(paragraph(_CHAIN_NOTE))
 
     def _memory(self) -> None:
         found = {}
@@ -204,6 +205,11 @@ _CHANGE_NOTE: Final = """
 Each change goes to another cut in three slices, prepared while frames run through the old one. Switch: from the
 order until it is in force, and from the old cut's last frame to the new one's first. First frame: how much longer than
 the median of the four behind it.
+"""
+
+_CHAIN_NOTE: Final = """
+Thirds: of the work, where the model has such cuts (NASNet and PNASNet have only 8 of one tensor, at both ends). Drawn:
+by the seed. The file of --out names the cuts.
 """
 
 

@@ -146,10 +146,9 @@ def chain_table(found: Mapping[str, Chained]) -> str:
                     seconds(median(took).median),
                     str(whole.count),
                     times(ratio(took, chained["whole"])),
-                    cut.replace(",", ", "),
                 ]
             )
-    return table(["model", "cut", "whole", "three", "pairs", "three : whole", "at"], rows)
+    return table(["model", "cut", "whole", "three", "pairs", "three : whole"], rows)
 
 
 def chain_verdicts(found: Mapping[str, Chained]) -> list[Verdict]:
