@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.model.execute.encode import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,16 +77,6 @@ def write_graph(parts: Sequence[bytes | Weight], versions: bytes, sink: Incoming
         if isinstance(part, Weight):
             sink.write(_raw(part))
     sink.write(b"\x22" + varint(len(versions)) + versions)
-
-
-def varint(value: int) -> bytes:
-    """Protobuf's variable-length form of a number that is not negative."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
