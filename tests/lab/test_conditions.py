@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from measured import measured
 from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
 
 from slicebed import lab
@@ -145,6 +146,7 @@ def test_apply_does_what_was_planned_and_the_second_time_nothing(untouched, spec
     assert ask("drift", "-t", spec)["changes"] == []
 
 
+@measured
 def test_what_is_applied_is_measured_and_passes(untouched, spec):
     done = slicebed("apply", "-t", spec, "--json")
     verdicts = {(row["link"], row["quantity"]): row for row in json.loads(done.stdout)["verdicts"]}
@@ -157,6 +159,7 @@ def test_what_is_applied_is_measured_and_passes(untouched, spec):
     assert verdicts["near", "cores"]["passed"]
 
 
+@measured
 def test_verify_fails_on_a_link_that_is_not_as_asked(applied, spec):
     edit_rate_of_near("9mbit")
     done = slicebed("verify", "-t", spec, "--only", "network", "--json", check=False)

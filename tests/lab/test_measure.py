@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from measured import measured
 
 from slicebed.errors import ProvisionError, VerdictError
 from slicebed.lab import _wire
@@ -225,6 +226,7 @@ def by_quantity(verdicts, link=None):
     return {verdict.quantity: verdict for verdict in verdicts if link in {None, verdict.link}}
 
 
+@measured
 @pytest.mark.parametrize("addresses", [ADDRESS, ADDRESS_6], ids=["IPv4", "IPv6"])
 def test_an_unshaped_pair_costs_well_below_a_tenth_of_a_millisecond_and_little_of_the_processor(
     veth, channels, addresses
@@ -241,6 +243,7 @@ def test_an_unshaped_pair_costs_well_below_a_tenth_of_a_millisecond_and_little_o
     assert verdicts[Quantity.LOSS].passed
 
 
+@measured
 def test_a_delay_is_measured_as_ping_measures_it(wire, channels):
     wire(WireSetting(delay_us=500))
     # At the same pace: a machine that sleeps longer between packets wakes up later.
@@ -252,6 +255,7 @@ def test_a_delay_is_measured_as_ping_measures_it(wire, channels):
     assert abs(statistics.median(seen)) < 0.05, seen
 
 
+@measured
 def test_jitter_rate_and_round_trip_are_found_as_asked_in_each_direction(wire, channels):
     wire(WireSetting(delay_us=10_000, jitter_us=1_000))
     limit("a", "20mbit")
@@ -276,6 +280,7 @@ def test_conditions_other_than_asked_fail(wire, channels):
         assert not verdicts[quantity].passed, verdicts[quantity]
 
 
+@measured
 def test_loss_duplicates_and_order_are_told_apart_by_direction(wire, channels):
     wire(WireSetting(delay_us=5_000, loss=0.05, reorder=0.25), WireSetting(delay_us=5_000, duplicate=0.1))
     there = LinkCondition(delay_us=5_000, loss=0.05, reorder=0.25)
@@ -292,6 +297,7 @@ def test_loss_duplicates_and_order_are_told_apart_by_direction(wire, channels):
     assert {key: found[key] for key in asked} == pytest.approx(asked, abs=0.03)
 
 
+@measured
 def test_jitter_on_one_direction_only_is_found_there(wire, channels):
     wire(WireSetting(delay_us=10_000, jitter_us=2_000), WireSetting(delay_us=10_000))
     there, back = LinkCondition(delay_us=10_000, jitter_us=2_000), LinkCondition(delay_us=10_000)

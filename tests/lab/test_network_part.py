@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from measured import measured
 from own_namespace import ADDRESSES, FAR, NEAR, own_namespace, run, told
 from packet_stream import arrived
 
@@ -110,12 +111,14 @@ def test_a_new_peer_costs_its_own_messages_and_a_change_one(far):
     assert [step.verb for step in gone.steps] == [Verb.DELETE, Verb.DELETE]
 
 
+@measured
 def test_only_the_named_peer_is_limited_and_it_is(far):
     apply(NetworkWish((LinkWish("edge", EDGE, rate(20 * MEGABIT)),)))
     assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 20 * MEGABIT, rel=0.04)
     assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
 
 
+@measured
 def test_the_receiver_limits_what_comes_from_a_peer(far):
     before = told()
     network = Network()
@@ -130,6 +133,7 @@ def test_the_receiver_limits_what_comes_from_a_peer(far):
     assert told() == before
 
 
+@measured
 def test_peers_share_the_cap_of_the_uplink(far):
     apply(NetworkWish((LinkWish("edge", EDGE, rate(90 * MEGABIT)),), uplink_bit_per_s=15 * MEGABIT))
     assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 15 * MEGABIT, rel=0.05)
@@ -255,6 +259,7 @@ def test_killed_in_the_middle_restore_and_the_next_apply_work(far, at):
     assert unfinished
 
 
+@measured
 def test_no_packet_is_lost_while_links_change(far):
     others = [link(n, rate(MEGABIT)) for n in range(100, 300)]
     wishes = [NetworkWish((LinkWish("edge", EDGE, rate(n * MEGABIT)), *others)) for n in (500, 600)]

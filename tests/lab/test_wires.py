@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from measured import measured
 from packet_stream import arrived
 
 from slicebed.errors import ConflictError, MissingRequirementError, ProvisionError, SpecError
@@ -136,11 +137,13 @@ def put_published(wire) -> None:
     put(wire_setting(wire["forward"]), wire_setting(wire["backward"]))
 
 
+@measured
 def test_a_fresh_wire_adds_next_to_nothing(plan):
     put(WireSetting())
     assert statistics.median(ping(80, 0.01)) < 1
 
 
+@measured
 @pytest.mark.parametrize(("link", "wire"), published("couper_table3"))
 def test_round_trip_and_jitter_are_those_of_table_3(plan, link, wire):
     put_published(wire)
@@ -152,6 +155,7 @@ def test_round_trip_and_jitter_are_those_of_table_3(plan, link, wire):
     assert statistics.stdev(values) == pytest.approx(jitter_ms, rel=0.15)
 
 
+@measured
 @pytest.mark.parametrize(("link", "wire"), published("couper_table4_low", "couper_table4_mid", "couper_table4_high"))
 def test_round_trip_is_that_of_table_4(plan, link, wire):
     put_published(wire)
@@ -160,6 +164,7 @@ def test_round_trip_is_that_of_table_4(plan, link, wire):
     assert statistics.median(ping(200, 0.01)) == pytest.approx(asked_ms, abs=max(0.02 * asked_ms, 0.3))
 
 
+@measured
 @pytest.mark.skipif(shutil.which("iperf3") is None, reason="iperf3 is not installed")
 @pytest.mark.parametrize(("link", "wire"), published("couper_table3"))
 def test_tcp_fills_the_rate_that_its_host_sets_over_the_jitter_of_the_wire(plan, link, wire):
@@ -180,12 +185,14 @@ def test_tcp_fills_the_rate_that_its_host_sets_over_the_jitter_of_the_wire(plan,
     assert goodput == pytest.approx(rate * GOODPUT_SHARE, rel=0.02)
 
 
+@measured
 def test_both_directions_are_set_apart(plan):
     put(WireSetting(delay_us=30_000), WireSetting())
     assert read_wire("wires-right", "wires-left").backward == WireSetting(delay_us=30_000)
     assert statistics.median(ping(80, 0.01)) == pytest.approx(30, abs=1)
 
 
+@measured
 def test_loss_and_duplicates_are_those_asked(plan):
     put(WireSetting(loss=0.2), WireSetting())
     assert 3000 - pings(3000).count("time=") == pytest.approx(600, rel=0.2)
