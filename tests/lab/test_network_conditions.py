@@ -35,9 +35,12 @@ class Forgetful:
     def __init__(self):
         self.is_forgetful = True
 
-    def plan(self, wish):
+    def plan(self, wish, apart=()):
         wanted = Change("workload", "cgroup", "memory_bytes", None, wish.memory_bytes)
         return PartPlan("workload", (wanted,), ("write",)) if self.is_forgetful else PartPlan("workload")
+
+    def names(self, _wish):
+        return ("group",)
 
     def save(self, _wish, also=()):
         return dict.fromkeys(("group", *also))
@@ -55,8 +58,8 @@ class RefusedTheSecondTime(Network):
     def __init__(self):
         self.applied = -1
 
-    def plan(self, wish):
-        found = super().plan(wish)
+    def plan(self, wish, apart=()):
+        found = super().plan(wish, apart)
         if self.applied != 1:
             return found
         edited = Change("network", NEAR, "kernel_state", "edited", "as planned")
@@ -149,7 +152,10 @@ def test_an_interface_that_the_next_wish_leaves_out_has_somebody_elses_root_agai
     near = {(NEAR, 2): 1_000_000}
     here.apply(wish({**near, (OTHER, 9): 1_000_000}))
     assert run("tc", "qdisc", "show", "dev", OTHER) != root
-    here.apply(wish(near))
+    planned = here.plan(wish(near))
+    roots = [(each.where, str(each.wanted).split()[0]) for each in planned.changes if each.what == "root_qdisc"]
+    assert roots == [(OTHER, foreign.split()[0])]
+    assert here.apply(wish(near)) == planned
     assert run("tc", "qdisc", "show", "dev", OTHER) == root
     assert here.apply(wish(near)).writes == 0
     assert here.drift().changes == ()

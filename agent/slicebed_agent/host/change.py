@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 Value = str | int | float | bool | None
 
@@ -60,8 +60,17 @@ class Part(Protocol):
 
     name: str
 
-    def plan(self, wish: Any) -> PartPlan:
-        """Say what would make the machine as wished; raises HostError when it cannot be, before anything changes."""
+    def plan(self, wish: Any, apart: Collection[str] = ()) -> PartPlan:
+        """Say what would make the machine as wished; raises HostError when it cannot be, before anything changes.
+
+        Args:
+            wish: the part of a host's wish that is this part's.
+            apart: names saved under an earlier wish, of which this one does not speak: `plan_restore` sees to them.
+        """
+        ...
+
+    def names(self, wish: Any) -> Collection[str]:
+        """Say what the wish speaks of, by the names that `save` uses."""
         ...
 
     def save(self, wish: Any, also: Iterable[str] = ()) -> dict[str, Any]:

@@ -200,11 +200,11 @@ class Conditions:
         # What an earlier wish changed and this one no longer speaks of goes back to what it was.
         stale = self._stale(name, wish)
         part = self._parts[name]
-        return (part.plan_restore(stale), part.plan(wish)) if stale else (part.plan(wish),)
+        return (part.plan_restore(stale), part.plan(wish, stale)) if stale else (part.plan(wish),)
 
     def _stale(self, name: str, wish: Any) -> dict[str, Any]:
         kept = self._state.original().get(name, {})
-        spoken = self._parts[name].save(wish) if kept else {}
+        spoken = self._parts[name].names(wish) if kept else ()
         return {key: value for key, value in kept.items() if key not in spoken}
 
     def _outcome(self, plans: Iterable[PartPlan]) -> Outcome:

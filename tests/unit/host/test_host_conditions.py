@@ -25,8 +25,11 @@ class Drawer:
     forgets: str | None = None
     order: list[str] = field(default_factory=list)
 
-    def plan(self, wish):
-        return self._plan(_entries(wish))
+    def plan(self, wish, apart=()):
+        return self._plan({key: value for key, value in _entries(wish).items() if key not in apart})
+
+    def names(self, wish):
+        return set(_entries(wish))
 
     def save(self, wish, also=()):
         return {key: self.machine.get(key) for key in {*_entries(wish), *also}}

@@ -11,7 +11,7 @@ from slicebed_agent.host.cpu import restore as restorer
 from slicebed_agent.host.cpu import steps, sysfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from slicebed_agent.host.change import PartPlan
     from slicebed_agent.host.wish import CpuWish
@@ -25,9 +25,13 @@ class Cpu:
     def __init__(self, root: Path = Path("/sys/devices/system/cpu")) -> None:
         self._root = root
 
-    def plan(self, wish: CpuWish) -> PartPlan:
+    def plan(self, wish: CpuWish, apart: Collection[str] = ()) -> PartPlan:  # noqa: ARG002 - what the wish does not speak of is never touched
         """Say what would make the processors as wished; raises HostError when they cannot be so."""
         return planner.plan(wish, self._machine())
+
+    def names(self, wish: CpuWish) -> Collection[str]:
+        """Give the files that `plan(wish)` may change, by their path below the processors' folder."""
+        return self.save(wish).keys()
 
     def save(self, wish: CpuWish, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give the exact text of every file that `plan(wish)` may change, by its path below the processors' folder."""

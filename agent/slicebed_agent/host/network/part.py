@@ -32,7 +32,7 @@ from slicebed_agent.host.network.tree import (
 from slicebed_agent.host.state import GIVE_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from slicebed_agent.host.change import Change
     from slicebed_agent.host.network.kernel import KernelFeatures
@@ -52,8 +52,12 @@ class Network:
 
     name = changes.PART
 
-    def plan(self, wish: NetworkWish) -> NetworkPlan:
+    def plan(self, wish: NetworkWish, apart: Collection[str] = ()) -> NetworkPlan:
         """Say what would make the links as wished; an empty wish takes everything of ours away.
+
+        Args:
+            wish: of links.
+            apart: devices that `plan_restore` puts back meanwhile; what of ours is on them is left to it.
 
         Raises:
             HostError: the wish contradicts itself, the way in, this host's interfaces and routes, or what its kernel
@@ -63,10 +67,17 @@ class Network:
             devices = read_devices(netlink)
             wanted_links = _demands(netlink, wish, devices)
             found = reader.read(netlink, devices, _concerned(wanted_links))
+        taken_back = {*apart, *(ifb_name(devices[name].index) for name in apart if name in devices)}
+        found = {name: each for name, each in found.items() if name not in taken_back}
         features = _features(wish, wanted_links)
         found = _proven(found, wanted_links)
         wanted = arrange(wanted_links, wish.uplink_bit_per_s, features, found)
         return _plan(found, wanted, wanted_links)
+
+    def names(self, wish: NetworkWish) -> Collection[str]:
+        """Give the devices that the wish's links go through, and the ifb devices that they need."""
+        with NetlinkSocket() as netlink:
+            return _concerned(_demands(netlink, wish, read_devices(netlink)))
 
     def save(self, wish: NetworkWish, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give what `plan_restore` needs, by device; our own tree is never an original: without it the kernel's is."""

@@ -14,7 +14,7 @@ from slicebed_agent.host.workload import steps
 from slicebed_agent.host.workload.hierarchies import Version, find_hierarchies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from slicebed_agent.host.change import PartPlan
     from slicebed_agent.host.wish import WorkloadWish
@@ -42,9 +42,13 @@ class Workload:
         self._group = group_name(host)
         self._root = cgroup_root
 
-    def plan(self, wish: WorkloadWish) -> PartPlan:
+    def plan(self, wish: WorkloadWish, apart: Collection[str] = ()) -> PartPlan:  # noqa: ARG002 - what the wish does not speak of is never touched
         """Say what would give the group its limits; raises HostError when the machine has not that much."""
         return planner.plan(wish, self._facts())
+
+    def names(self, wish: WorkloadWish) -> Collection[str]:
+        """Give the group's path in every hierarchy: any wish speaks of all of it."""
+        return self.save(wish).keys()
 
     def save(self, wish: WorkloadWish | None = None, also: Iterable[str] = ()) -> dict[str, Any]:
         """Give what is there by its path below the control groups' root: ``absent``, or the group's limits.
