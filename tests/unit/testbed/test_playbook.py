@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,19 @@ def test_of_all_that_ssh_says_the_reason_is_left(said, reason):
     data = {"host": "near", "task": "Look", "res": {"msg": said, "unreachable": True}}
     heard.on_event({"event": "runner_on_unreachable", "event_data": data})
     assert [str(failure) for failure in heard.failures] == [f"host near, Look: unreachable: {reason}; {MEND}"]
+
+
+def test_what_a_killed_process_left_of_its_playbooks_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, in_use, other = (
+        tmp_path / name
+        for name in (f"slicebed-ansible-{gone.pid}-a", f"slicebed-ansible-{os.getppid()}-b", "slicebed-ansible-c")
+    )
+    for folder in (left, in_use, other):
+        (folder / "artifacts").mkdir(parents=True)
+    (tmp_path / "hosts.yml").write_text("testbed: {hosts: {near: {ansible_host: 127.0.0.1, ansible_port: 1}}}")
+    with pytest.raises(ProvisionError, match="unreachable"):
+        run_playbook(Checkout(REPOSITORY), Playbook("restore.yml", tmp_path / "hosts.yml"), lambda _: None)
+    assert sorted(tmp_path.glob("slicebed-ansible-*")) == sorted([in_use, other])

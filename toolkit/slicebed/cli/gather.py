@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +21,6 @@ def gather(
     """Fetch every host's agent log and facts (playbooks/gather.yml)."""
     checkout = find_checkout()
     folder = (out or checkout.results / "gathered").resolve()
-    with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as artifacts:
-        variables = {"gather_directory": str(folder)}
-        playbook = Playbook("gather.yml", inventory_of(checkout, inventory), Path(artifacts), variables)
-        run_playbook(checkout, playbook, lambda _: None)
+    playbook = Playbook("gather.yml", inventory_of(checkout, inventory), None, {"gather_directory": str(folder)})
+    run_playbook(checkout, playbook, lambda _: None)
     console().print(f"Gathered into {folder}")

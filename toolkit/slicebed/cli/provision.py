@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -32,12 +31,8 @@ def _play(name: str, inventory: Path | None, *, check: bool) -> Recap:
     checkout = find_checkout()
     out = console(stderr=True)
     hosts = inventory_of(checkout, inventory)
-    with (
-        hosts_taken(hosts),
-        tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder,
-        out.status(name) as status,
-    ):
-        playbook = Playbook(name, hosts, Path(folder), check=check)
+    with hosts_taken(hosts), out.status(name) as status:
+        playbook = Playbook(name, hosts, check=check)
         return run_playbook(checkout, playbook, lambda task: status.update(f"{name}: {task}"))
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import ProvisionError
@@ -132,9 +130,8 @@ class Player:
     def play(self, name: str, variables: Mapping[str, Any], *, check: bool = False, tags: str | None = None) -> Recap:
         """Play one playbook on the target's hosts."""
         target = self.target
-        with tempfile.TemporaryDirectory(prefix="slicebed-ansible-") as folder:
-            playbook = Playbook(name, target.inventory, Path(folder), variables, check=check, tags=tags)
-            return run_playbook(target.checkout, playbook, lambda task: self.say(f"{name}: {task}"))
+        playbook = Playbook(name, target.inventory, None, variables, check=check, tags=tags)
+        return run_playbook(target.checkout, playbook, lambda task: self.say(f"{name}: {task}"))
 
 
 # What the file calls the keys of a host's wish; the others have the same name in both.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from slicebed.testbed.checkout import Checkout
 
+_RECORDS = "slicebed-ansible-"
 _UNREACHABLE = "runner_on_unreachable"
 _FAILURES = {"runner_on_failed": "failed", _UNREACHABLE: "unreachable"}
 # What ssh says beside the reason, which it says last.
@@ -43,11 +46,17 @@ class Recap:
 
 @dataclass(frozen=True)
 class Playbook:
-    """One call of ansible-playbook."""
+    """One call of ansible-playbook.
+
+    Attributes:
+        name: of the file below playbooks/.
+        inventory: file of the hosts.
+        artifacts: where ansible-runner's record stays; None keeps none.
+    """
 
     name: str
     inventory: Path
-    artifacts: Path
+    artifacts: Path | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     check: bool = False
     tags: str | None = None
@@ -58,7 +67,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
 
     Args:
         checkout: where playbooks and roles are.
-        playbook: what to run; its `artifacts` folder receives ansible-runner's record (stdout, every event).
+        playbook: what to run.
         say: told the name of each task as it starts.
 
     Raises:
@@ -67,34 +76,41 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         ProvisionError: ansible-playbook itself failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; ansible-playbook was ended.
     """
-    import ansible_runner  # noqa: PLC0415 - takes half a second, which `slicebed --help` need not wait for
-
     if not playbook.inventory.is_file():
         raise MissingRequirementError(
             "no such inventory", where=str(playbook.inventory), mend="run: slicebed lab up, or write one by hand"
         )
     build_host_tools(checkout)
     heard = _Heard(say)
-    playbook.artifacts.mkdir(parents=True, exist_ok=True)
+    with _record_folder(playbook.artifacts) as folder, _own_signal_handlers():
+        runner = _run(checkout, playbook, folder, heard)
+        return _recap(playbook, runner, heard)
+
+
+def _run(checkout: Checkout, playbook: Playbook, folder: Path, heard: _Heard) -> Any:
+    import ansible_runner  # noqa: PLC0415 - takes half a second, which `slicebed --help` need not wait for
+
     flags = ["--check", "--diff"] if playbook.check else []
-    with _own_signal_handlers():
-        runner = ansible_runner.run(
-            private_data_dir=str(playbook.artifacts),
-            project_dir=str(checkout.playbooks),
-            playbook=str(checkout.playbooks / playbook.name),
-            inventory=str(playbook.inventory.resolve()),
-            extravars=dict(playbook.variables),
-            cmdline=" ".join(flags) or None,
-            tags=playbook.tags,
-            envvars={
-                "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
-                "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
-                # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            },
-            event_handler=heard.on_event,
-            quiet=True,
-        )
+    return ansible_runner.run(
+        private_data_dir=str(folder),
+        project_dir=str(checkout.playbooks),
+        playbook=str(checkout.playbooks / playbook.name),
+        inventory=str(playbook.inventory.resolve()),
+        extravars=dict(playbook.variables),
+        cmdline=" ".join(flags) or None,
+        tags=playbook.tags,
+        envvars={
+            "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
+            # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        },
+        event_handler=heard.on_event,
+        quiet=True,
+    )
+
+
+def _recap(playbook: Playbook, runner: Any, heard: _Heard) -> Recap:
     if runner.status == "canceled":
         raise KeyboardInterrupt
     stats = runner.stats or {}
@@ -105,9 +121,24 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         raise ProvisionError(
             f"ended {runner.status} with exit code {runner.rc}: {_last_line(runner)}",
             where=playbook.name,
-            mend=f"see {playbook.artifacts}",
+            mend=None if playbook.artifacts is None else f"see {playbook.artifacts}",
         )
     return recap
+
+
+@contextmanager
+def _record_folder(wanted: Path | None) -> Iterator[Path]:
+    """The wanted folder, or one that is removed again; those that killed processes have left are removed as well."""
+    if wanted is not None:
+        wanted.mkdir(parents=True, exist_ok=True)
+        yield wanted
+        return
+    for left in Path(tempfile.gettempdir()).glob(f"{_RECORDS}*-*"):
+        owner = left.name.removeprefix(_RECORDS).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists() and left.stat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_RECORDS}{os.getpid()}-") as folder:
+        yield Path(folder)
 
 
 @dataclass(frozen=True)
