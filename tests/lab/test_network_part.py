@@ -140,6 +140,18 @@ def test_peers_share_the_cap_of_the_uplink(far):
     assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
 
 
+def test_a_peer_without_a_condition_of_its_own_comes_and_goes_by_its_share_of_the_cap(far):
+    alone = NetworkWish((link(2, rate(MEGABIT)),), uplink_bit_per_s=10 * MEGABIT)
+    both = NetworkWish((*alone.links, link(3, LinkCondition())), uplink_bit_per_s=10 * MEGABIT)
+    apply(alone)
+    assert [str(change) for change in apply(both).changes] == [
+        "link p3 (near, 10.77.0.3): uplink_bit_per_s - -> 10000000"
+    ]
+    assert [str(change) for change in apply(alone).changes] == [
+        "link 10.77.0.3 (near, 10.77.0.3): uplink_bit_per_s 10000000 -> -"
+    ]
+
+
 def goodput(far, address, *arguments):
     """Received bit per second of one TCP stream from here (or to here)."""
     far("iperf3", "--server", "--one-off", "--daemon", "--bind", address)

@@ -69,7 +69,13 @@ def root_changes(device: Device, carrier: str, found: Root | None, wanted: Root 
     now_links, then_links = _links(found, device), _links(wanted, device)
     for packed in sorted(now_links.keys() | then_links.keys(), key=_order):
         where = _place(device, packed, names, inbound=inbound)
-        changes += _link_changes(where, now_links.get(packed), then_links.get(packed))
+        now_link, then_link = now_links.get(packed), then_links.get(packed)
+        told = _link_changes(where, now_link, then_link)
+        if not told and (now_link is None) != (then_link is None):
+            # Nothing of its own is wished of this peer: what comes or goes is its share of the cap.
+            shares = (None if link is None else cap for link, cap in ((now_link, now_cap), (then_link, then_cap)))
+            told = [Change(PART, where, "uplink_bit_per_s", *shares)]
+        changes += told
     return changes
 
 
