@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import json
 import os
-import secrets
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model import cnn14, files
 from slicebed_agent.model.card import ModelCard, Source, TensorCard, Weights, WeightsKind
 from slicebed_agent.model.graphdef.read import read_graph
+from slicebed_agent.model.kept import Kept, hash_of
 from slicebed_agent.model.runtime import tensorflow_version
 from slicebed_agent.model.zoo.entries import DEFAULT_SEED, entry, find, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from slicebed_agent.model.files import Incoming
     from slicebed_agent.model.graph import Graph
@@ -29,6 +26,10 @@ if TYPE_CHECKING:
 _KERAS_SUFFIXES: Final = frozenset({".keras", ".h5"})
 # What frozen files look like; a new number makes every kept one be frozen again.
 _FORMAT: Final = 1
+
+
+class NotFrozenError(AgentError):
+    """The model has to be frozen first, and TensorFlow, which that takes, is not installed here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,9 @@ def open_model(  # noqa: PLR0913 - every option of the command line that says wh
 ) -> FrozenModel:
     """Freeze a model, or find it frozen already.
 
-    A frozen file is kept under a hash of all that it was made from, the versions that made it included. TensorFlow is
-    imported only where that is not kept yet. A ``.pb`` is frozen as it is, and is neither copied nor hashed.
+    A frozen file is kept under a hash of all that it was made from, and of the versions that made it. TensorFlow is
+    imported only where that is not kept yet. Where TensorFlow is not installed, what any versions made is taken, the
+    last of them. A ``.pb`` is frozen as it is, and is neither copied nor hashed.
 
     Args:
         argument: a name of the zoo, a ``.keras`` or ``.h5`` file, a SavedModel folder, or a frozen GraphDef ``.pb``.
@@ -99,7 +101,7 @@ def open_model(  # noqa: PLR0913 - every option of the command line that says wh
 
     Raises:
         AgentConfigError: the model is unknown, damaged or foreign, or cannot be sliced; nothing was kept.
-        AgentError: TensorFlow is needed and not installed.
+        NotFrozenError: TensorFlow is needed and not installed.
     """
     shape = None if input_shape is None else tuple(input_shape)
     if shape is not None and not all(size > 0 for size in shape):
@@ -126,7 +128,7 @@ def open_model(  # noqa: PLR0913 - every option of the command line that says wh
 
 def store_of(cache: Path) -> files.Store:
     """The graph files of a cache folder."""
-    return files.Store(cache / "graphs")
+    return Kept(cache).store
 
 
 def _request(argument: str, weights: Path | None, seed: int | None) -> _Request:
@@ -143,7 +145,9 @@ def _request(argument: str, weights: Path | None, seed: int | None) -> _Request:
         raise AgentConfigError(
             "weights are given for a model of the zoo only", where=argument, mend="this model brings its own"
         )
-    return _Request(source, path.stem or path.resolve().name, path, None, None, None, None, None)
+    # Not resolve: a link is called by its own name.
+    name = Path(os.path.abspath(path)).stem  # noqa: PTH100 - pathlib has no other way that drops "." and ".." alone
+    return _Request(source, name, path, None, None, None, None, None)
 
 
 def _source_of(argument: str, path: Path) -> Source:
@@ -187,33 +191,29 @@ def _as_it_is(request: _Request) -> FrozenModel:
 
 def _kept_or_frozen(request: _Request, cache: Path) -> FrozenModel:
     source_sha256 = _source_sha256(request)
-    key = _key(request, source_sha256)
-    store = store_of(cache)
-    if (kept := _kept(cache, key, store)) is not None:
-        return kept
-    with _alone(cache, key):
+    kept, key = Kept(cache), _key(request, source_sha256)
+    versions = _versions() if _tensorflow_installed() else None
+    if (found := kept.find(key, versions)) is not None:
+        return FrozenModel(*found)
+    if versions is None:
+        raise NotFrozenError(
+            "it has to be frozen first, and TensorFlow is not installed",
+            where=request.name,
+            mend="install slicebed[agent]",
+        )
+    with kept.alone(key):
         # Another process may have frozen it while this one waited.
-        return _kept(cache, key, store) or _freeze(request, source_sha256, cache, key)
+        found = kept.find(key, versions)
+        return FrozenModel(*found) if found is not None else _freeze(request, source_sha256, kept, key)
 
 
-def _kept(cache: Path, key: str, store: files.Store) -> FrozenModel | None:
-    card_path = _card_path(cache, key)
-    try:
-        card = ModelCard.from_json(card_path.read_text(encoding="utf-8"), where=str(card_path))
-    except (FileNotFoundError, AgentConfigError):
-        return None  # a card that somebody damaged is as good as none: the model is frozen again
-    path = store.get(card.graph_sha256) if card.graph_sha256 is not None else None
-    return None if path is None else FrozenModel(path, card)
-
-
-def _freeze(request: _Request, source_sha256: str, cache: Path, key: str) -> FrozenModel:
+def _freeze(request: _Request, source_sha256: str, kept: Kept, key: str) -> FrozenModel:
     _check(request)
-    store = store_of(cache)
-    store.sweep()
-    with store.writing() as sink:
+    kept.store.sweep()
+    with kept.store.writing() as sink:
         card = _frozen_card(request, source_sha256, sink)
-        path = store.keep(sink)
-    _write_card(_card_path(cache, key), card)
+        path = kept.store.keep(sink)
+    kept.add(key, card)
     return FrozenModel(path, card)
 
 
@@ -298,6 +298,7 @@ def _hash_files(paths: Mapping[str, Path]) -> str:
 
 
 def _key(request: _Request, source_sha256: str) -> str:
+    """Of all that the model is made from; what made it is the other half of a card's name."""
     said = {
         "format": _FORMAT,
         "source": request.source,
@@ -308,34 +309,17 @@ def _key(request: _Request, source_sha256: str) -> str:
         "input_shape": request.input_shape,
         "inputs": request.inputs,
         "outputs": request.outputs,
-        "versions": _versions(),
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hash_of(said)
+
+
+def _tensorflow_installed() -> bool:
+    try:
+        tensorflow_version()
+    except AgentError:
+        return False
+    return True
 
 
 def _versions() -> dict[str, str]:
     return {"tensorflow": tensorflow_version(), "keras": metadata.version("keras"), "numpy": metadata.version("numpy")}
-
-
-def _card_path(cache: Path, key: str) -> Path:
-    return cache / "cards" / f"{key}.json"
-
-
-def _write_card(path: Path, card: ModelCard) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_text(card.to_json(), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _alone(cache: Path, key: str) -> Iterator[None]:
-    """One process at a time freezes a model; the others wait and find it."""
-    folder = cache / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / key).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
