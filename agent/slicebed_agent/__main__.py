@@ -1,8 +1,9 @@
-"""The agent's command line: serve, health, profile, train, version."""
+"""The agent's command line: serve, health, freeze, profile, train, version."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
@@ -44,8 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--data", required=True, action="append", metavar="ADDR:PORT", help="address of Data; repeatable"
     )
-    serve.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="where samples are kept")
-    serve.add_argument("--model", default="cnn14", help="model to load at start (default: %(default)s)")
+    serve.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="where samples and models are kept")
+    serve.add_argument(
+        "--model-bytes",
+        type=int,
+        default=20 << 30,
+        metavar="N",
+        help="how much of model files to keep (default: %(default)s)",
+    )
     serve.add_argument(
         "--grace", type=float, default=10.0, metavar="S", help="seconds to drain after SIGTERM (default: %(default)s)"
     )
@@ -55,6 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--control", required=True, metavar="127.0.0.1:PORT")
     health.add_argument("--timeout", type=float, default=2.0, metavar="S")
     health.set_defaults(run=_health)
+
+    freeze = commands.add_parser("freeze", help="freeze a model into a cache folder and print its file's hash as JSON")
+    freeze.add_argument("model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb")
+    freeze.add_argument("--cache", required=True, type=Path, metavar="DIR", help="folder of frozen models")
+    freeze.add_argument("--weights", type=Path, metavar="FILE", help="of a zoo model: file of weights")
+    freeze.add_argument("--seed", type=int, metavar="N", help="of a zoo model: draw its weights from this seed")
+    freeze.add_argument("--input-shape", type=_sizes, metavar="H,W,C", help="of one frame, without the batch")
+    freeze.add_argument("--inputs", type=_names, metavar="A[,B...]", help="where there are several")
+    freeze.add_argument("--outputs", type=_names, metavar="A[,B...]", help="where there are several")
+    freeze.set_defaults(run=_freeze)
 
     profile = commands.add_parser("profile", help="measure how long a model and its parts take on this host")
     profile.add_argument(
@@ -102,7 +119,7 @@ def _serve(options: argparse.Namespace) -> None:
 
     server.serve(
         server.Options(
-            options.host, options.control, tuple(options.data), options.state_dir, options.model, options.grace
+            options.host, options.control, tuple(options.data), options.state_dir, options.model_bytes, options.grace
         )
     )
 
@@ -128,6 +145,30 @@ def _cores(text: str) -> tuple[int, ...]:
     if not all(number.strip().isdecimal() for number in numbers):
         raise argparse.ArgumentTypeError(f"no cores in {text!r}; give numbers, separated by commas")
     return tuple(map(int, numbers))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.strip().isdecimal() for size in sizes):
+        raise argparse.ArgumentTypeError(f"no shape in {text!r}; give sizes without the batch, separated by commas")
+    return tuple(map(int, sizes))
+
+
+def _freeze(options: argparse.Namespace) -> None:
+    from slicebed_agent.model import load  # noqa: PLC0415 - the other commands need no numpy
+
+    frozen = load.open_model(
+        options.model,
+        weights=options.weights,
+        seed=options.seed,
+        input_shape=options.input_shape,
+        inputs=options.inputs,
+        outputs=options.outputs,
+        cache=options.cache,
+    )
+    card = frozen.card
+    said = {"graph_sha256": frozen.graph_sha256(), "bytes": card.graph_bytes, "name": card.name}
+    sys.stdout.write(json.dumps({**said, "weights": str(card.weights)}) + "\n")
 
 
 def _profile(options: argparse.Namespace) -> None:

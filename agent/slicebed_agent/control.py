@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 import grpc
 
 from slicebed_agent import __version__, config
-from slicebed_agent.errors import AgentConfigError, AgentError, OneLineError
-from slicebed_agent.model import codec, reference, runtime, slices
+from slicebed_agent.errors import AgentConfigError, AgentError, OneLineError, PayloadError
+from slicebed_agent.model import codec, runtime
+from slicebed_agent.model.files import Store
+from slicebed_agent.model.held import Held
+from slicebed_agent.model.reference import References
 from slicebed_agent.pipeline.contracts import Bench, End, Ending, Phase, Stage
 from slicebed_agent.pipeline.run import Run
 from slicebed_agent.rpc import channel as channels
 from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.transfer import ModelFiles, NoRoomError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from slicebed_agent.pipeline.contracts import SourcePlan, Tensor
+    from slicebed_agent.config import Assignment
+    from slicebed_agent.model.held import HeldSlice
+    from slicebed_agent.model.reference import Agreement, Reference
+    from slicebed_agent.pipeline.contracts import Boundary, SourcePlan
 
 _LOG = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
@@ -40,9 +47,19 @@ _PHASES: Final = {
 class Control:
     """Implements `slicebed_agent.rpc.v1.Control`; method names are the proto's."""
 
-    def __init__(self, host: str, state_dir: Path, model: str) -> None:
-        """Remember who this agent is; it has no run yet."""
-        self._host, self._state_dir, self._model = host, state_dir, model
+    def __init__(self, host: str, state_dir: Path, model_bytes: int) -> None:
+        """Remember who this agent is; it has no run yet.
+
+        Args:
+            host: name of the testbed host.
+            state_dir: where samples and model files are kept.
+            model_bytes: how much of model files.
+        """
+        self._host, self._state_dir = host, state_dir
+        store = Store(state_dir / "models")
+        self._models = ModelFiles(store, model_bytes)
+        self._held = Held(store)
+        self._references = References()
         self._changing = threading.Lock()
         self._run: Run | None = None
         self._channel: tuple[str, grpc.Channel] | None = None
@@ -61,6 +78,7 @@ class Control:
                 self._run.close(drain_s, reason, Ending(End.FAILED, self._host, Stage.AGENT, reason))
             if self._channel is not None:
                 self._channel[1].close()
+            self._held.close()
 
     def Describe(  # noqa: N802 - the proto names it
         self, _request: agent_pb2.DescribeRequest, context: grpc.ServicerContext
@@ -74,10 +92,21 @@ class Control:
                 tensorflow_version=runtime.tensorflow_version(),
                 python_version=platform.python_version(),
                 cores=runtime.usable_cores(),
-                model_weights_sha256=slices.recorded_sha256(self._model),
                 cpu_model=_cpu_model(),
             ),
         )
+
+    def HasModel(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.ModelFile, context: grpc.ServicerContext
+    ) -> agent_pb2.HasModelReply:
+        """Whether a model file is here."""
+        return _answered(context, lambda: agent_pb2.HasModelReply(present=self._models.has(request)))
+
+    def PutModel(  # noqa: N802 - the proto names it
+        self, request_iterator: Iterator[agent_pb2.ModelChunk], context: grpc.ServicerContext
+    ) -> agent_pb2.PutModelReply:
+        """Take a model file in, whatever run is under way."""
+        return _answered(context, lambda: agent_pb2.PutModelReply(removed=self._models.put(request_iterator)))
 
     def Prepare(  # noqa: N802 - the proto names it
         self, request: agent_pb2.RunConfig, context: grpc.ServicerContext
@@ -143,29 +172,37 @@ class Control:
         begin = time.monotonic()
         assignment = config.read(request, self._host)
         plan = assignment.plan
-        if self._run is not None:
-            self._run.close(0.0, "replaced by another run")
-            self._run = None
-        model = slices.load(assignment.model)
-        part = model.slice(assignment.first_layer, assignment.last_layer)
-        if plan.source is not None and assignment.first_layer != 1:
-            raise AgentConfigError(f"{assignment.first_layer}", where="first_layer", mend="the first agent begins at 1")
-        part.warm(assignment.warm_batch)
-        bench = Bench(part.run, codec.encode, codec.decode)
-        if plan.source is not None:
-            bench = _bench_with_camera(bench, plan.source, reference.load(assignment.model))
-        channel = None
-        if assignment.next_address is not None:
-            channel = self._connect(assignment.next_address, plan.next_host or "")
-        self._run = Run(plan, bench, channel, self._state_dir / self._samples_path(plan.run_id))
+        with self._held.change(assignment.cut, assignment.warm_batch) as held:
+            bench = self._bench(assignment, held)
+            if self._run is not None:
+                self._run.close(0.0, "replaced by another run")
+                self._run = None
+            channel = None
+            if assignment.next_address is not None:
+                channel = self._connect(assignment.next_address, plan.next_host or "")
+            self._run = Run(plan, bench, channel, self._state_dir / self._samples_path(plan.run_id))
         took = time.monotonic() - begin
         _LOG.info(
-            "run %s prepared in %.2f s: layers %d..%d of %s, next %s",
-            *(plan.run_id, took, part.first, part.last, model.name, plan.next_host or "none"),
+            "run %s prepared in %.2f s: model %s from %s to %s, next %s",
+            *(plan.run_id, took, held.cut.model_sha256[:12], ", ".join(held.cut.feeds), ", ".join(held.cut.fetches)),
+            plan.next_host or "none",
         )
-        return agent_pb2.PrepareReply(
-            parameters=part.parameters, output_shape=part.output_shape, output_dtype=part.dtype.name, prepare_s=took
+        outputs = [
+            agent_pb2.TensorInfo(name=boundary.name, dtype=boundary.dtype.name, shape=shape)
+            for boundary, shape in held.outputs()
+        ]
+        return agent_pb2.PrepareReply(weights_bytes=held.slice.weights_bytes, outputs=outputs, prepare_s=took)
+
+    def _bench(self, assignment: Assignment, held: HeldSlice) -> Bench:
+        bench = Bench(held.slice.run, codec.encode, codec.decode)
+        source, subject = assignment.plan.source, assignment.subject
+        if source is None or subject is None:
+            return bench
+        whole = self._references.of(
+            *(held.cut.model_sha256, held.model.executor, held.cut.feeds),
+            (subject.images, subject.answer, source.batch_size),
         )
+        return _with_camera(bench, source, whole)
 
     def _connect(self, address: str, host: str) -> grpc.Channel:
         if self._channel is None or self._channel[0] != address:
@@ -184,22 +221,24 @@ class Control:
         return channel
 
 
-def _bench_with_camera(bench: Bench, source: SourcePlan, whole: reference.Reference) -> Bench:
-    def draw(frame_id: int) -> Tensor:
-        return whole.images[whole.draw(source.seed, frame_id, source.batch_size)]
+def _with_camera(bench: Bench, source: SourcePlan, whole: Reference) -> Bench:
+    def draw(frame_id: int) -> Boundary:
+        return whole.draw(source.seed, frame_id, source.batch_size)
 
-    def judge(frame_id: int, output: bytes) -> reference.Agreement:
-        return whole.compare(whole.draw(source.seed, frame_id, source.batch_size), bench.decode(output))
+    def judge(frame_id: int, output: bytes) -> Agreement:
+        drawn = whole.pool.draw(source.seed, frame_id, source.batch_size)
+        return whole.compare(drawn, bench.decode(output)[0])
 
-    draw(0)
     return Bench(bench.compute, bench.encode, bench.decode, draw, judge)
 
 
 def _answered(context: grpc.ServicerContext, answer: Callable[[], Reply]) -> Reply:
     try:
         return answer()
-    except AgentConfigError as error:
+    except (AgentConfigError, PayloadError) as error:
         _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
+    except NoRoomError as error:
+        _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error)
     except OneLineError as error:
         _refuse(context, grpc.StatusCode.UNAVAILABLE, error)
 

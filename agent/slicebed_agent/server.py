@@ -15,7 +15,8 @@ from slicebed_agent import __version__
 from slicebed_agent.control import Control
 from slicebed_agent.data import Data
 from slicebed_agent.errors import AgentConfigError
-from slicebed_agent.model import slices
+from slicebed_agent.model import runtime
+from slicebed_agent.model.execute.capi import library
 from slicebed_agent.rpc import channel as channels
 from slicebed_agent.rpc.v1 import agent_pb2_grpc
 
@@ -38,8 +39,8 @@ class Options:
         host: name of the testbed host, as in the inventory.
         control: loopback host:port of the Control service.
         data: host:port of the Data service, one or more.
-        state_dir: where samples are kept.
-        model: model of the zoo to load at start.
+        state_dir: where samples and model files are kept.
+        model_bytes: how much of model files it keeps.
         grace_s: how long frames under way may take after SIGTERM.
     """
 
@@ -47,7 +48,7 @@ class Options:
     control: str
     data: tuple[str, ...]
     state_dir: Path
-    model: str
+    model_bytes: int
     grace_s: float
 
 
@@ -63,7 +64,7 @@ class Agent:
         """
         _check_loopback(options.control)
         self._options = options
-        self.control = Control(options.host, options.state_dir, options.model)
+        self.control = Control(options.host, options.state_dir, options.model_bytes)
         self._health = health.HealthServicer()
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._control_server = channels.make_server(_CONTROL_CALLS)
@@ -80,16 +81,21 @@ class Agent:
         return self._control_server, self._data_server
 
     def start(self) -> None:
-        """Serve; healthy once the model is loaded."""
+        """Serve; healthy once TensorFlow's library is loaded, so that no run waits for that.
+
+        Raises:
+            AgentError: TensorFlow is not installed, or cannot be loaded.
+        """
         for server in self._servers:
             server.start()
         _LOG.info(
             "slicebed-agent %s: host %s, control port %d, data ports %s",
             *(__version__, self._options.host, self.control_port, ", ".join(map(str, self.data_ports))),
         )
-        model = slices.load(self._options.model)
+        version = runtime.tensorflow_version()
+        library()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
-        _LOG.info("ready: %s with %d layers", model.name, len(model.layers))
+        _LOG.info("ready: TensorFlow %s, %d cores", version, runtime.usable_cores())
 
     def stop(self) -> None:
         """Drain the current run for at most the grace, keep its samples, and stop serving."""
@@ -108,7 +114,7 @@ def serve(options: Options) -> None:
 
     Raises:
         AgentConfigError: see `Agent`.
-        AgentError: see `Agent`; or the model cannot be loaded.
+        AgentError: see `Agent`; or TensorFlow cannot be loaded.
     """
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

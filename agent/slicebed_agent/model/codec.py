@@ -1,71 +1,175 @@
-"""Tensors on the wire: the serialised TensorProto that the DNN-slicing paper used."""
+"""Boundaries on the wire: a serialised TensorProto, as the DNN-slicing paper used; of several tensors a TensorBundle.
+
+TensorFlow is not needed for it: its Python package would cost every agent 290 MB. Sources: TensorFlow's tensor.proto,
+tensor_shape.proto and tensor.cc (Tensor::FromProto), and this project's agent.proto.
+"""
 
 from __future__ import annotations
 
-import functools
-import importlib
+import itertools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.model.runtime import tensorflow
+from slicebed_agent.model.execute import encode as protobuf
+from slicebed_agent.model.execute.tensors import code_of, dtype_of
+from slicebed_agent.model.graphdef import dtypes
+from slicebed_agent.model.graphdef.errors import WireError
+from slicebed_agent.model.graphdef.protobuf import BYTES, FIXED32, FIXED64, VARINT, fields, packed, signed
 
-Tensor = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from slicebed_agent.model.execute.tensors import Array
+    from slicebed_agent.model.graphdef.protobuf import Field
+
+# Fields of TensorProto, by the dtype's number: where TensorFlow lists values one by one (a single one, truth values,
+# halves and complex numbers), and as what. Halves are the varints of their bits, complex numbers two reals each.
+_DTYPE, _SHAPE, _CONTENT = 1, 2, 4
+_FIXED: Final[dict[int, np.dtype[Any]]] = {
+    5: np.dtype("<f4"),
+    6: np.dtype("<f8"),
+    9: np.dtype("<f4"),
+    12: np.dtype("<f8"),
+}
+_FIXED_KIND: Final = {4: FIXED32, 8: FIXED64}
+_LISTED: Final = {1: 5, 2: 6, 8: 9, 9: 10, 10: 11, 14: 13, 18: 12, 19: 13, 22: 16, 23: 17} | dict.fromkeys(
+    (3, 4, 5, 6, 17), 7
+)
+_VALUES: Final = range(5, 18)
+_HALVES: Final = 13
+_TENSOR: Final = 1  # of TensorBundle
+_BUNDLE_TAG: Final = _TENSOR << 3 | BYTES  # a TensorProto's field 1 is a number, so no TensorProto begins so
+_MAX_RANK: Final = 64  # numpy's own limit
 
 
-@functools.cache
-def _tensor_pb2() -> Any:
-    tensorflow()
-    return importlib.import_module("tensorflow.core.framework.tensor_pb2")
-
-
-def encode(tensor: Tensor) -> bytes:
-    """Serialise an array of numbers as a TensorProto; its values travel as raw little-endian bytes."""
-    proto: Any = tensorflow().make_tensor_proto(tensor)
-    return bytes(proto.SerializeToString())
-
-
-def decode(data: bytes) -> Tensor:
-    """Parse a serialised TensorProto.
-
-    Returns:
-        An array whose shape, dtype and byte length agree with what the message announces.
+def encode(arrays: Sequence[Array]) -> bytes:
+    """Serialise the arrays of a boundary, at least one; their values travel as raw little-endian bytes.
 
     Raises:
-        PayloadError: the bytes are no TensorProto, or its shape, dtype and content contradict each other.
+        PayloadError: TensorFlow has no such data type.
     """
-    proto: Any = _tensor_pb2().TensorProto()
-    try:
-        proto.ParseFromString(data)
-    except Exception as error:  # protobuf's DecodeError differs between its implementations
-        raise PayloadError(f"{len(data)} bytes are no TensorProto: {error}", where="decode") from error
-    _check(proto)
-    try:
-        return np.asarray(tensorflow().make_ndarray(proto))
-    except (TypeError, ValueError) as error:
-        raise PayloadError(f"the TensorProto does not hold what it announces: {error}", where="decode") from error
+    serialised = [_tensor_proto(array) for array in arrays]
+    if len(serialised) == 1:
+        return b"".join(serialised[0])
+    lengths = [sum(len(part) for part in parts) for parts in serialised]
+    framed = [(protobuf.header(_TENSOR, length), *parts) for length, parts in zip(lengths, serialised, strict=True)]
+    return b"".join(itertools.chain.from_iterable(framed))
 
 
-def _check(proto: Any) -> None:
+def decode(data: bytes) -> tuple[Array, ...]:
+    """Parse what `encode`, or TensorFlow, serialised.
+
+    Returns:
+        The arrays of the boundary, read-only views of `data` where it holds raw bytes. Shape, dtype and byte length
+        of each agree with what the message announces.
+
+    Raises:
+        PayloadError: the bytes are no TensorProto or TensorBundle, or shape, dtype and content contradict each other.
+    """
+    try:
+        if data[:1] != bytes((_BUNDLE_TAG,)):
+            return (_array(data, 0, len(data)),)
+        return tuple(_array(data, *_tensor(part)) for part in fields(data, 0, len(data)))
+    except WireError as error:
+        raise _refused(f"{len(data)} bytes are no TensorProto: {error.what}") from error
+
+
+def _tensor_proto(array: Array) -> tuple[bytes, memoryview]:
+    code = code_of(array.dtype)
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return protobuf.tensor_head(code, array.shape, content.nbytes), content.data
+
+
+def _tensor(part: Field) -> tuple[int, int]:
+    if (part.number, part.kind) != (_TENSOR, BYTES):
+        raise WireError("a field is none of a TensorBundle", part.start)
+    return part.start, part.end
+
+
+def _array(data: bytes, start: int, end: int) -> Array:
+    code = 0
+    dims: tuple[int, ...] = ()
+    content: Field | None = None
+    listed: list[Field] = []
+    for field in fields(data, start, end):
+        if field.number == _DTYPE and field.kind == VARINT:
+            code = field.value
+        elif field.number == _SHAPE and field.kind == BYTES:
+            dims = _dims(data, field)
+        elif field.number == _CONTENT and field.kind == BYTES:
+            content = field
+        elif field.number in _VALUES:
+            listed.append(field)
+    return _filled(data, _plain(code), dims, content, listed)
+
+
+def _plain(code: int) -> int:
+    """The data type's number, of plain numbers only."""
+    if code not in _LISTED:
+        name = dtypes.name(code)
+        known = f"holds {name}, not plain numbers" if name else f"names no known dtype ({code})"
+        raise _refused(f"the TensorProto {known}")
+    return code
+
+
+def _dims(data: bytes, shape: Field) -> tuple[int, ...]:
+    found = []
+    for field in fields(data, shape.start, shape.end):
+        if field.number == 2 and field.kind == BYTES:
+            sizes = [part.value for part in fields(data, field.start, field.end) if (part.number, part.kind) == (1, 0)]
+            found.append(signed(sizes[-1]) if sizes else 0)
+        elif field.number == 3 and field.value:
+            found.append(-1)
+    if any(size < 0 for size in found):
+        raise _refused("the TensorProto leaves its shape open")
+    if len(found) > _MAX_RANK:
+        raise _refused(f"the TensorProto has {len(found)} dimensions")
+    return tuple(found)
+
+
+def _filled(data: bytes, code: int, dims: tuple[int, ...], content: Field | None, listed: list[Field]) -> Array:
     """Refuse before building: a few bytes of TensorProto can announce terabytes of repeated value."""
-    tf = tensorflow()
     try:
-        dtype = tf.dtypes.as_dtype(proto.dtype)
-    except TypeError as error:
-        raise PayloadError(f"the TensorProto names no known dtype ({proto.dtype})", where="decode") from error
-    if proto.tensor_shape.unknown_rank or any(dim.size < 0 for dim in proto.tensor_shape.dim):
-        raise PayloadError("the TensorProto leaves its shape open", where="decode")
-    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool) or dtype.is_quantized:
-        raise PayloadError(f"the TensorProto holds {dtype.name}, not plain numbers", where="decode")
-    count = math.prod(dim.size for dim in proto.tensor_shape.dim)
-    held = len(proto.tensor_content)
-    # TensorFlow writes raw bytes, but booleans and tensors of one element as a list of values.
-    listed = sum(len(value) for field, value in proto.ListFields() if field.name.endswith("_val"))
-    if (held, listed) not in {(count * dtype.size, 0), (0, count)}:
-        raise PayloadError(
-            f"the TensorProto announces {count} values of {dtype.name} and holds {held} bytes and {listed} values",
-            where="decode",
-        )
+        dtype = dtype_of(code)
+    except ImportError as error:
+        raise _refused(f"the TensorProto holds {dtypes.name(code)}, which this host cannot: {error}") from error
+    count = math.prod(dims)
+    if content is not None and content.end > content.start and not listed:
+        held = content.end - content.start
+        if held == count * dtype.itemsize:
+            return np.frombuffer(data, dtype, count, content.start).reshape(dims)
+        raise _refused(f"the TensorProto announces {count} values of {dtype.name} and holds {held} bytes")
+    values = [_values(data, field, _LISTED[code]) for field in listed]
+    flat = np.concatenate(values) if values else np.zeros(0, np.uint8)
+    wide = 2 if dtype.kind == "c" else 1
+    if len(flat) != count * wide or (content is not None and content.end > content.start):
+        raise _refused(f"the TensorProto announces {count} values of {dtype.name} and lists {len(flat) // wide}")
+    return _typed(flat, dtype, _LISTED[code]).reshape(dims)
+
+
+def _values(data: bytes, field: Field, expected: int) -> Array:
+    """What one field of listed values holds: single values and packed ones may follow each other."""
+    if field.number != expected:
+        raise WireError("values are listed in another type's field", field.start)
+    fixed = _FIXED.get(field.number)
+    if fixed is None:
+        return np.array(packed(data, field), np.uint64)
+    length = field.end - field.start
+    if field.kind not in {BYTES, _FIXED_KIND[fixed.itemsize]} or length % fixed.itemsize:
+        raise WireError("a list of numbers ends within one", field.start)
+    return np.frombuffer(data, fixed, length // fixed.itemsize, field.start)
+
+
+def _typed(flat: Array, dtype: np.dtype[Any], field: int) -> Array:
+    if field in _FIXED or not len(flat):
+        return flat.view(dtype) if len(flat) else np.zeros(0, dtype)
+    if field == _HALVES:
+        return flat.astype(np.uint16).view(dtype)
+    return flat.astype(np.bool_) if dtype.kind == "b" else flat.astype(dtype)
+
+
+def _refused(what: str) -> PayloadError:
+    return PayloadError(what, where="decode")

@@ -10,9 +10,11 @@ from typing import Any, Final, Protocol
 import numpy.typing as npt
 
 Tensor = npt.NDArray[Any]
-Encode = Callable[[Tensor], bytes]
-Decode = Callable[[bytes], Tensor]
-Compute = Callable[[Tensor], Tensor]
+Boundary = tuple[Tensor, ...]
+"""What crosses between two slices, or enters the first one: one tensor or several, in the order of the cut."""
+Encode = Callable[[Boundary], bytes]
+Decode = Callable[[bytes], Boundary]
+Compute = Callable[[Boundary], Boundary]
 
 DEFAULT_PART_BYTES: Final = 1024 * 1024
 """Longest part where the run sets no limit; on a stream, 1 MiB messages are faster than longer ones."""
@@ -74,7 +76,7 @@ class RunPlan:
 
     Attributes:
         next_host: name of the next agent's host; None on the last agent.
-        max_message_bytes: longest part of a serialised tensor.
+        max_message_bytes: longest part of a serialised boundary.
         overhead_ratio: sleep after every frame, in multiples of its compute time.
         inbound_messages: places in the inbound queue, in messages.
         outbound_frames: places in the outbound queue, in frames.
@@ -140,8 +142,8 @@ class Agreement(Protocol):
         """Images whose label is the whole model's."""
 
     @property
-    def labels_correct(self) -> int:
-        """Images whose label is the true one."""
+    def labels_correct(self) -> int | None:
+        """Images whose label is the true one; None where nobody knows the true labels."""
 
     @property
     def max_abs_error(self) -> float:
@@ -154,12 +156,12 @@ class Bench:
 
     Attributes:
         compute: the slice.
-        draw: images of a frame by its number; the first agent only.
+        draw: what the model is fed for a frame, by its number; the first agent only.
         judge: compares a frame's serialised answer; raises PayloadError when it is none. The first agent only.
     """
 
     compute: Compute
     encode: Encode
     decode: Decode
-    draw: Callable[[int], Tensor] | None = None
+    draw: Callable[[int], Boundary] | None = None
     judge: Callable[[int, bytes], Agreement] | None = None

@@ -1,4 +1,4 @@
-"""A serialised tensor in parts: divided by the sender, put together by the receiver. Pure: no thread, no clock."""
+"""A serialised boundary in parts: divided by the sender, put together by the receiver. Pure: no thread, no clock."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Bench, End, Frame, Stage, Tensor
+from slicebed_agent.pipeline.contracts import Bench, Boundary, End, Frame, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class Worker:
         bench: Bench,
         overhead_ratio: float,
         ledger: Ledger,
-        take: Callable[[], tuple[Frame, Tensor | bytes] | None],
+        take: Callable[[], tuple[Frame, Boundary | bytes] | None],
         deliver: Callable[[Frame, bytes], None],
     ) -> None:
         """Make a worker that stands still until `start`.
@@ -36,7 +36,7 @@ class Worker:
             bench: the slice and the codec.
             overhead_ratio: how long to sleep after computing, in multiples of the compute time.
             ledger: told of frames that fail here.
-            take: waits for the next frame, serialised or as a tensor; None ends the worker.
+            take: waits for the next frame, serialised or as arrays; None ends the worker.
             deliver: takes the serialised result.
         """
         self._bench, self._ratio, self._ledger = bench, overhead_ratio, ledger
@@ -70,7 +70,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - reported as the frame's end and logged
                 self._fail(frame, f"{type(error).__name__}: {error}")
 
-    def _process(self, frame: Frame, content: Tensor | bytes) -> None:
+    def _process(self, frame: Frame, content: Boundary | bytes) -> None:
         begin = time.monotonic_ns()
         frame.queue_wait_ns = begin - frame.complete_ns
         if isinstance(content, bytes):
