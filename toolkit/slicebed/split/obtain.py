@@ -140,9 +140,9 @@ def _arguments(source: ModelSource, mounts: _Mounts) -> list[str]:
         said += ["--seed", str(source.seed)]
     if source.input_shape is not None:
         said += ["--input-shape", ",".join(map(str, source.input_shape))]
-    for option, names in (("--input", source.inputs), ("--output", source.outputs)):
-        for each in names or ():
-            said += [option, each]
+    for option, names in (("--inputs", source.inputs), ("--outputs", source.outputs)):
+        if names is not None:
+            said += [option, ",".join(names)]
     return said
 
 
