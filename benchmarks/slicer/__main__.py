@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from benchmarks.network.report import plain
 from benchmarks.network.tables import paragraph
 from benchmarks.slicer import report
+from benchmarks.slicer.candidates import report as candidates_report
+from benchmarks.slicer.candidates.compare import compare as compare_candidates
 from benchmarks.slicer.chosen import boundaries, thirds
 from benchmarks.slicer.cutting import compare
 from benchmarks.slicer.equality import kept
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from benchmarks.slicer.bars import Verdict
     from benchmarks.slicer.equality import Checked
 
-PARTS: Final = ("cuts", "equality", "change", "chain", "memory")
+PARTS: Final = ("cuts", "equality", "change", "chain", "memory", "candidates")
+# These take long; the others are the bars.
+_WHEN_ASKED: Final = ("equality", "candidates")
 _LARGE: Final = ("inception_resnet_v2", "nasnet_large", "pnasnet5_large")
 _SMALLER: Final = ("cnn14", "mobilenet_v2", "resnet50_v2", "inception_v3", "vgg16")
 _SAMPLE: Final = 40
@@ -45,7 +49,7 @@ class Size:
 
     Attributes:
         cut: whose file is cut, and how often by each way.
-        equality, change, chain, memory: the models of each part.
+        equality, change, chain, memory, candidates: the models of each part.
         changes: of cut, by model.
         chain_rounds: at most so many rounds of the whole and each chain.
         drawn: cuts of each model besides the thirds.
@@ -58,6 +62,7 @@ class Size:
     change: tuple[str, ...] = ("mobilenet_v2", "resnet50_v2", "inception_resnet_v2")
     chain: tuple[str, ...] = _SMALLER[1:] + _LARGE
     memory: tuple[str, ...] = _SMALLER + _LARGE
+    candidates: tuple[str, ...] = _SMALLER + _LARGE
     changes: int = 9
     chain_rounds: int = 30
     drawn: int = 1
@@ -76,6 +81,7 @@ _QUICK: Final = Size(
     change=("mobilenet_v2",),
     chain=("mobilenet_v2",),
     memory=("cnn14", "mobilenet_v2"),
+    candidates=("cnn14",),
     changes=3,
     chain_rounds=8,
 )
@@ -97,6 +103,7 @@ class Bench:
             "change": self._change,
             "chain": self._chain,
             "memory": self._memory,
+            "candidates": self._candidates,
         }[part]()
 
     def _cuts(self) -> None:
@@ -164,6 +171,20 @@ class Bench:
         say("A process that loads one published slice and runs it ten times, MB", heading=True)
         say(report.memory_table(found))
 
+    def _candidates(self) -> None:
+        size = self._size
+        found = {}
+        say("Ways of running slices: memory in MB, differences, times", heading=True)
+        for model in size.candidates:
+            found[model] = compare_candidates(model, size.chain_rounds, size.longest_s, size.seed, note)
+            say(f"{model}\n")
+            say(candidates_report.memory_table(found[model]))
+            say(candidates_report.time_table(found[model]))
+        self._keep("candidates", found, [])
+        say(paragraph(_CANDIDATES_MEMORY_NOTE))
+        say(paragraph(_CANDIDATES_TIME_NOTE))
+        say("\n".join(candidates_report.stopped_lines(found)) or "No candidate was stopped.")
+
     def _keep(self, part: str, found: Any, verdicts: list[Verdict]) -> None:
         self.raw[part] = found
         self.verdicts += verdicts
@@ -181,8 +202,9 @@ def run(size: Size, parts: Sequence[str], kept_folder: Path, out: Path | None) -
     bench = Bench(size, kept_folder, {model: Path(found["path"]) for model, found in frozen.items()})
     for part in parts:
         bench.run(part)
-    say("Bars", heading=True)
-    say(report.verdict_table(bench.verdicts))
+    if bench.verdicts:
+        say("Bars", heading=True)
+        say(report.verdict_table(bench.verdicts))
     load = os.getloadavg()[0]
     say(f"{time.monotonic() - begin:.0f} s in all; load average now {load:.1f}")
     if out is not None:
@@ -210,6 +232,17 @@ the median of the four behind it.
 _CHAIN_NOTE: Final = """
 Thirds: of the work, where the model has such cuts (NASNet and PNASNet have only 8 of one tensor, at both ends). Drawn:
 by the seed. The file of --out names the cuts.
+"""
+
+_CANDIDATES_MEMORY_NOTE: Final = """
+A process for each row. Resident after loading, then with the whole and three cuts prepared; of that its own alone; what
+a cut more (three slices) adds to that, median of three; the most at any time. Differences in relation to the largest
+output: of three slices from the candidate's whole (worst of three cuts), of its whole from Keras.
+"""
+_CANDIDATES_TIME_NOTE: Final = """
+Load: with imports. Slice: the slowest to prepare of all cuts; then all three of the first cut, the slower of the two
+later cuts, the whole. A frame: of the whole. Three : whole at the first cut, thirds of the work. Cuts are at layers'
+outputs where nothing is fused across. Times of different rows were not interleaved.
 """
 
 
@@ -246,7 +279,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--longest", type=float, metavar="S", help="begin no further round of an experiment after S seconds (60)"
     )
     options = parser.parse_args(arguments)
-    parts = options.only or [part for part in PARTS if part != "equality" or options.equality]
+    parts = options.only or [
+        part for part in PARTS if part not in _WHEN_ASKED or (part == "equality" and options.equality)
+    ]
     size = _QUICK if options.quick else Size()
     size = size if options.longest is None else replace(size, longest_s=options.longest)
     signal.signal(signal.SIGINT, _stop)

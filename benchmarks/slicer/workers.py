@@ -43,6 +43,15 @@ class Worker:
             env=environment(),
         )
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End it from another thread; whoever waits for its answer gets a `BenchmarkError`."""
+        self._process.kill()
+
     def ask(self, line: object) -> dict[str, Any]:
         """Send a line and wait for the answer.
 
