@@ -99,9 +99,43 @@ BAD_EXPERIMENTS = (
     Bad("too few points", '"3-11"', '"3"', "10:15", ('cut "3" has 1 split point', "2 split points for the chain")),
     Bad("too many points", '"3-11"', '"3-8-11"', "10:15", ('cut "3-8-11" has 3 split points', "2 split points")),
     Bad("not a cut", '"3-11"', '"3,11"', "10:15", ('"3,11" is not a cut', '"1-8"')),
+    Bad("a cut of numbers in a list", '"3-11"', "[3, 11]", "10:15", ("a list is not a cut", "list of names")),
+    Bad("a name twice", '"3-11"', "[a/b, a/b]", "10:15", ('split point "a/b" is twice', "each once")),
+    Bad("too few names", '"3-11"', "[dense]", "10:15", ('cut "dense" has 1 split point', "2 split points")),
+    Bad("names given twice", '"1-8", "3-11"', "[a, b], [a, b]", "10:16", ('cut "a-b" is given twice',)),
     Bad("cut given twice", '"3-11"', '"1-8"', "10:15", ('cut "1-8" is given twice',)),
     Bad("no cuts", '["1-8", "3-11"]', "[]", "10:7", ("empty", "at least one")),
     Bad("unknown model", "cnn14", "cnn15", "3:8", ('unknown model "cnn15"', "cnn14")),
+    Bad("near miss of a model", "cnn14", "ResNet50", "3:8", ('mean "resnet50_v2"', "mobilenet_v2", "a .keras file")),
+    Bad(
+        "no such model file", "cnn14", "models/net.pb", "3:8", ('no such file "models/net.pb"', "relative to this file")
+    ),
+    Bad("a model without a name", "cnn14", "{seed: 3}", "3:1", ('missing key "name"',)),
+    Bad("unknown setting", "cnn14", "{name: cnn14, sed: 3}", "3:22", ('unknown key "sed"', 'mean "seed"', "weights")),
+    Bad("seed of a model", "cnn14", "{name: cnn14, seed: -1}", "3:28", ("seed: -1 is out of range",)),
+    Bad("shape of a frame", "cnn14", "{name: cnn14, input_shape: [0, 1]}", "3:36", ("0 is out of range", "1 to 65536")),
+    Bad("weights that are not there", "cnn14", "{name: cnn14, weights: w.npz}", "3:31", ('no such file "w.npz"',)),
+    Bad(
+        "weights and a seed",
+        "cnn14",
+        "{name: cnn14, weights: testbed.yml, seed: 3}",
+        "3:44",
+        ("seed besides weights", "one of the two"),
+    ),
+    Bad(
+        "a seed for a file",
+        "cnn14\nchain: [client, edge, cloud]\nframes: 50\nsource: {rate: 10 frame/s, batch_size: 16, seed: 7, queue: 2}"
+        '\nqueues: {inbound: 32, outbound: 4}\nrepeats: 2\norder: {randomised: true, seed: 3}\ncuts: ["1-8", "3-11"]',
+        "{name: testbed.yml, seed: 3}\nchain: [client, edge, cloud]\nframes: 50\n"
+        "source: {rate: 10 frame/s, batch_size: 16, seed: 7, queue: 2}\nqueues: {inbound: 32, outbound: 4}\n"
+        "repeats: 2\norder: {randomised: true, seed: 3}\ncuts: [[a, b]]",
+        "3:28",
+        ("seed of a model that brings its own weights",),
+    ),
+    Bad(
+        "more digits than there are", "batch_size: 16", "batch_size: 360", "6:40", ("360 is more than", "from 1 to 359")
+    ),
+    Bad("unknown images", "queue: 2}", "queue: 2, images: cats}", "6:71", ('"cats" is not known', "digits, random")),
     Bad("host twice in chain", "[client, edge, cloud]", "[client, edge, cloud, edge]", "4:30", ("twice in the chain",)),
     Bad(
         "configuration lacks a host",

@@ -60,6 +60,7 @@ class ConsoleProgress(Progress):
 
     def say(self, text: str) -> None:
         """Show what is being waited for, on a terminal only."""
+        self._bar.start()
         self._bar.update(self._task, description=text[:60])
 
     def verdicts(self, configuration: str, verdicts: Sequence[LinkVerdict]) -> None:

@@ -21,7 +21,8 @@ def run(
         list[str] | None, typer.Option(help="Only this configuration; may be given several times.")
     ] = None,
     cut: Annotated[
-        list[str] | None, typer.Option(help="Only this cut, such as 1-8; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Only this cut, such as 1-8, by its label in the results; may be given several times."),
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames per run instead of the file's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest unfinished campaign.")] = False,

@@ -76,6 +76,11 @@ class Campaign:
         """The source's rate, the same in every run of a campaign; 0 without any."""
         return float(self.finished[0].manifest["spec"]["source"]["rate_per_s"]) if self.finished else 0.0
 
+    def spec_of(self, configuration: str) -> dict[str, Any]:
+        """The experiment that the runs of a configuration are of; empty without any."""
+        found = (run.manifest["spec"] for run in self.finished if run.configuration == configuration)
+        return next(found, {})
+
     @property
     def wire(self) -> str:
         """Which wires joined the hosts; several are joined by commas, so that a mixture is seen."""

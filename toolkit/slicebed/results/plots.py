@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from slicebed.results.campaign import read_campaign
-from slicebed.results.published import PAPER_FIGURE, PAPER_FRAMES, REFERENCE
+from slicebed.results.published import PAPER_FIGURE, PAPER_FRAMES, REFERENCE, is_published
 from slicebed.results.tables import table_of
+from slicebed.spec.cuts import is_numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _BLUE, _MIDDLE_BLUE, _PALE_BLUE = "#33608c", "#86a9cb", "#dfe8f1"
 _RED, _PALE_RED = "#a83a22", "#d18b7b"
 _GREY = "#666666"
+# Of a cut's name in one line below an axis.
+_AXIS_LETTERS = 18
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -57,8 +60,8 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
     with mpl.rc_context(_STYLE):
         for configuration, rows in table.groupby("configuration", sort=False):
             name = str(configuration)
-            number = PAPER_FIGURE.get(name)
-            stem = f"figure_{name}" if number is None else f"figure{number}"
+            published = is_published(campaign.spec_of(name), name, reference)
+            stem = f"figure{PAPER_FIGURE[name]}" if published else f"figure_{name}"
             written += _save(_configuration_figure(name, rows, context), folder, stem)
         written += _save(_latency_figure(table, context), folder, "latency")
     return tuple(written)
@@ -176,6 +179,16 @@ def _latency_figure(table: pd.DataFrame, context: str) -> Figure:
     return figure
 
 
+def _folded(name: str) -> list[str]:
+    """A name in lines that leave its neighbours room, broken between its words where it has some."""
+    lines = []
+    while len(name) > _AXIS_LETTERS:
+        place = max(name.rfind(mark, 0, _AXIS_LETTERS) for mark in "/_+") + 1
+        lines.append(name[: place or _AXIS_LETTERS])
+        name = name[len(lines[-1]) :]
+    return [*lines, name]
+
+
 def _top_s(rows: pd.DataFrame) -> float:
     highest = rows[["latency_p95_ms", "latency_median_high_ms"]].max().max()
     # Without one completed frame there is nothing to scale by.
@@ -183,12 +196,15 @@ def _top_s(rows: pd.DataFrame) -> float:
 
 
 def _cut_axis(axes: Axes, rows: pd.DataFrame, *, counts: bool = False, kinds: bool = True) -> None:
-    """A label for each cut: its layers, how many frames were completed, and the kinds of its layers."""
+    """A label for each cut: its layers, how many frames were completed, and the kinds of its layers or its names."""
     labels = []
     for row in rows.to_dict("records"):
-        lines = [str(row["cut"])]
+        numbered = is_numbers(str(row["cut"]))
+        lines = [str(row["cut"])] if numbered else []
         lines += [f"n = {row['latency_n']}"] if counts else []
-        lines += str(row["split"]).replace("BatchNormalization", "BatchNorm").split(" - ") if kinds else []
+        names = str(row["split"]).replace("BatchNormalization", "BatchNorm").split(" - ")
+        # Without numbers the names are all there is to tell the cuts apart by, in every panel.
+        lines += [line for name in names for line in _folded(name)] if kinds or not numbered else []
         labels.append("\n".join(lines))
     axes.set_xticks(range(len(rows)), labels, fontsize=8)
     axes.tick_params(axis="x", length=0)

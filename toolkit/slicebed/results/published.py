@@ -38,7 +38,7 @@ def published_figures(spec: Mapping[str, Any], configuration: str, reference: Pa
         configuration: name of the configuration.
         reference: folder of the transcribed tables.
     """
-    if spec.get("model") != PAPER_MODEL or not _is_table_2(spec, configuration, reference):
+    if not is_published(spec, configuration, reference):
         return {}
     rows = pd.read_csv(reference / "table3_4_5_results.csv", dtype={"configuration": str, "split_layers": str})
     rows = rows[rows["configuration"] == configuration]
@@ -46,6 +46,18 @@ def published_figures(spec: Mapping[str, Any], configuration: str, reference: Pa
         str(row["split_layers"]): Published(float(row["time_s"]), float(row["frame_drop_rate"]))
         for row in rows.to_dict("records")
     }
+
+
+def is_published(spec: Mapping[str, Any], configuration: str, reference: Path = REFERENCE) -> bool:
+    """Whether this is a configuration of the DNN-slicing experiment: its model as trained, under its conditions.
+
+    Args:
+        spec: as of `published_figures`; a campaign of before models had settings has none.
+        configuration: name of the configuration.
+        reference: folder of the transcribed tables.
+    """
+    is_model = spec.get("model") == PAPER_MODEL and not spec.get("model_settings")
+    return configuration in PAPER_TABLE and is_model and _is_table_2(spec, configuration, reference)
 
 
 def _is_table_2(spec: Mapping[str, Any], configuration: str, reference: Path) -> bool:

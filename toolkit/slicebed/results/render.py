@@ -14,6 +14,7 @@ from rich.text import Text
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_FRAMES, PAPER_TABLE
 from slicebed.run.samples import EQUALITY_BAR
+from slicebed.spec.cuts import is_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +75,13 @@ def _table(campaign: Campaign, configuration: str, rows: pd.DataFrame) -> Table:
     title = f"Configuration {configuration}{beside}  ·  {campaign.name}, wire {campaign.wire}"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     places = _place_columns(rows)
-    _add_columns(table, places, published=published)
+    numbered = any(is_numbers(cut) for cut in rows["cut"])
+    _add_columns(table, places, numbered=numbered, published=published)
     for row in rows.to_dict("records"):
-        cells = [row["cut"], _short_split(row["split"]), _number(row["total_time_s"], 1)]
+        by_number = is_numbers(row["cut"])
+        cells = [row["cut"] if by_number else ""] if numbered else []
+        cells += [_short_split(row["split"]) if by_number else escape(row["split"])]
+        cells += [_number(row["total_time_s"], 1)]
         cells += [_number(row["published_time_s"], 1)] if published else []
         cells += [_number(row["frame_drop_rate"], 2), _range(row, "frame_drop_rate_low", "frame_drop_rate_high", 2)]
         cells += [_number(row["published_drop_rate"], 2)] if published else []
@@ -93,10 +98,13 @@ def _table(campaign: Campaign, configuration: str, rows: pd.DataFrame) -> Table:
     return table
 
 
-def _add_columns(table: Table, places: list[str], *, published: bool) -> None:
-    table.add_column("\n\ncut", no_wrap=True)
+def _add_columns(table: Table, places: list[str], *, numbered: bool, published: bool) -> None:
+    if numbered:
+        table.add_column("\n\ncut", no_wrap=True)
     # The one column that may wrap: the cuts of a long chain have long names.
-    table.add_column("\n\nafter layers", style="dim")
+    table.add_column(
+        "\n\nafter layers" if numbered else "\n\ncut after", style="dim" if numbered else "", overflow="fold"
+    )
     table.add_column("total\ntime\ns", justify="right", no_wrap=True)
     if published:
         table.add_column("\npaper\ns", justify="right", no_wrap=True, style="cyan")
@@ -129,12 +137,14 @@ def _footnote(rows: pd.DataFrame, frames_per_s: float) -> Text:
     if images:
         weights = rows["images"]
         equal = round(float((rows["labels_equal_share"].fillna(0) * weights).sum()))
-        correct = float((rows["accuracy"].fillna(0) * weights).sum()) / images
+        labelled = rows[rows["accuracy"].notna()]
+        known = int(labelled["images"].sum())
+        correct = float((labelled["accuracy"] * labelled["images"]).sum()) / known if known else math.nan
         worst = float(rows["max_abs_error"].max())
         good = equal == images and worst <= EQUALITY_BAR
         text.append(
             f"Labels as the whole model's: {equal} of {images} images, outputs within {worst:.1g}; "
-            f"accuracy {correct:.3f}. ",
+            f"accuracy {_number(correct, 3)}. ",
             style="dim" if good else "bold red",
         )
     failed = int(rows["failed"].sum())

@@ -10,8 +10,9 @@ import pandas as pd
 
 from slicebed.results.campaign import Campaign, FinishedRun, read_campaign
 from slicebed.results.places import dropped_places, dropped_where
-from slicebed.results.published import PAPER_TABLE, REFERENCE, Published, published_figures
+from slicebed.results.published import PAPER_TABLE, REFERENCE, Published, is_published, published_figures
 from slicebed.results.stats import median_interval, wilson_interval
+from slicebed.spec.cuts import layer_numbers
 from slicebed.spec.models import cut_title
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ COLUMNS = (
 
 ``total_time_s`` is the mean over the runs; ``frame_drop_rate`` is dropped over captured of all runs, with its Wilson
 95 % interval; latencies are of the ``latency_n`` completed frames, the median with its order-statistic interval (at
-least 95 %); ``images`` counts those of completed frames, ``labels_equal_share`` and ``accuracy`` are shares of them.
+least 95 %); ``images`` counts those of completed frames, ``labels_equal_share`` and ``accuracy`` are shares of them,
+``accuracy`` of those alone whose true label is known, and not a number where there are none.
 """
 
 
@@ -67,7 +69,7 @@ def table_of(campaign: Campaign, reference: Path = REFERENCE) -> pd.DataFrame:
     for run in campaign.finished:
         groups.setdefault((run.configuration, run.cut), []).append(run)
     rows = []
-    for (configuration, cut), runs in sorted(groups.items(), key=lambda item: _order(*item[0])):
+    for (configuration, cut), runs in sorted(groups.items(), key=lambda item: _order(item[1][0])):
         published = published_figures(runs[0].manifest["spec"], configuration, reference).get(cut)
         rows.append(_row(configuration, cut, runs, published))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -76,23 +78,19 @@ def table_of(campaign: Campaign, reference: Path = REFERENCE) -> pd.DataFrame:
 def write_tables(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, ...]:
     """Write one CSV file per configuration under ``tables/`` and return their paths.
 
-    Configurations 1, 2 and 3 are the paper's Tables 3, 4 and 5 (``table3.csv``...); others are ``table_<name>.csv``.
+    Configurations 1, 2 and 3 of the DNN-slicing experiment are the paper's Tables 3, 4 and 5 (``table3.csv``...);
+    others are ``table_<name>.csv``.
     """
-    table = campaign_table(campaign_dir, reference)
+    campaign = read_campaign(campaign_dir)
+    table = table_of(campaign, reference)
     folder = campaign_dir / "tables"
     folder.mkdir(exist_ok=True)
     written = []
     for configuration, rows in table.groupby("configuration", sort=False):
-        path = folder / f"{table_name(str(configuration))}.csv"
+        path = folder / f"{_table_name(campaign, str(configuration), reference)}.csv"
         rows.to_csv(path, index=False, float_format="%.6g")
         written.append(path)
     return tuple(written)
-
-
-def table_name(configuration: str) -> str:
-    """File name of a configuration's table, without its ending."""
-    number = PAPER_TABLE.get(configuration)
-    return f"table_{configuration}" if number is None else f"table{number}"
 
 
 def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
@@ -116,6 +114,13 @@ def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
     return {"campaign": campaign.name, "wire": campaign.wire, "rows": rows, "unfinished": unfinished}
 
 
+def _table_name(campaign: Campaign, configuration: str, reference: Path) -> str:
+    """File name of a configuration's table, without its ending."""
+    if is_published(campaign.spec_of(configuration), configuration, reference):
+        return f"table{PAPER_TABLE[configuration]}"
+    return f"table_{configuration}"
+
+
 def _row(configuration: str, cut: str, runs: Sequence[FinishedRun], published: Published | None) -> dict[str, Any]:
     frames = pd.concat([run.samples for run in runs], ignore_index=True)
     counts = {
@@ -128,6 +133,7 @@ def _row(configuration: str, cut: str, runs: Sequence[FinishedRun], published: P
     median_low, median_high = median_interval(latencies)
     series = pd.Series(latencies, dtype="float64")
     images = int(completed["images"].sum())
+    labelled = int(completed["images"][completed["labels_correct"].notna()].sum())
     return {
         "configuration": configuration,
         "cut": cut,
@@ -148,15 +154,20 @@ def _row(configuration: str, cut: str, runs: Sequence[FinishedRun], published: P
         "dropped_where": dropped_where(frames),
         "images": images,
         "labels_equal_share": int(completed["labels_equal"].sum()) / images if images else math.nan,
-        "accuracy": int(completed["labels_correct"].sum()) / images if images else math.nan,
+        "accuracy": int(completed["labels_correct"].sum()) / labelled if labelled else math.nan,
         "max_abs_error": float(completed["max_abs_error"].max()) if len(completed) else math.nan,
     }
 
 
-def _order(configuration: str, cut: str) -> tuple[object, ...]:
-    """Configurations as numbers before names, cuts by their layers."""
-    named = (0, int(configuration), "") if configuration.isdecimal() else (1, 0, configuration)
-    return (*named, tuple(int(point) for point in cut.split("-")))
+def _order(run: FinishedRun) -> tuple[object, ...]:
+    """Configurations as numbers before names; cuts by their layers, then those by names as the experiment has them."""
+    name = run.configuration
+    named = (0, int(name), "") if name.isdecimal() else (1, 0, name)
+    numbers = layer_numbers(run.cut)
+    if numbers is not None:
+        return (*named, 0, numbers)
+    asked = list(run.manifest["spec"]["cuts"])
+    return (*named, 1, asked.index(run.cut) if run.cut in asked else len(asked), run.cut)
 
 
 def _plain(value: object) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,13 @@ from slicebed.errors import InterruptedRunError, RunError, SlicebedError, SpecEr
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions, verification_of
+from slicebed.run.model_files import place_model
 from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
+from slicebed.run.sliced_model import slice_model, source_of
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
+from slicebed.split.obtain import obtain_model
 from slicebed.testbed.apply import kept_base_rtts
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
@@ -24,11 +27,13 @@ from slicebed.testbed.sweep import change_conditions
 from slicebed.testbed.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from slicebed.run.progress import Progress
+    from slicebed.run.sliced_model import SlicedModel
     from slicebed.spec.experiment import Configuration, Experiment
+    from slicebed.split.model import OpenedModel
     from slicebed.testbed.checkout import Checkout
     from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost
@@ -49,7 +54,7 @@ class Wanted:
         """The runs, in order; the same every time."""
         return plan_runs(self.experiment, self.configurations, self.cuts, self.frames)
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, model: SlicedModel) -> dict[str, Any]:
         """What campaign.json keeps, and what must be the same for --resume."""
         source = self.experiment.path.read_bytes()
         return {
@@ -58,17 +63,20 @@ class Wanted:
             "runs": [run.run_id for run in self.runs()],
             "frames": self.frames or self.experiment.frames,
             "spec": self.experiment.to_plain(),
+            "model": model.to_plain(),
         }
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Where a campaign plays: its files, its hosts, and who listens."""
+    """Where a campaign plays: its files, its hosts, its model, and who listens."""
 
     checkout: Checkout
     wanted: Wanted
     campaign: Campaign
     progress: Progress
+    opened: OpenedModel
+    model: SlicedModel
 
     def play(self, name: str, tags: str | None = None, **variables: Any) -> None:
         """Run one playbook on the campaign's hosts; its record stays in the campaign's folder."""
@@ -94,7 +102,7 @@ class _Cast:
 def run_campaign(
     checkout: Checkout, wanted: Wanted, progress: Progress, *, resume: bool = False, deploy: bool = True
 ) -> Campaign:
-    """Deploy, then run what is not yet done, then gather logs; give the campaign.
+    """Open the model, deploy, run what is not yet done, gather logs; give the campaign.
 
     Args:
         checkout: where the playbooks are.
@@ -104,7 +112,8 @@ def run_campaign(
         deploy: make sure first that host tools and agents are there and running; False when they surely are.
 
     Raises:
-        SpecError: the inventory lacks a host or a link, or there is nothing to resume.
+        SpecError: the inventory lacks a host or a link, the model a split point, or there is nothing to resume.
+        AgentError: the model cannot be opened.
         ConflictError: another campaign runs on these hosts.
         ProvisionError: a playbook failed.
         VerdictError: a link's measured round trip is not the asked one.
@@ -115,45 +124,58 @@ def run_campaign(
     image = read_image_facts(checkout)
     hosts = _hosts_of(wanted)
     find = find_unfinished if resume else create_campaign
-    with hosts_taken(wanted.inventory):
-        campaign = find(wanted.results, wanted.experiment.name, wanted.plan())
-        left = [run for run in runs if not campaign.is_done(run.run_id)]
-        stage = _Stage(checkout, wanted, campaign, progress)
-        progress.begin(campaign.name, len(runs), len(runs) - len(left))
-        try:
-            if deploy:
-                stage.play("condition.yml", "host_tools")
-                stage.play("deploy.yml")
-            _run_all(stage, hosts, image, left)
-        except KeyboardInterrupt as stop:
-            campaign.note("interrupted")
-            raise InterruptedRunError(
-                "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
-            ) from stop
-        except SlicebedError as failure:
-            campaign.note("campaign_failed", error=str(failure))
-            # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
-            with suppress(SlicebedError):
-                stage.gather()
-            raise
-        finally:
-            progress.end()
-        stage.gather()
-        campaign.note("campaign_complete")
+    try:
+        opened = obtain_model(source_of(wanted.experiment.model), image=image, say=progress.say)
+        model = slice_model(wanted.experiment, opened)
+        with hosts_taken(wanted.inventory):
+            campaign = find(wanted.results, wanted.experiment.name, wanted.plan(model))
+            left = [run for run in runs if not campaign.is_done(run.run_id)]
+            stage = _Stage(checkout, wanted, campaign, progress, opened, model)
+            progress.begin(campaign.name, len(runs), len(runs) - len(left))
+            with _journaled(stage):
+                if deploy:
+                    stage.play("condition.yml", "host_tools")
+                    stage.play("deploy.yml")
+                _run_all(stage, hosts, image, left)
+            stage.gather()
+            campaign.note("campaign_complete")
+    finally:
+        progress.end()
     return campaign
+
+
+@contextmanager
+def _journaled(stage: _Stage) -> Iterator[None]:
+    """Write down what ends the campaign early."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stage.campaign.note("interrupted")
+        raise InterruptedRunError(
+            "interrupted", where=stage.campaign.name, mend="what is measured is kept; go on with --resume"
+        ) from stop
+    except SlicebedError as failure:
+        stage.campaign.note("campaign_failed", error=str(failure))
+        # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
+        with suppress(SlicebedError):
+            stage.gather()
+        raise
 
 
 def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, left: Sequence[PlannedRun]) -> None:
     """Reach the agents and do the runs that are left, block by block."""
     with ExitStack() as stack:
         connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
+        placement = place_model(connections, stage.opened, stage.progress.say)
+        stage.campaign.note("model_placed", **asdict(placement))
         lasting = {
+            "model": {**stage.model.to_plain(), "placement": asdict(placement)},
             "git": source_version(stage.checkout.root),
             "versions": tool_versions(),
             "image": asdict(image),
             "hosts": {name: agent_facts(connection) for name, connection in connections.items()},
         }
-        setting = driver.RunSetting(stage.wanted.experiment, connections, stage.campaign.name)
+        setting = driver.RunSetting(stage.wanted.experiment, connections, stage.campaign.name, stage.model)
         cast = _Cast(setting, read_inventory(stage.wanted.inventory), lasting)
         for configuration, block in groupby(left, key=lambda run: run.configuration):
             _run_block(stage, cast, configuration, tuple(block))

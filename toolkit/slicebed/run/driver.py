@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import grpc
 
 from slicebed.errors import ProvisionError, RunError
-from slicebed.spec.models import layer_count
+from slicebed.spec.cuts import digest
+from slicebed.spec.models import Images
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.connection import HostConnection
+    from slicebed.run.sliced_model import SlicedModel
     from slicebed.spec.experiment import Experiment
     from slicebed.spec.order import PlannedRun
 
@@ -26,10 +28,15 @@ _POLL_S = 0.25
 # An agent that does not answer for this long is taken for dead; the bar is to say so within ten seconds.
 _SILENCE_S = 4.0
 _RPC_TIMEOUT_S = 2.0
-_PREPARE_TIMEOUT_S = 60.0
+# Of the largest models on a slow host, whose first agent also asks the whole model for its answers. An agent that is
+# gone refuses at once.
+_PREPARE_TIMEOUT_S = 600.0
 _FINISH_TIMEOUT_S = 60.0
-# How long after the last capture the last frame may still be under way: queues full on every host, every hop slow.
+# How long after the last capture no frame may end while some are under way: one slow slice, one slow hop.
 _DRAIN_S = 60.0
+# What the agents take as a run's name, which is a folder's name there.
+_LONGEST_RUN_ID = 128
+_IMAGES = {Images.DIGITS: agent_pb2.IMAGES_DIGITS, Images.RANDOM: agent_pb2.IMAGES_RANDOM}
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,28 @@ class RunSetting:
     experiment: Experiment
     connections: Mapping[str, HostConnection]
     campaign: str
+    model: SlicedModel
 
     def agent_run_id(self, run: PlannedRun) -> str:
         """The run's name on the hosts, where campaigns share one spool."""
-        return f"{self.campaign}.{run.run_id}"
+        name = f"{self.campaign}.{run.run_id}"
+        if len(name) <= _LONGEST_RUN_ID:
+            return name
+        told_apart = f"-{digest(name)}"
+        return name[: _LONGEST_RUN_ID - len(told_apart)] + told_apart
+
+    def slice_of(self, run: PlannedRun, host: str) -> str:
+        """A host's slice as an error line names it."""
+        return self.model.stage(run.cut, self.experiment.chain.index(host))
+
+
+@dataclass(frozen=True)
+class Output:
+    """A tensor that leaves a slice; its shape is without the batch dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -50,10 +75,10 @@ class Prepared:
     """What an agent said of its slice."""
 
     host: str
-    first_layer: int
-    last_layer: int
-    parameters: int
-    output_shape: tuple[int, ...]
+    feeds: tuple[str, ...]
+    fetches: tuple[str, ...]
+    weights_bytes: int
+    outputs: tuple[Output, ...]
     prepare_s: float
 
 
@@ -63,17 +88,18 @@ def prepare(setting: RunSetting, run: PlannedRun) -> tuple[Prepared, ...]:
     Raises:
         RunError: an agent is not there or refuses.
     """
-    experiment, chain = setting.experiment, setting.experiment.chain
-    slices = run.cut.slices(layer_count(experiment.model))
+    chain = setting.experiment.chain
+    slices = setting.model.slices(run.cut)
     prepared = []
     for tier in reversed(range(len(chain))):
-        host = chain[tier]
-        config = _config(setting, run, tier, slices[tier])
+        host, (feeds, fetches) = chain[tier], slices[tier]
+        config = _config(setting, run, tier, feeds, fetches)
         try:
             reply = setting.connections[host].control.Prepare(config, timeout=_PREPARE_TIMEOUT_S, wait_for_ready=False)
         except grpc.RpcError as error:
             raise _agent_error(setting, host, "prepare", error) from error
-        prepared.append(Prepared(host, *slices[tier], reply.parameters, tuple(reply.output_shape), reply.prepare_s))
+        outputs = tuple(Output(each.name, each.dtype, tuple(each.shape)) for each in reply.outputs)
+        prepared.append(Prepared(host, feeds, fetches, reply.weights_bytes, outputs, reply.prepare_s))
     return tuple(reversed(prepared))
 
 
@@ -90,7 +116,8 @@ def stream(setting: RunSetting, run: PlannedRun, on_progress: Callable[[int], No
     except grpc.RpcError as error:
         raise _agent_error(setting, chain[0], "source", error) from error
     round_trip_s = sum(link.rtt_us for link in run.configuration.links()) / 1e6
-    deadline = time.monotonic() + run.frames / source.rate_per_s + _DRAIN_S + 10 * round_trip_s
+    captured_at = time.monotonic() + run.frames / source.rate_per_s
+    last_end, ended = time.monotonic(), 0
     last_answer = dict.fromkeys(chain, time.monotonic())
     with ThreadPoolExecutor(len(chain)) as pool:
         while True:
@@ -99,18 +126,21 @@ def stream(setting: RunSetting, run: PlannedRun, on_progress: Callable[[int], No
                 status = answer.result()
                 if isinstance(status, grpc.RpcError):
                     if time.monotonic() - last_answer[host] > _SILENCE_S:
-                        raise _agent_error(setting, host, _slice_of(setting, run, host), status)
+                        raise _agent_error(setting, host, setting.slice_of(run, host), status)
                     continue
                 last_answer[host] = time.monotonic()
                 if status.phase == agent_pb2.RUN_PHASE_FAILED:
                     raise _blame(setting, run, host, status)
                 if host == chain[0]:
-                    on_progress(status.completed + status.dropped + status.failed)
+                    before, ended = ended, status.completed + status.dropped + status.failed
+                    last_end = last_end if ended == before else time.monotonic()
+                    on_progress(ended)
                     if status.phase == agent_pb2.RUN_PHASE_DONE:
                         return status
-            if time.monotonic() > deadline:
+            if time.monotonic() > max(captured_at, last_end) + _DRAIN_S + 10 * round_trip_s:
                 raise RunError(
-                    f"frames without an end {_DRAIN_S:.0f} s after the last capture", where=f"run {run.run_id}"
+                    f"{run.frames - ended} frames without an end {_DRAIN_S:.0f} s after the last end or capture",
+                    where=f"run {run.run_id}",
                 )
             time.sleep(_POLL_S)
 
@@ -154,16 +184,18 @@ def collect(setting: RunSetting, run: PlannedRun, folder: Path) -> tuple[str, ..
     return tuple(missing)
 
 
-def _config(setting: RunSetting, run: PlannedRun, tier: int, layers: tuple[int, int]) -> agent_pb2.RunConfig:
+def _config(
+    setting: RunSetting, run: PlannedRun, tier: int, feeds: Sequence[str], fetches: Sequence[str]
+) -> agent_pb2.RunConfig:
     experiment, chain = setting.experiment, setting.experiment.chain
     host = chain[tier]
     condition = run.configuration.hosts[host]
     config = agent_pb2.RunConfig(
         run_id=setting.agent_run_id(run),
         host=host,
-        model=experiment.model,
-        first_layer=layers[0],
-        last_layer=layers[1],
+        model_sha256=setting.model.sha256,
+        feeds=feeds,
+        fetches=fetches,
         overhead_ratio=condition.overhead_ratio,
         max_message_bytes=condition.max_message_bytes,
         inbound_messages=experiment.queues.inbound_messages,
@@ -183,6 +215,8 @@ def _config(setting: RunSetting, run: PlannedRun, tier: int, layers: tuple[int, 
                 batch_size=source.batch_size,
                 seed=source.seed,
                 queue_frames=source.queue_frames,
+                images=_IMAGES[source.images],
+                answer=setting.model.answer,
             )
         )
     return config
@@ -196,18 +230,13 @@ def _status(setting: RunSetting, host: str, request: agent_pb2.RunRequest) -> ag
     return reply
 
 
-def _slice_of(setting: RunSetting, run: PlannedRun, host: str) -> str:
-    layers = run.cut.slices(layer_count(setting.experiment.model))[setting.experiment.chain.index(host)]
-    return f"slice (layers {layers[0]} to {layers[1]})"
-
-
 def _blame(setting: RunSetting, run: PlannedRun, host: str, status: agent_pb2.StatusReply) -> RunError:
     """Name the agent that is gone, when one is: its neighbours fail too, but only say that they lost it."""
     request = agent_pb2.RunRequest(run_id=status.run_id)
     for other in setting.experiment.chain:
         answer = _status(setting, other, request)
         if isinstance(answer, grpc.RpcError):
-            return _agent_error(setting, other, _slice_of(setting, run, other), answer)
+            return _agent_error(setting, other, setting.slice_of(run, other), answer)
     return RunError(status.error, where=f"host {host}, stage {status.error_stage}")
 
 

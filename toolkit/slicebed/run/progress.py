@@ -18,7 +18,7 @@ class Progress:
         """A campaign begins with so many runs, some of them done before."""
 
     def say(self, text: str) -> None:
-        """Something that takes a moment begins."""
+        """Something that takes a moment begins; also before the campaign does."""
 
     def verdicts(self, configuration: str, verdicts: Sequence[LinkVerdict]) -> None:
         """The links of a configuration were measured."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.errors import RunError
+from slicebed.spec.cuts import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,7 @@ def chain_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
 
 def cut_label(manifest: Mapping[str, Any]) -> str:
     """The run's cut as one label, such as ``1-8``."""
-    return "-".join(str(point) for point in manifest["cut"])
+    return Cut(tuple(manifest["cut"])).label
 
 
 def frames_table(run_dir: Path, manifest: Mapping[str, Any]) -> pd.DataFrame:

@@ -7,40 +7,26 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import PlainValidator
-
+from slicebed.spec.cuts import Cut
 from slicebed.spec.document import read_document
-from slicebed.spec.experiment_checks import cut_points, experiment_problems
-from slicebed.spec.models import HELD_OUT_IMAGES
+from slicebed.spec.experiment_checks import experiment_problems
+from slicebed.spec.experiment_model import MAX_FRAMES, ConfigurationModel, ExperimentModel
+from slicebed.spec.model_checks import images_of, model_of
 from slicebed.spec.problems import Problem, SpecErrors, problem_lines
-from slicebed.spec.schema import (
-    Boolean,
-    FileName,
-    HostName,
-    ModelName,
-    StrictModel,
-    Title,
-    duration_us,
-    frames_per_s,
-    number,
-    refuse,
-    size_bytes,
-    told,
-    validate,
-    whole,
-)
+from slicebed.spec.schema import validate
 from slicebed.spec.testbed import Link, Testbed, load_testbed
 from slicebed_agent.host.wish import LinkCondition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slicebed.spec.document import Document
+    from slicebed.spec.document import Document, Location
+    from slicebed.spec.experiment_model import SourceModel
+    from slicebed.spec.models import Images, ModelChoice
 
-MAX_FRAMES = 1_000_000
-MAX_SEED = 2**63 - 1
+__all__ = ["MAX_FRAMES", "Configuration", "Cut", "Experiment", "HostCondition", "LinkDelay", "load_experiment"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +37,7 @@ class Source:
     batch_size: int
     seed: int
     queue_frames: int
+    images: Images
 
 
 @dataclass(frozen=True)
@@ -67,23 +54,6 @@ class Order:
 
     randomised: bool
     seed: int
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where the model is cut: the layer after which each host but the last hands over, strictly increasing."""
-
-    points: tuple[int, ...]
-
-    @property
-    def label(self) -> str:
-        """The points joined by hyphens, such as ``1-8``."""
-        return "-".join(str(point) for point in self.points)
-
-    def slices(self, layers: int) -> tuple[tuple[int, int], ...]:
-        """First and last layer of every host of the chain, counted from 1, both included."""
-        edges = (0, *self.points, layers)
-        return tuple((first + 1, last) for first, last in pairwise(edges))
 
 
 @dataclass(frozen=True)
@@ -150,7 +120,7 @@ class Experiment:
     name: str
     path: Path
     testbed: Testbed
-    model: str
+    model: ModelChoice
     chain: tuple[str, ...]
     frames: int
     source: Source
@@ -180,7 +150,8 @@ class Experiment:
                 "links": [link.to_plain() for link in self.testbed.links],
                 "lab": None if lab is None else {"management": str(lab.management), "data": str(lab.data)},
             },
-            "model": self.model,
+            "model": self.model.argument,
+            "model_settings": self.model.settings(),
             "chain": list(self.chain),
             "frames": self.frames,
             "source": asdict(self.source),
@@ -195,55 +166,6 @@ class Experiment:
         }
 
 
-def _cut(value: object) -> Cut:
-    points = cut_points(value)
-    if points is None:
-        refuse(f"{told(value)} is not a cut", 'layer numbers joined by hyphens, in quotes, such as "1-8"')
-    return Cut(points)
-
-
-class _SourceModel(StrictModel):
-    rate: Annotated[float, frames_per_s("0.001 frame/s", "1000 frame/s")]
-    batch_size: Annotated[int, whole(1, HELD_OUT_IMAGES)]
-    seed: Annotated[int, whole(0, MAX_SEED)]
-    queue: Annotated[int, whole(1, 65536)]
-
-
-class _QueuesModel(StrictModel):
-    inbound: Annotated[int, whole(1, 65536)]
-    outbound: Annotated[int, whole(1, 65536)]
-
-
-class _OrderModel(StrictModel):
-    randomised: Boolean
-    seed: Annotated[int, whole(0, MAX_SEED)]
-
-
-class _HostConditionModel(StrictModel):
-    overhead_ratio: Annotated[float, number(0, 1000)]
-    latency: Annotated[int, duration_us("0 s", "10 s")]
-    max_throughput: Annotated[int, size_bytes("1 kB", "16 MiB")]
-
-
-class _ConfigurationModel(StrictModel):
-    name: Title
-    hosts: dict[HostName, _HostConditionModel]
-
-
-class _ExperimentModel(StrictModel):
-    name: Title
-    testbed: FileName
-    model: ModelName
-    chain: list[HostName]
-    frames: Annotated[int, whole(1, MAX_FRAMES)]
-    source: _SourceModel
-    queues: _QueuesModel
-    repeats: Annotated[int, whole(1, 1000)]
-    order: _OrderModel
-    cuts: list[Annotated[Cut, PlainValidator(_cut)]]
-    configurations: list[_ConfigurationModel]
-
-
 def load_experiment(path: Path) -> Experiment:
     """Read and check an experiment file and the testbed file it names.
 
@@ -251,7 +173,7 @@ def load_experiment(path: Path) -> Experiment:
         SpecErrors: every mistake of both files, one line each with file:line:column (exit code 2).
     """
     document = read_document(path)
-    model, problems = validate(document, _ExperimentModel)
+    model, problems = validate(document, ExperimentModel)
     testbed, testbed_lines = _load_testbed(document, problems)
     problems += experiment_problems(document, testbed)
     lines = problem_lines(path, problems) + testbed_lines
@@ -261,14 +183,14 @@ def load_experiment(path: Path) -> Experiment:
         name=model.name,
         path=path,
         testbed=testbed,
-        model=model.model,
+        model=model_of(document, model.model),
         chain=tuple(model.chain),
         frames=model.frames,
-        source=Source(model.source.rate, model.source.batch_size, model.source.seed, model.source.queue),
+        source=_source(document, model.source),
         queues=Queues(model.queues.inbound, model.queues.outbound),
         repeats=model.repeats,
         order=Order(model.order.randomised, model.order.seed),
-        cuts=tuple(model.cuts),
+        cuts=tuple(replace(cut, place=_place(document, ("cuts", index))) for index, cut in enumerate(model.cuts)),
         configurations=tuple(_configuration(each, model.chain) for each in model.configurations),
     )
 
@@ -290,7 +212,16 @@ def _load_testbed(document: Document, problems: list[Problem]) -> tuple[Testbed 
         return None, list(error.lines)
 
 
-def _configuration(model: _ConfigurationModel, chain: list[str]) -> Configuration:
+def _source(document: Document, model: SourceModel) -> Source:
+    return Source(model.rate, model.batch_size, model.seed, model.queue, images_of(document, model.images))
+
+
+def _place(document: Document, location: Location) -> str:
+    mark = document.value_mark(location)
+    return f"{document.path}:{mark.line}:{mark.column}"
+
+
+def _configuration(model: ConfigurationModel, chain: list[str]) -> Configuration:
     conditions = {name: model.hosts[name] for name in chain}
     return Configuration(
         model.name,

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from slicebed.spec.models import LAYER_KINDS
+from slicebed.spec.cut_checks import cut_problems
+from slicebed.spec.model_checks import model_problems
 from slicebed.spec.problems import Problem
 
 if TYPE_CHECKING:
     from slicebed.spec.document import Document, Location
     from slicebed.spec.testbed import Testbed
-
-_CUT = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})*", re.ASCII)
-
-
-def cut_points(value: object) -> tuple[int, ...] | None:
-    """The layer numbers of ``"1-8"`` (or of ``8``, a cut of one point); None when it is neither."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _CUT.fullmatch(text):
-        return None
-    return tuple(int(point) for point in text.split("-"))
 
 
 def experiment_problems(document: Document, testbed: Testbed | None) -> list[Problem]:
@@ -31,7 +21,8 @@ def experiment_problems(document: Document, testbed: Testbed | None) -> list[Pro
     hosts = None if chain is None else list(dict.fromkeys(chain))
     known = testbed is None or all(name in testbed.host_names for name in hosts or ())
     # A wrong name in the chain is told there, not again by every configuration that has the right one.
-    problems = _cut_problems(document, hosts) + _configuration_problems(document, hosts if known else None, testbed)
+    problems = model_problems(document) + cut_problems(document, hosts)
+    problems += _configuration_problems(document, hosts if known else None, testbed)
     if chain is not None:
         problems += _chain_problems(document, chain, testbed)
     return problems
@@ -68,63 +59,6 @@ def _chain_problems(document: Document, chain: list[str], testbed: Testbed | Non
 
 def _hosts_of(testbed: Testbed) -> str:
     return f"{', '.join(testbed.host_names)} (from {testbed.path})"
-
-
-def _cut_problems(document: Document, chain: list[str] | None) -> list[Problem]:
-    cuts, model = document.data.get("cuts"), document.data.get("model")
-    if not isinstance(cuts, list):
-        return []
-    if not cuts:
-        return [Problem(document.value_mark(("cuts",)), "cuts: an empty list", "at least one cut")]
-    layers = len(LAYER_KINDS[model]) if isinstance(model, str) and model in LAYER_KINDS else None
-    problems = []
-    seen: dict[tuple[int, ...], int] = {}
-    for index, value in enumerate(cuts):
-        points = cut_points(value)
-        if points is None:
-            continue
-        location: Location = ("cuts", index)
-        mark = document.value_mark(location)
-        label = "-".join(str(point) for point in points)
-        if points in seen:
-            problems.append(Problem(mark, f'cut "{label}" is given twice', "each cut once"))
-        seen[points] = index
-        if chain is not None and len(chain) >= 2 and len(points) != len(chain) - 1:
-            what = f'cut "{label}" has {_count(len(points), "split point")}'
-            wanted = f"{_count(len(chain) - 1, 'split point')} for the chain {', '.join(chain)}"
-            problems.append(Problem(mark, what, wanted))
-        problems += _point_problems(document, location, points, layers, chain)
-    return problems
-
-
-def _point_problems(
-    document: Document, location: Location, points: tuple[int, ...], layers: int | None, chain: list[str] | None
-) -> list[Problem]:
-    mark = document.value_mark(location)
-    label = "-".join(str(point) for point in points)
-    problems = []
-    if layers is not None:
-        allowed = f"1 to {layers - 1} ({document.data['model']} has {layers} layers, the last host runs at least one)"
-        for point in points:
-            if point < 1:
-                problems.append(Problem(mark, f'split point {point} of cut "{label}" is before layer 1', allowed))
-            elif point > layers:
-                problems.append(Problem(mark, f'split point {point} of cut "{label}" is past the last layer', allowed))
-            elif point == layers:
-                what = f'split point {point} of cut "{label}" leaves no layer for the last host'
-                problems.append(Problem(mark, what, allowed))
-    for index, (before, after) in enumerate(pairwise(points)):
-        if after <= before:
-            named = chain if chain is not None and len(chain) == len(points) + 1 else None
-            first = f"the {named[index]} cut" if named else "the one before it"
-            second = f"the {named[index + 1]} cut" if named else "a split point"
-            what = f'{second} ({after}) is not after {first} ({before}) in "{label}"'
-            problems.append(Problem(mark, what, "layer numbers that strictly increase along the chain"))
-    return problems
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _configuration_problems(document: Document, chain: list[str] | None, testbed: Testbed | None) -> list[Problem]:

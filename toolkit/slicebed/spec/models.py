@@ -1,14 +1,18 @@
-"""What a spec must know of the models it may name: their layers. The models themselves live with the agent."""
+"""What a spec must know of the models it may name: the layers of the one that is cut by number, and what may be asked.
+
+The models themselves live with the agent.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.errors import SpecError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 # The layers of Table 1 of the DNN-slicing paper (results/reference/dnn_slicing/table1_model.csv), counted from 1.
 LAYER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -32,23 +36,53 @@ LAYER_KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-# Images kept from training; a frame draws its batch from these without repeating one.
+# The model that the digits belong to, and how many were kept from its training; a frame repeats none of them.
+DIGITS_MODEL = "cnn14"
 HELD_OUT_IMAGES = 359
 
 
-def layer_count(model: str) -> int:
-    """Number of layers of ``model``; raises SpecError for a model that is not known."""
-    return len(_kinds(model))
+class Images(StrEnum):
+    """What the camera sees: the digits kept from training, with their true labels, or seeded values without any."""
+
+    DIGITS = "digits"
+    RANDOM = "random"
 
 
-def cut_title(model: str, points: Sequence[int]) -> str:
-    """The paper's name of a cut: the kinds of the layers before it, such as ``Conv2D - BatchNormalization``."""
-    kinds = _kinds(model)
-    return " - ".join(kinds[point - 1] for point in points)
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model is cut, as `slicebed_agent.model.load.open_model` takes it.
+
+    Attributes:
+        argument: a name of the zoo, or a path.
+        weights: of a model of the zoo: a file of weights.
+        seed: of a model of the zoo: draw the weights from it.
+        input_shape: of one frame, where the model leaves it open or another is wanted.
+        input: name of the input, where there are several.
+        output: name of the output, where there are several.
+    """
+
+    argument: str
+    weights: Path | None = None
+    seed: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    input: str | None = None
+    output: str | None = None
+
+    def settings(self) -> dict[str, object]:
+        """What was asked besides the model, as JSON-ready values; nothing of what was not."""
+        asked = {
+            "weights": None if self.weights is None else str(self.weights),
+            "seed": self.seed,
+            "input_shape": None if self.input_shape is None else list(self.input_shape),
+            "input": self.input,
+            "output": self.output,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
 
-def _kinds(model: str) -> tuple[str, ...]:
-    try:
-        return LAYER_KINDS[model]
-    except KeyError:
-        raise SpecError(f'unknown model "{model}"', mend=f"allowed: {', '.join(LAYER_KINDS)}") from None
+def cut_title(model: str, points: Sequence[int | str]) -> str:
+    """What a cut is called in tables: the names of its split points joined by `` - ``.
+
+    Of layer numbers these are the paper's names, the kinds of the layers: ``Conv2D - BatchNormalization``.
+    """
+    return " - ".join(point if isinstance(point, str) else LAYER_KINDS[model][point - 1] for point in points)

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from slicebed.spec import units
-from slicebed.spec.models import LAYER_KINDS
 from slicebed.spec.problems import Problem
 
 if TYPE_CHECKING:
@@ -171,12 +170,6 @@ def _file_name(value: object) -> str:
     return value
 
 
-def _model_name(value: object) -> str:
-    if not isinstance(value, str) or value not in LAYER_KINDS:
-        refuse(f"unknown model {told(value)}", ", ".join(LAYER_KINDS))
-    return value
-
-
 HostName = Annotated[
     str,
     _text(NAME_PATTERN, "host name", "a small letter, then small letters, digits and hyphens, at most 31 characters"),
@@ -189,7 +182,6 @@ Governor = Annotated[
 ]
 Title = Annotated[str, _text(_TITLE_PATTERN, "name", "letters, digits, underscores and hyphens, at most 63 characters")]
 FileName = Annotated[str, PlainValidator(_file_name)]
-ModelName = Annotated[str, PlainValidator(_model_name)]
 Boolean = Annotated[bool, PlainValidator(_boolean)]
 
 

@@ -1,0 +1,138 @@
+"""A campaign's model: where each of the experiment's cuts divides it, by the names of the tensors that cross."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import SpecError
+from slicebed.spec.models import LAYER_KINDS, ModelChoice
+from slicebed.spec.problems import SpecErrors
+from slicebed.split.model import ModelSource
+from slicebed_agent.errors import AgentConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slicebed.spec.cuts import Cut
+    from slicebed.spec.experiment import Experiment
+    from slicebed.split.model import OpenedModel
+
+Boundary = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SlicedModel:
+    """An opened model and its boundaries.
+
+    Attributes:
+        name: of the zoo, or of the file.
+        sha256: of its frozen graph, by which the agents find it.
+        weights: where they come from, as tables show it.
+        answer: the tensor that the chain's answers are held against.
+        boundaries: of every cut: the tensors that the model is fed, those that cross at each split point, and those
+            that it answers with.
+    """
+
+    name: str
+    sha256: str
+    weights: str
+    answer: str
+    boundaries: Mapping[Cut, tuple[Boundary, ...]]
+
+    def slices(self, cut: Cut) -> tuple[tuple[Boundary, Boundary], ...]:
+        """What every host of the chain is fed and what it hands on."""
+        return tuple(pairwise(self.boundaries[cut]))
+
+    def stage(self, cut: Cut, tier: int) -> str:
+        """A host's slice as an error line names it."""
+        if cut.layers is not None:
+            first, last = cut.slices(len(LAYER_KINDS[self.name]))[tier]
+            return f"slice (layers {first} to {last})"
+        feeds, fetches = self.slices(cut)[tier]
+        return f"slice ({'+'.join(feeds)} to {'+'.join(fetches)})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """As manifests hold it."""
+        return {"name": self.name, "graph_sha256": self.sha256, "weights": self.weights}
+
+
+def source_of(choice: ModelChoice) -> ModelSource:
+    """What the model is opened by."""
+    return ModelSource(
+        choice.argument,
+        weights=choice.weights,
+        seed=choice.seed,
+        input_shape=choice.input_shape,
+        inputs=None if choice.input is None else (choice.input,),
+        outputs=None if choice.output is None else (choice.output,),
+    )
+
+
+def slice_model(experiment: Experiment, opened: OpenedModel) -> SlicedModel:
+    """Look up every cut of the experiment in its model.
+
+    Raises:
+        SpecErrors: a cut that the model does not have, each with its place in the experiment and the nearest names;
+            or the model's input takes no frames such as the experiment's.
+    """
+    _require_frames(experiment, opened)
+    boundaries: dict[Cut, tuple[Boundary, ...]] = {}
+    lines = []
+    for cut in experiment.cuts:
+        try:
+            boundaries[cut] = (opened.graph.inputs, *_points(cut, opened), opened.graph.outputs)
+        except AgentConfigError as error:
+            lines.append(str(SpecError(error.what, where=cut.place, mend=error.mend)))
+    if lines:
+        raise SpecErrors(lines)
+    return SlicedModel(
+        name=opened.name,
+        sha256=opened.frozen.graph_sha256(),
+        weights=str(opened.frozen.card.weights),
+        answer=opened.graph.outputs[0],
+        boundaries=boundaries,
+    )
+
+
+def _points(cut: Cut, opened: OpenedModel) -> tuple[Boundary, ...]:
+    if cut.layers is not None:
+        after = _layer_outputs(opened)
+        return tuple(after[number - 1] for number in cut.layers)
+    names = [str(name) for name in cut.points]
+    # The name of a place where several tensors cross is theirs, joined.
+    most = max(name.count("+") + 1 for name in names)
+    return tuple(tuple(tensor.name for tensor in point.tensors) for point in opened.cut(names, most))
+
+
+def _layer_outputs(opened: OpenedModel) -> tuple[Boundary, ...]:
+    """What every layer hands over, in the order of the paper's table, which the model must be."""
+    layers = [layer for layer in opened.frozen.card.layers if layer.kind != "InputLayer"]
+    kinds = tuple(layer.kind for layer in layers)
+    if kinds != LAYER_KINDS.get(opened.name):
+        what = f"{opened.name} has other layers than those that the numbers mean: {', '.join(kinds) or 'none'}"
+        raise AgentConfigError(what, where="cut", mend="name split points instead")
+    return tuple(layer.outputs for layer in layers)
+
+
+def _require_frames(experiment: Experiment, opened: OpenedModel) -> None:
+    """Refuse a model that no camera can feed: one input of known shape, one answer."""
+    where, card = str(experiment.path), opened.frozen.card
+    for what, key, tensors in (("inputs", "input", card.inputs), ("outputs", "output", card.outputs)):
+        if len(tensors) != 1:
+            names = ", ".join(tensor.name for tensor in tensors)
+            raise SpecError(
+                f"{opened.name} has {len(tensors)} {what}", where=where, mend=f"model.{key}: one of {names}"
+            )
+    shape = card.inputs[0].shape
+    if not shape or None in shape[1:]:
+        what = f"the input of {opened.name} is open: {_shown(shape)}"
+        raise SpecError(what, where=where, mend="give model.input_shape: the sizes of one frame, without the batch")
+    if shape[0] not in {None, experiment.source.batch_size}:
+        what = f"{opened.name} takes batches of {shape[0]} only, source.batch_size is {experiment.source.batch_size}"
+        raise SpecError(what, where=where, mend=f"give source.batch_size: {shape[0]}")
+
+
+def _shown(shape: tuple[int | None, ...] | None) -> str:
+    return "of any shape" if shape is None else f"({', '.join('?' if size is None else str(size) for size in shape)})"

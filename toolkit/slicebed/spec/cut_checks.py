@@ -1,0 +1,88 @@
+"""What must hold of an experiment's cuts, as far as its file alone tells; split points' names are looked up later."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from slicebed.spec.cuts import cut_of
+from slicebed.spec.model_checks import has_model, named_model, zoo_name
+from slicebed.spec.models import LAYER_KINDS
+from slicebed.spec.problems import Problem
+
+if TYPE_CHECKING:
+    from slicebed.spec.cuts import Cut
+    from slicebed.spec.document import Document
+    from slicebed.spec.problems import Mark
+
+
+def cut_problems(document: Document, chain: list[str] | None) -> list[Problem]:
+    """Every mistake of the cuts; those with the chain only where it is known."""
+    cuts = document.data.get("cuts")
+    if not isinstance(cuts, list):
+        return []
+    if not cuts:
+        return [Problem(document.value_mark(("cuts",)), "cuts: an empty list", "at least one cut")]
+    model = zoo_name(named_model(document))
+    problems = []
+    seen: set[str] = set()
+    for index, value in enumerate(cuts):
+        cut = cut_of(value)
+        if cut is None:
+            continue
+        mark = document.value_mark(("cuts", index))
+        if cut.label in seen:
+            problems.append(Problem(mark, f'cut "{cut.label}" is given twice', "each cut once"))
+        seen.add(cut.label)
+        if chain is not None and len(chain) >= 2 and len(cut.points) != len(chain) - 1:
+            what = f'cut "{cut.label}" has {_count(len(cut.points), "split point")}'
+            wanted = f"{_count(len(chain) - 1, 'split point')} for the chain {', '.join(chain)}"
+            problems.append(Problem(mark, what, wanted))
+        if cut.layers is None:
+            problems += _name_problems(mark, cut)
+        elif model not in LAYER_KINDS and has_model(document):
+            what = f'cut "{cut.label}": {named_model(document)} is not cut by layer numbers'
+            allowed = f"a list of names of split points, as slicebed model cuts {named_model(document)} prints them"
+            problems.append(Problem(mark, what, allowed))
+        else:
+            problems += _range_problems(mark, cut, cut.layers, model) if model in LAYER_KINDS else []
+            problems += _order_problems(mark, cut, cut.layers, chain)
+    return problems
+
+
+def _name_problems(mark: Mark, cut: Cut) -> list[Problem]:
+    names = [str(name) for name in cut.points]
+    twice = dict.fromkeys(name for name in names if names.count(name) > 1)
+    allowed = "names of split points in the model's order, each once"
+    return [Problem(mark, f'split point "{name}" is twice in the cut', allowed) for name in twice]
+
+
+def _range_problems(mark: Mark, cut: Cut, points: tuple[int, ...], model: str | None) -> list[Problem]:
+    layers = len(LAYER_KINDS[str(model)])
+    allowed = f"1 to {layers - 1} ({model} has {layers} layers, the last host runs at least one)"
+    problems = []
+    for point in points:
+        if point < 1:
+            problems.append(Problem(mark, f'split point {point} of cut "{cut.label}" is before layer 1', allowed))
+        elif point > layers:
+            problems.append(Problem(mark, f'split point {point} of cut "{cut.label}" is past the last layer', allowed))
+        elif point == layers:
+            what = f'split point {point} of cut "{cut.label}" leaves no layer for the last host'
+            problems.append(Problem(mark, what, allowed))
+    return problems
+
+
+def _order_problems(mark: Mark, cut: Cut, points: tuple[int, ...], chain: list[str] | None) -> list[Problem]:
+    problems = []
+    for index, (before, after) in enumerate(pairwise(points)):
+        if after <= before:
+            named = chain if chain is not None and len(chain) == len(points) + 1 else None
+            first = f"the {named[index]} cut" if named else "the one before it"
+            second = f"the {named[index + 1]} cut" if named else "a split point"
+            what = f'{second} ({after}) is not after {first} ({before}) in "{cut.label}"'
+            problems.append(Problem(mark, what, "layer numbers that strictly increase along the chain"))
+    return problems
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

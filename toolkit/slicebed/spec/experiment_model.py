@@ -1,0 +1,126 @@
+"""The keys of experiment.yml as pydantic sees them: type, unit and range of each value by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainValidator
+
+from slicebed.spec.cuts import Cut, cut_of
+from slicebed.spec.models import Images
+from slicebed.spec.schema import (
+    Boolean,
+    FileName,
+    HostName,
+    StrictModel,
+    Title,
+    duration_us,
+    frames_per_s,
+    number,
+    one_of,
+    refuse,
+    size_bytes,
+    told,
+    whole,
+)
+
+MAX_FRAMES = 1_000_000
+MAX_SEED = 2**63 - 1
+# A frame of so many pictures fills the memory of any host before it is sent.
+MAX_BATCH = 4096
+_MAX_SIDE = 65_536
+
+
+def _cut(value: object) -> Cut:
+    cut = cut_of(value)
+    if cut is None:
+        allowed = 'layer numbers joined by hyphens, in quotes, such as "1-8", or a list of names of split points'
+        refuse(f"{told(value)} is not a cut", allowed)
+    return cut
+
+
+def _model(value: object) -> object:
+    """A model's name alone stands for a mapping of it."""
+    return value if isinstance(value, dict) else {"name": model_name(value)}
+
+
+def model_name(value: object) -> str:
+    """A name of the zoo or a path, as far as one value tells."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        refuse(f"unknown model {told(value)}", "a name of the zoo, such as cnn14, or a path relative to this file")
+    return value
+
+
+def _tensor_name(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        refuse(f"{told(value)} is not a name", "the name of an operator or tensor of the model")
+    return value
+
+
+TensorName = Annotated[str, PlainValidator(_tensor_name)]
+
+
+class ModelModel(StrictModel):
+    """Which model, with the settings that ``slicebed model`` takes as options."""
+
+    name: Annotated[str, PlainValidator(model_name)]
+    weights: FileName | None = None
+    seed: Annotated[int, whole(0, MAX_SEED)] | None = None
+    input_shape: list[Annotated[int, whole(1, _MAX_SIDE)]] | None = None
+    input: TensorName | None = None
+    output: TensorName | None = None
+
+
+class SourceModel(StrictModel):
+    """The camera."""
+
+    rate: Annotated[float, frames_per_s("0.001 frame/s", "1000 frame/s")]
+    batch_size: Annotated[int, whole(1, MAX_BATCH)]
+    seed: Annotated[int, whole(0, MAX_SEED)]
+    queue: Annotated[int, whole(1, 65536)]
+    images: Annotated[Images, one_of(Images)] | None = None
+
+
+class QueuesModel(StrictModel):
+    """Places in every agent's queues."""
+
+    inbound: Annotated[int, whole(1, 65536)]
+    outbound: Annotated[int, whole(1, 65536)]
+
+
+class OrderModel(StrictModel):
+    """Whether and how the runs are shuffled."""
+
+    randomised: Boolean
+    seed: Annotated[int, whole(0, MAX_SEED)]
+
+
+class HostConditionModel(StrictModel):
+    """One host in one configuration."""
+
+    overhead_ratio: Annotated[float, number(0, 1000)]
+    latency: Annotated[int, duration_us("0 s", "10 s")]
+    max_throughput: Annotated[int, size_bytes("1 kB", "16 MiB")]
+
+
+class ConfigurationModel(StrictModel):
+    """One condition of the whole chain."""
+
+    name: Title
+    hosts: dict[HostName, HostConditionModel]
+
+
+class ExperimentModel(StrictModel):
+    """The whole file."""
+
+    name: Title
+    testbed: FileName
+    model: Annotated[ModelModel, BeforeValidator(_model)]
+    chain: list[HostName]
+    frames: Annotated[int, whole(1, MAX_FRAMES)]
+    source: SourceModel
+    queues: QueuesModel
+    repeats: Annotated[int, whole(1, 1000)]
+    order: OrderModel
+    cuts: list[Annotated[Cut, PlainValidator(_cut)]]
+    configurations: list[ConfigurationModel]

@@ -1,0 +1,126 @@
+"""Which model an experiment means, and what must hold between it and the camera's images; from the plain data."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slicebed.spec.models import DIGITS_MODEL, HELD_OUT_IMAGES, Images, ModelChoice
+from slicebed.spec.problems import Problem
+
+if TYPE_CHECKING:
+    from slicebed.spec.document import Document, Location
+    from slicebed.spec.experiment_model import ModelModel
+
+_FILES = "a .keras file, a SavedModel folder or a frozen GraphDef (.pb), relative to this file"
+_KEYS: tuple[Location, ...] = (("model", "name"), ("model",))
+
+
+def zoo_name(named: object) -> str | None:
+    """The zoo's own name for what a file calls a model (``MobileNetV2``); None where the zoo has none."""
+    # Its package builds models too and so imports numpy, a tenth of a second that a testbed's file should not cost.
+    from slicebed_agent.model.zoo.entries import find  # noqa: PLC0415
+
+    found = find(named) if isinstance(named, str) else None
+    return None if found is None else found.name
+
+
+def named_model(document: Document) -> object:
+    """What the file calls its model, with settings or without; whatever stands there."""
+    said = document.data.get("model")
+    return said.get("name") if isinstance(said, dict) else said
+
+
+def has_model(document: Document) -> bool:
+    """Whether the model that the file names is in the zoo or on the disk."""
+    named = named_model(document)
+    return isinstance(named, str) and bool(named) and (zoo_name(named) is not None or _exists(document, named))
+
+
+def model_of(document: Document, model: ModelModel) -> ModelChoice:
+    """The model that a file without `model_problems` means; paths are told from where the command runs."""
+    return ModelChoice(
+        argument=zoo_name(model.name) or str(_beside(document, model.name)),
+        weights=None if model.weights is None else _beside(document, model.weights),
+        seed=model.seed,
+        input_shape=None if model.input_shape is None else tuple(model.input_shape),
+        input=model.input,
+        output=model.output,
+    )
+
+
+def images_of(document: Document, asked: Images | None) -> Images:
+    """What the camera sees: what is asked for, else the digits where they fit the model."""
+    if asked is not None:
+        return asked
+    return Images.DIGITS if zoo_name(named_model(document)) == DIGITS_MODEL else Images.RANDOM
+
+
+def model_problems(document: Document) -> list[Problem]:
+    """Every mistake of the model itself, and of images that do not fit it."""
+    named = named_model(document)
+    if not isinstance(named, str) or not named or "\0" in named:
+        return []
+    known = zoo_name(named)
+    problems = _file_problems(document, named) if known is None else _weights_problems(document)
+    return problems + _image_problems(document, known or named)
+
+
+def _file_problems(document: Document, named: str) -> list[Problem]:
+    from slicebed_agent.model.zoo.entries import list_models  # noqa: PLC0415 - as in `zoo_name`
+
+    key = next(key for key in _KEYS if key in document.value_marks)
+    if not _exists(document, named):
+        if "/" in named or Path(named).suffix in {".keras", ".h5", ".pb"}:
+            return [Problem(document.value_mark(key), f'model: no such file "{named}"', _FILES)]
+        names = [each.name for each in list_models()]
+        near = difflib.get_close_matches(named.lower(), names, n=1)
+        hint = f', did you mean "{near[0]}"?' if near else ""
+        what = f'unknown model "{named}"{hint}'
+        return [Problem(document.value_mark(key), what, f"{', '.join(names)}, or {_FILES}")]
+    said = document.data["model"]
+    given = [name for name in ("weights", "seed") if isinstance(said, dict) and said.get(name) is not None]
+    what = "{} of a model that brings its own weights"
+    return [Problem(document.key_mark(("model", name)), what.format(name), "with a model of the zoo") for name in given]
+
+
+def _weights_problems(document: Document) -> list[Problem]:
+    said = document.data["model"]
+    weights = said.get("weights") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(weights, str) or not weights or "\0" in weights:
+        return []
+    mark = document.value_mark(("model", "weights"))
+    problems = []
+    if not _beside(document, weights).is_file():
+        problems.append(Problem(mark, f'weights: no such file "{weights}"', "a path relative to this file"))
+    if said.get("seed") is not None:
+        problems.append(Problem(document.key_mark(("model", "seed")), "seed besides weights", "one of the two"))
+    return problems
+
+
+def _image_problems(document: Document, model: str) -> list[Problem]:
+    source = document.data.get("source")
+    if not isinstance(source, dict):
+        return []
+    asked, batch = source.get("images"), source.get("batch_size")
+    if asked == Images.DIGITS and model != DIGITS_MODEL:
+        what = f'images: "{Images.DIGITS}" are no pictures for {model}'
+        mark = document.value_mark(("source", "images"))
+        return [Problem(mark, what, f"{Images.RANDOM}, or model: {DIGITS_MODEL}")]
+    digits = asked == Images.DIGITS or (asked is None and model == DIGITS_MODEL)
+    if digits and isinstance(batch, int) and batch > HELD_OUT_IMAGES:
+        what = f"batch_size: {batch} is more than the digits kept from training"
+        mark = document.value_mark(("source", "batch_size"))
+        return [Problem(mark, what, f"a whole number from 1 to {HELD_OUT_IMAGES}, or images: {Images.RANDOM}")]
+    return []
+
+
+def _exists(document: Document, named: str) -> bool:
+    return "\0" not in named and _beside(document, named).exists()
+
+
+def _beside(document: Document, named: str) -> Path:
+    # normpath: messages and manifests show models/..., not experiments/../models/...
+    return Path(os.path.normpath(document.path.parent / named))
