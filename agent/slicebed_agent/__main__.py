@@ -77,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb"
     )
+    profile.add_argument("--weights", type=Path, metavar="FILE", help="a zoo model's trained weights")
+    profile.add_argument("--seed", type=int, metavar="N", help="draw a zoo model's weights from this seed")
+    profile.add_argument(
+        "--input-shape", type=_shape, metavar="H,W,C", help="shape of one frame, where the model leaves it open"
+    )
+    profile.add_argument("--input", action="append", metavar="NAME", help="which, where there are several; repeatable")
+    profile.add_argument("--output", action="append", metavar="NAME", help="which, where there are several; repeatable")
     profile.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="where the profile goes")
     profile.add_argument(
         "--level", default="op", choices=["op", "layer"], help="split points of operators, or only those between layers"
@@ -99,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
         "--draw", type=int, default=0, metavar="N", help="draws the frame and the order (default: %(default)s)"
     )
     profile.add_argument("--memory", action="store_true", help="also run each part in a process of its own (slow)")
+    profile.add_argument(
+        "--operators", action="store_true", help="also the time of each operator, from TensorFlow's own trace"
+    )
     profile.set_defaults(run=_profile)
 
     train = commands.add_parser("train", help="train the model and replace the package's data files")
@@ -138,6 +148,13 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"no cut in {text!r}; name split points, separated by commas")
     return names
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = [size.strip() for size in text.split(",")]
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; allowed: as in 224,224,3, no batch")
+    return tuple(map(int, sizes))
 
 
 def _cores(text: str) -> tuple[int, ...]:
@@ -184,8 +201,17 @@ def _profile(options: argparse.Namespace) -> None:
         batch=options.batch,
         seed=options.draw,
         memory=options.memory,
+        operators=options.operators,
     )
-    sys.stdout.write(command.summary(command.profile_to_file(options.model, options.out, settings)) + "\n")
+    source = command.ModelSource(
+        options.model,
+        weights=options.weights,
+        seed=options.seed,
+        input_shape=options.input_shape,
+        inputs=None if options.input is None else tuple(options.input),
+        outputs=None if options.output is None else tuple(options.output),
+    )
+    sys.stdout.write(command.summary(command.profile_to_file(source, options.out, settings)) + "\n")
 
 
 def _train(options: argparse.Namespace) -> None:

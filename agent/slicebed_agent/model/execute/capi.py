@@ -41,6 +41,8 @@ class Buffer(ctypes.Structure):
 _OUTPUTS = ctypes.POINTER(Output)
 _POINTERS = ctypes.POINTER(_POINTER)
 _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+    "TF_NewBuffer": (_POINTER, ()),
+    "TF_DeleteBuffer": (None, (_POINTER,)),
     "TF_NewStatus": (_POINTER, ()),
     "TF_DeleteStatus": (None, (_POINTER,)),
     "TF_GetCode": (_INT, (_POINTER,)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentError
 from slicebed_agent.model.execute import encode, tensors
@@ -146,13 +146,39 @@ class Session:
         Raises:
             AgentError: TensorFlow refuses to, in its own words.
         """
+        return self._run(arrays)
+
+    def run_told(self, arrays: Sequence[Array], options: bytes) -> tuple[tuple[Array, ...], bytes]:
+        """Compute the fetches, and have TensorFlow tell of it.
+
+        Args:
+            arrays: as `run` takes them.
+            options: a serialised RunOptions, which says what to tell.
+
+        Returns:
+            What `run` returns, and a serialised RunMetadata.
+
+        Raises:
+            AgentError: TensorFlow refuses to, in its own words.
+        """
+        memory = ctypes.c_char_p(options)
+        asked = Buffer(ctypes.cast(memory, ctypes.c_void_p), len(options), None)
+        metadata = self._tensorflow.TF_NewBuffer()
+        try:
+            made = self._run(arrays, ctypes.byref(asked), metadata)
+            told = ctypes.cast(metadata, ctypes.POINTER(Buffer)).contents
+            return made, ctypes.string_at(told.data, told.length)
+        finally:
+            self._tensorflow.TF_DeleteBuffer(metadata)
+
+    def _run(self, arrays: Sequence[Array], options: Any = None, metadata: int | None = None) -> tuple[Array, ...]:
         lent = [tensors.Lent(array) for array in arrays]
         given = _pointers([each.pointer for each in (*lent, *self._bound)])
         made = _pointers([0] * self._made)
         with Status() as status:
             self._tensorflow.TF_SessionRun(
-                *(self._session, None, self._feeds, given, self._free + len(self._bound)),
-                *(self._fetches, made, self._made, None, 0, None, status.pointer),
+                *(self._session, options, self._feeds, given, self._free + len(self._bound)),
+                *(self._fetches, made, self._made, None, 0, metadata, status.pointer),
             )
             status.check(self._graph.where)
         return tuple(tensors.take(int(made[place] or 0)) for place in range(self._made))

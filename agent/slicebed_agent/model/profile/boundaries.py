@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from slicebed_agent.model.cuts.points import is_alias, origins
 from slicebed_agent.model.execute.executor import Executor
+from slicebed_agent.model.profile.trace import TracedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 
 
 class ProfiledExecutor(Executor):
-    """An executor that also tells what it folds, by the same steps by which it prepares a slice."""
+    """An executor that also tells what it folds and what runs, by the same steps by which it prepares a slice."""
+
+    def prepare_traced(self, feeds: Sequence[str], fetches: Sequence[str]) -> TracedRun:
+        """The part between two boundaries, to be run with tracing, apart from the slice that is run without.
+
+        Raises:
+            AgentConfigError: there are no such tensors, or the fetches need more than the feeds.
+            AgentError: TensorFlow refuses the graph.
+        """
+        computed = [name for name in dict.fromkeys(fetches) if name not in feeds]
+        session, _weights_bytes = self._open(self.describe(feeds), computed)
+        return TracedRun(session)
 
     def folded_away(self, feeds: Sequence[str], fetches: Sequence[str]) -> frozenset[str]:
         """Tensors that the slice between two boundaries never makes, but would if a cut were there.

@@ -7,26 +7,57 @@ import multiprocessing
 import secrets
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.load import open_model
 from slicebed_agent.model.profile.measure import Options, profile
-from slicebed_agent.model.profile.record import Profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from slicebed_agent.model.load import FrozenModel
+    from slicebed_agent.model.profile.record import Profile
 
-def profile_apart(argument: str, options: Options) -> Profile:
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Which model: see `load.open_model` for what each field means."""
+
+    argument: str
+    weights: Path | None = None
+    seed: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+
+    def open(self) -> FrozenModel:
+        """Freeze it, or find it frozen already.
+
+        Raises:
+            AgentConfigError: there is no such model, or an option does not go with it.
+            AgentError: TensorFlow is needed and not installed.
+        """
+        return open_model(
+            self.argument,
+            weights=self.weights,
+            seed=self.seed,
+            input_shape=self.input_shape,
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
+
+
+def profile_apart(source: ModelSource, options: Options) -> Profile:
     """Profile a model in a process made for it, whatever this one has done with TensorFlow.
 
     Opening the model is a process of its own too: freezing it starts TensorFlow's Python, whose threads and memory are
     no part of what runs slices.
 
     Args:
-        argument: what `load.open_model` takes.
+        source: of the model.
         options: see `measure.profile`.
 
     Raises:
@@ -37,19 +68,21 @@ def profile_apart(argument: str, options: Options) -> Profile:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         try:
-            frozen = pool.submit(open_model, argument).result()
+            frozen = pool.submit(source.open).result()
             return pool.submit(profile, frozen, options).result()
         except BrokenProcessPool as error:
             raise AgentError(
-                "the process that profiles was killed", where=argument, mend="check the kernel's log: memory ran out?"
+                "the process that profiles was killed",
+                where=source.argument,
+                mend="check the kernel's log: memory ran out?",
             ) from error
 
 
-def profile_to_file(argument: str, out: Path, options: Options) -> Profile:
+def profile_to_file(source: ModelSource, out: Path, options: Options) -> Profile:
     """Profile a model and keep what was found; the file is written wholly or not at all.
 
     Args:
-        argument: what `load.open_model` takes.
+        source: of the model.
         out: of the profile; one that is there already is replaced.
         options: see `measure.profile`.
 
@@ -61,7 +94,7 @@ def profile_to_file(argument: str, out: Path, options: Options) -> Profile:
     try:
         with _writing(out):
             partial.touch()
-        found = profile_apart(argument, options)
+        found = profile_apart(source, options)
         with _writing(out):
             partial.write_text(found.to_json(), encoding="utf-8")
             partial.replace(out)
@@ -81,25 +114,19 @@ def _writing(out: Path) -> Iterator[None]:
         ) from error
 
 
-def read_profile(path: Path) -> Profile:
-    """A profile from its file.
-
-    Raises:
-        AgentConfigError: it cannot be read, or is no profile.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AgentConfigError(f"cannot read it: {error}", where=str(path), mend="profile the model again") from error
-    return Profile.from_json(text, where=str(path))
-
-
 def summary(found: Profile) -> str:
-    """The profile in two lines, with intervals."""
+    """The profile in two lines, or three with operators, with intervals."""
     cores = ",".join(map(str, found.host.cores))
-    return (
+    text = (
         f"{found.model}: whole {found.whole.time_s.scaled(1e3)} ms on cores {cores},"
         f" {len(found.segments)} segments, their sum {found.sum.time_s.scaled(1e3)} ms\n"
         f"sum : whole {found.sum.to_whole}; without the calls ({found.sum.call_s.scaled(1e6)} us each)"
         f" {found.sum.without_calls_to_whole}"
     )
+    if found.operators is not None:
+        own = sum(row.kernel == row.name for row in found.operators.rows)
+        text += (
+            f"\n{own} of {len(found.operators.rows)} operators have a kernel of their own, their sum : whole"
+            f" {found.operators.sum_to_whole}; traced : whole {found.operators.traced_to_whole}"
+        )
+    return text

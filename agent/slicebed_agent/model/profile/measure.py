@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import os
@@ -19,6 +20,7 @@ from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.profile import host
 from slicebed_agent.model.profile.boundaries import ProfiledExecutor, divide, fusion_safe
 from slicebed_agent.model.profile.memory import process_memory
+from slicebed_agent.model.profile.operators import operator_times
 from slicebed_agent.model.profile.record import HostFacts, Profile, Segment, Settings, Sum
 from slicebed_agent.model.profile.rounds import EmptyCall, time_rounds
 from slicebed_agent.model.profile.statistics import estimate
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from slicebed_agent.model.graph import Graph, SplitPoint
     from slicebed_agent.model.load import FrozenModel
     from slicebed_agent.model.profile.boundaries import Part
+    from slicebed_agent.model.profile.record import OperatorTimes
+    from slicebed_agent.model.profile.rounds import Runnable
 
 _WARMUP_ROUNDS: Final = 5
 _LEAST_ROUNDS: Final = 3
@@ -78,6 +82,7 @@ class Options:
         batch: frames in a run.
         seed: of the frame and of the order within each round.
         memory: whether each part, and the whole, also runs in a process of its own.
+        operators: whether the whole also runs with tracing, for the times of its operators.
     """
 
     boundaries: Boundaries = Boundaries.SAFE
@@ -89,6 +94,7 @@ class Options:
     batch: int = 1
     seed: int = 0
     memory: bool = False
+    operators: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be measured.
@@ -135,10 +141,12 @@ def profile(frozen: FrozenModel, options: Options | None = None) -> Profile:
     with host.pinned(options.cores) as cores, ProfiledExecutor(frozen.path) as executor:
         parts = divide(graph, _chosen(executor, graph, options))
         before = (host.clock_mhz(cores), os.getloadavg()[0])
-        whole, segments, total = _measure(executor, graph, parts, options)
+        found = _measure(executor, graph, parts, options)
         facts = _facts(cores, before)
+        whole, segments = found.whole, found.segments
         if options.memory:
-            whole, *segments = (_with_memory(frozen, graph, each, options.batch) for each in (whole, *segments))
+            whole, *rest = (_with_memory(frozen, graph, each, options.batch) for each in (whole, *segments))
+            segments = tuple(rest)
     return Profile(
         model=frozen.card.name,
         weights=str(frozen.card.weights),
@@ -148,8 +156,9 @@ def profile(frozen: FrozenModel, options: Options | None = None) -> Profile:
         ),
         host=facts,
         whole=whole,
-        segments=tuple(segments),
-        sum=total,
+        segments=segments,
+        sum=found.sum,
+        operators=found.operators,
     )
 
 
@@ -180,38 +189,47 @@ def _chosen(executor: ProfiledExecutor, graph: Graph, options: Options) -> tuple
     return points if options.level is Level.OPERATOR else layer_points(graph, points)
 
 
-def _measure(
-    executor: ProfiledExecutor, graph: Graph, parts: Sequence[Part], options: Options
-) -> tuple[Segment, list[Segment], Sum]:
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """The part of a profile that takes time."""
+
+    whole: Segment
+    segments: tuple[Segment, ...]
+    sum: Sum
+    operators: OperatorTimes | None
+
+
+def _measure(executor: ProfiledExecutor, graph: Graph, parts: Sequence[Part], options: Options) -> _Measured:
     (entire,) = divide(graph, ())
     cores = sorted(os.sched_getaffinity(0))
     frame = tuple(seeded_frame(each, options.seed, options.batch) for each in executor.describe(graph.inputs))
     prepared: list[tuple[Slice, tuple[Array, ...]]] = []
     made: list[tuple[Array, ...]] = []
-    try:
+    with contextlib.ExitStack() as stack:
         # Each part is given what the part before it really made of the frame.
         for part, given in _in_a_row(entire, parts):
             arrays = frame if given is None else made[given]
             prepared.append((executor.prepare(part.feeds, part.fetches, example=arrays), arrays))
+            stack.callback(prepared[-1][0].release)
             made.append(prepared[-1][0].run(arrays))
             if len(prepared) == 1:
                 host.pool_threads(cores)  # before minutes are spent
         _check_equal(made[-1], made[0], graph.outputs)
-        with EmptyCall() as nothing:
-            *seconds, calls = time_rounds(
-                [*prepared, (nothing, nothing.arrays)],
-                rounds=options.repeats,
-                warmup_rounds=_WARMUP_ROUNDS,
-                seed=options.seed,
-            )
-        segments = [
+        nothing = stack.enter_context(EmptyCall())
+        runs: list[tuple[Runnable, tuple[Array, ...]]] = [*prepared, (nothing, nothing.arrays)]
+        traced = None
+        if options.operators:
+            traced = stack.enter_context(executor.prepare_traced(graph.inputs, graph.outputs))
+            runs.append((traced, frame))
+        times = time_rounds(runs, rounds=options.repeats, warmup_rounds=_WARMUP_ROUNDS, seed=options.seed)
+        seconds, calls = times[: len(prepared)], times[len(prepared)]
+        whole, *segments = [
             _segment(part, each, arrays, spent)
             for part, (each, _), arrays, spent in zip((entire, *parts), prepared, made, seconds, strict=True)
         ]
-    finally:
-        for each, _ in prepared:
-            each.release()
-    return segments[0], segments[1:], _sum(np.array(seconds), np.array(calls))
+    told = [] if traced is None else traced.told[-options.repeats :]
+    operators = operator_times(graph, told, times[-1], seconds[0]) if told else None
+    return _Measured(whole, tuple(segments), _sum(np.array(seconds), np.array(calls)), operators)
 
 
 def _in_a_row(entire: Part, parts: Sequence[Part]) -> list[tuple[Part, int | None]]:

@@ -16,6 +16,7 @@ from slicebed_agent.model.profile.statistics import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FORMAT: Final = 1
 
@@ -86,6 +87,47 @@ class Sum:
     without_calls_to_whole: Estimate
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """What an operator takes while the whole model runs.
+
+    Attributes:
+        name: of the operator.
+        kernel: the operator whose kernel does its work: its own name, another's where TensorFlow fused them or computed
+            the same once, None where nothing is run for it.
+        time_s: elapsed time of one run of the batch that its own kernel stands for: where n kernels run at once, each
+            stands for 1/n of it. 0 where it has none of its own; it then stays on the host of `kernel`.
+        busy_s: from its kernel's beginning to its end.
+    """
+
+    name: str
+    kernel: str | None
+    time_s: Estimate
+    busy_s: Estimate
+
+
+@dataclass(frozen=True)
+class OperatorTimes:
+    """Times of operators, from TensorFlow's own trace of the whole model, and how good they are.
+
+    Attributes:
+        rows: one per operator, in the graph's order.
+        sum_s: of all operators' `time_s`, round by round.
+        sum_to_whole: its ratio to the whole of the same round, which was not traced; what is missing to 1 is spent
+            between kernels and on `other_s`.
+        other_s: elapsed time of kernels that belong to no operator: those that hand in constants and the frame.
+        traced_s: of the traced run.
+        traced_to_whole: its ratio to the whole of the same round: what tracing costs.
+    """
+
+    rows: tuple[OperatorTime, ...]
+    sum_s: Estimate
+    sum_to_whole: Estimate
+    other_s: Estimate
+    traced_s: Estimate
+    traced_to_whole: Estimate
+
+
 @dataclass(frozen=True)
 class HostFacts:
     """Where and how it was measured.
@@ -147,6 +189,7 @@ class Profile:
         whole: the model as one.
         segments: in the model's order; their operators together are the whole's.
         sum: of the segments against the whole.
+        operators: None where they were not asked for.
     """
 
     model: str
@@ -157,6 +200,7 @@ class Profile:
     whole: Segment
     segments: tuple[Segment, ...]
     sum: Sum
+    operators: OperatorTimes | None = None
 
     def to_json(self) -> str:
         """What `from_json` reads; the same profile always gives the same text."""
@@ -194,11 +238,25 @@ class Profile:
                 whole=_segment(row["whole"]),
                 segments=tuple(_segment(each) for each in row["segments"]),
                 sum=Sum(**{key: _estimate(value) for key, value in _pick(Sum, row["sum"]).items()}),
+                operators=_operators(row.get("operators")),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AgentConfigError(
                 f"not a profile: {type(error).__name__}: {error}", where=where, mend="profile the model again"
             ) from error
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile from its file.
+
+    Raises:
+        AgentConfigError: it cannot be read, or is no profile.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AgentConfigError(f"cannot read it: {error}", where=str(path), mend="profile the model again") from error
+    return Profile.from_json(text, where=str(path))
 
 
 def _segment(row: dict[str, Any]) -> Segment:
@@ -212,6 +270,21 @@ def _segment(row: dict[str, Any]) -> Segment:
             "memory": None if memory is None else ProcessMemory(**_pick(ProcessMemory, memory)),
         }
     )
+
+
+def _operators(row: dict[str, Any] | None) -> OperatorTimes | None:
+    if row is None:
+        return None
+    known = _pick(OperatorTimes, row)
+    rows = tuple(
+        OperatorTime(
+            str(each["name"]),
+            None if each["kernel"] is None else str(each["kernel"]),
+            *(_estimate(each[key]) for key in ("time_s", "busy_s")),
+        )
+        for each in known.pop("rows")
+    )
+    return OperatorTimes(rows, **{key: _estimate(value) for key, value in known.items()})
 
 
 def _estimate(row: dict[str, float]) -> Estimate:

@@ -13,9 +13,10 @@ from small_graphs import classifier
 
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.graphdef.read import read_graph
-from slicebed_agent.model.profile.command import profile_apart, read_profile, summary
+from slicebed_agent.model.profile.command import ModelSource, profile_apart, summary
 from slicebed_agent.model.profile.measure import Boundaries, Level, Options
 from slicebed_agent.model.profile.memory import process_memory
+from slicebed_agent.model.profile.record import read_profile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def graph(path: Path) -> Graph:
 
 @pytest.fixture(scope="module")
 def found(path: Path) -> Profile:
-    return profile_apart(str(path), Options(repeats=4, cores=(CORE,), batch=2))
+    return profile_apart(ModelSource(str(path)), Options(repeats=4, cores=(CORE,), batch=2, operators=True))
 
 
 def test_segments_are_one_more_than_boundaries_and_together_the_model(found: Profile, graph: Graph) -> None:
@@ -79,6 +80,32 @@ def test_it_says_where_and_of_what_it_is(found: Profile, path: Path) -> None:
     assert f"classifier: whole {found.whole.time_s.scaled(1e3)} ms on cores {CORE}, 6 segments" in summary(found)
 
 
+def test_operators_that_one_kernel_does_are_told_with_it(found: Profile) -> None:
+    assert found.operators is not None
+    rows = {row.name: row for row in found.operators.rows}
+    assert list(rows) == list(found.whole.operators)
+    assert {name: row.kernel for name, row in rows.items()} == {
+        "input": None,
+        **dict.fromkeys(("first", "normal/product", "normal", "stem"), "stem"),
+        **dict.fromkeys(("left", "left_normal/product"), "left_normal/product"),
+        **{name: name for name in ("left_normal", "left_out", "right", "joined", "body", "flat", "logits", "scores")},
+    }
+    for row in rows.values():
+        own = row.kernel == row.name
+        assert (row.time_s.low > 0) == (row.busy_s.low > 0) == own
+        assert row.time_s.median <= row.busy_s.median
+
+
+def test_the_sum_of_operators_is_told_beside_the_whole(found: Profile) -> None:
+    times = found.operators
+    assert times is not None
+    # Kernels one after another fill the traced run, but for what lies between them.
+    assert 0 < times.sum_s.median + times.other_s.median < times.traced_s.high
+    assert times.sum_to_whole.low > 0
+    assert times.traced_to_whole.low > 0
+    assert "operators have a kernel of their own, their sum : whole" in summary(found)
+
+
 def test_memory_is_that_of_a_process_of_its_own(path: Path, graph: Graph) -> None:
     found = process_memory(path, graph, (["stem:0"], ["body:0"]), batch=2)
     assert found.weights_bytes == 4 * 5 * 5 * 16 * 16
@@ -96,6 +123,7 @@ def test_the_agents_command_profiles_the_slices_of_a_cut(path: Path, tmp_path: P
     assert ran.stdout == summary(found) + "\n"
     assert [each.name for each in found.segments] == ["stem", "joined", "scores"]
     assert [each.memory for each in found.segments] == [None] * 3
+    assert found.operators is None
     assert list(tmp_path.iterdir()) == [out]
 
     refused = subprocess.run([*command, "--cut", "joined,stem"], capture_output=True, text=True, check=False)
@@ -117,10 +145,32 @@ def test_the_agents_command_profiles_the_slices_of_a_cut(path: Path, tmp_path: P
 )
 def test_what_cannot_be_measured_is_refused_before_anything_starts(options: Options, told: str) -> None:
     with pytest.raises(AgentConfigError, match=told):
-        profile_apart("no such model", options)
+        profile_apart(ModelSource("no such model"), options)
 
 
 def test_every_split_point_and_a_cut_are_not_both_meant() -> None:
     assert Boundaries.of(every=True, cut=()) is Boundaries.EVERY
     with pytest.raises(AgentConfigError, match="one of --every and --cut"):
         Boundaries.of(every=True, cut=("a",))
+
+
+def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "profile.json"
+    command = [sys.executable, "-m", "slicebed_agent", "profile", str(path), "--out", str(out), "--repeats", "3"]
+    asked = ["--input", "input", "--output", "body", "--input-shape", "8,8,3", "--operators"]
+    ran = subprocess.run([*command, *asked], capture_output=True, text=True, check=True)
+    found = read_profile(out)
+    assert ran.stdout == summary(found) + "\n"
+    assert (found.whole.name, found.whole.fetches) == ("body", ("body:0",))
+    assert found.operators is not None
+    assert tuple(row.name for row in found.operators.rows) == found.whole.operators
+
+    for wrong, told in (
+        (["--seed", "3"], "weights are given for a model of the zoo only"),
+        (["--weights", "none.npz"], "weights are given for a model of the zoo only"),
+        (["--input-shape", "big"], "as in 224,224,3"),
+        (["--output", "scored"], "the graph has no output scored"),
+    ):
+        refused = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
+        assert refused.returncode == 2
+        assert told in refused.stderr.splitlines()[-1]

@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slicebed_agent.errors import AgentConfigError
-from slicebed_agent.model.profile.command import read_profile
-from slicebed_agent.model.profile.record import HostFacts, ProcessMemory, Profile, Segment, Settings, Sum
+from slicebed_agent.model.profile.record import (
+    HostFacts,
+    OperatorTime,
+    OperatorTimes,
+    ProcessMemory,
+    Profile,
+    Segment,
+    Settings,
+    Sum,
+    read_profile,
+)
 from slicebed_agent.model.profile.statistics import estimate
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ def segment(name: str, *operators: str, memory: ProcessMemory | None = None) -> 
 def profile() -> Profile:
     memory = ProcessMemory(20, 400, 300, 500)
     host = HostFacts("x86_64", None, (0, 3), 2, (2100.0, 2100.5), None, 0.5, 1.5, {"tensorflow": "2.21.0"}, "0")
-    spent = estimate([1.0, 2.0])
+    spent, nothing = estimate([1.0, 2.0]), estimate([0.0])
     return Profile(
         *("tiny", "seed 7", "ab" * 32),
         settings=Settings("safe", "op", 3, 2, 1, 0),
@@ -35,6 +44,14 @@ def profile() -> Profile:
         whole=segment("end", "in", "middle", "end"),
         segments=(segment("middle", "in", "middle", memory=memory), segment("end", "end")),
         sum=Sum(spent, spent, spent, spent),
+        operators=OperatorTimes(
+            (
+                OperatorTime("in", None, nothing, nothing),
+                OperatorTime("middle", "end", nothing, nothing),
+                OperatorTime("end", "end", spent, spent),
+            ),
+            *(spent, spent, spent, spent, spent),
+        ),
     )
 
 
@@ -47,18 +64,44 @@ def test_what_is_written_is_read(profile: Profile) -> None:
 def test_the_fields_of_the_file_are_those_of_the_classes(profile: Profile) -> None:
     """Stable: a predictor on another machine reads them."""
     row = json.loads(profile.to_json())
-    assert set(row) == {"format", "model", "weights", "graph_sha256", "settings", "host", "whole", "segments", "sum"}
+    assert set(row) == {
+        "format",
+        "model",
+        "weights",
+        "graph_sha256",
+        "settings",
+        "host",
+        "whole",
+        "segments",
+        "sum",
+        "operators",
+    }
     assert row["format"] == 1
     assert set(row["sum"]) == {"time_s", "to_whole", "call_s", "without_calls_to_whole"}
     assert row["segments"][1]["time_s"].keys() == {"median", "low", "high"}
     assert set(row["segments"][0]) == {each.name for each in dataclasses.fields(Segment)}
+    assert row["operators"]["rows"][1].keys() == {"name", "kernel", "time_s", "busy_s"}
 
 
 def test_what_a_later_version_adds_is_passed_over(profile: Profile) -> None:
     row = json.loads(profile.to_json())
-    for part in (row, row["sum"], row["host"], row["settings"], row["whole"], row["segments"][0]["memory"]):
+    for part in (
+        row,
+        row["sum"],
+        row["host"],
+        row["settings"],
+        row["whole"],
+        row["segments"][0]["memory"],
+        row["operators"],
+    ):
         part["energy_j"] = 1.0
     assert Profile.from_json(json.dumps(row), where="here") == profile
+
+
+def test_a_profile_without_operators_is_read(profile: Profile) -> None:
+    row = json.loads(profile.to_json())
+    del row["operators"]  # as an earlier version wrote it
+    assert Profile.from_json(json.dumps(row), where="here") == dataclasses.replace(profile, operators=None)
 
 
 def spoil(row: dict[str, Any]) -> None:
@@ -73,6 +116,8 @@ def spoil(row: dict[str, Any]) -> None:
         (lambda row: row["sum"].pop("call_s"), "call_s"),
         (lambda row: row.update(host=None), "NoneType"),
         (spoil, "fast"),
+        (lambda row: row["operators"]["rows"][0].pop("kernel"), "kernel"),
+        (lambda row: row.update(operators=[]), "rows|list"),
     ],
 )
 def test_a_spoiled_profile_is_one_line(

@@ -1,0 +1,119 @@
+"""When each kernel of a run began and ended, as TensorFlow itself tells it.
+
+Source: TensorFlow's config.proto (RunOptions, RunMetadata) and step_stats.proto.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from slicebed_agent.errors import AgentError
+from slicebed_agent.model.execute import encode
+from slicebed_agent.model.graphdef.errors import WireError
+from slicebed_agent.model.graphdef.protobuf import BYTES, VARINT, fields, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from slicebed_agent.model.execute.session import Session
+    from slicebed_agent.model.execute.tensors import Array
+    from slicebed_agent.model.graphdef.protobuf import Field
+
+# RunOptions: trace_level = SOFTWARE_TRACE, which takes the kernels' times and nothing of any device beside.
+_TRACE: Final = encode.number(1, 1)
+# RunMetadata.step_stats, StepStats.dev_stats, DeviceStepStats.node_stats
+_STEP_STATS, _DEVICES, _KERNELS = 1, 1, 2
+# NodeExecStats: node_name, all_start_nanos, op_start_rel_nanos, op_end_rel_nanos
+_NAME, _START, _BEGIN, _END = 1, 13, 14, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One run of one kernel.
+
+    Attributes:
+        name: of the node that it ran for, in the graph as TensorFlow rewrote it.
+        begin_ns, end_ns: of its computation, by the clock of the day.
+    """
+
+    name: str
+    begin_ns: int
+    end_ns: int
+
+
+class TracedRun:
+    """Runs a session with tracing; as `rounds.Runnable` it is timed beside the runs without.
+
+    Attributes:
+        told: a serialised RunMetadata of each run, in their order.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Take over a session."""
+        self._session = session
+        self.told: list[bytes] = []
+
+    def run(self, arrays: Sequence[Array], /) -> tuple[Array, ...]:
+        """Compute, and keep what TensorFlow tells."""
+        made, told = self._session.run_told(arrays, _TRACE)
+        self.told.append(told)
+        return made
+
+    def __enter__(self) -> Self:
+        """For a with block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the session."""
+        self._session.close()
+
+
+def read_kernels(metadata: bytes) -> list[Kernel]:
+    """The kernels that a run consisted of.
+
+    Args:
+        metadata: a serialised RunMetadata.
+
+    Raises:
+        AgentError: it tells of none, or is not what TensorFlow 2 writes.
+    """
+    try:
+        found = [_kernel(metadata, each) for each in _each(metadata, _STEP_STATS, _DEVICES, _KERNELS)]
+    except WireError as error:
+        raise AgentError(f"what TensorFlow tells of a run is malformed: {error.what}", where="profile") from error
+    if not any(kernel.begin_ns for kernel in found):
+        raise AgentError(
+            "TensorFlow tells nothing of its kernels",
+            where="profile",
+            mend="install a tensorflow wheel of 2.20 or later, or profile without --operators",
+        )
+    return found
+
+
+def _each(data: bytes, *path: int) -> Iterator[Field]:
+    """Messages that lie at a path of field numbers."""
+    spans = [(0, len(data))]
+    for number in path[:-1]:
+        spans = [
+            (part.start, part.end)
+            for span in spans
+            for part in fields(data, *span)
+            if part.number == number and part.kind == BYTES
+        ]
+    for span in spans:
+        yield from (part for part in fields(data, *span) if part.number == path[-1] and part.kind == BYTES)
+
+
+def _kernel(data: bytes, message: Field) -> Kernel:
+    name = ""
+    told = dict.fromkeys((_START, _BEGIN, _END), 0)
+    for part in fields(data, message.start, message.end):
+        if part.number == _NAME and part.kind == BYTES:
+            name = text(data, part.start, part.end)
+        elif part.number in told and part.kind == VARINT:
+            told[part.number] = part.value
+    return Kernel(name, told[_START] + told[_BEGIN], told[_START] + told[_END])
