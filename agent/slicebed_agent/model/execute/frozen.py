@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -10,8 +9,9 @@ import numpy as np
 
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.execute import tensors
-from slicebed_agent.model.execute.nodes import node_of, read_nodes
-from slicebed_agent.model.graphdef.errors import ModelFileError, WireError
+from slicebed_agent.model.execute.nodes import node_of, nodes_of
+from slicebed_agent.model.graphdef.errors import ModelFileError
+from slicebed_agent.model.graphdef.wire import mapped, read_mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,17 +49,11 @@ class FrozenGraph:
 
     def _read(self) -> tuple[dict[str, Node], bytes]:
         try:
-            with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                nodes, carried = read_nodes(data)
-        except (OSError, ValueError) as error:  # an empty file cannot be mapped
-            raise ModelFileError(f"cannot read it: {error}", where=str(self.path), mend=_MEND) from error
-        except WireError as error:
-            raise ModelFileError(
-                f"no whole GraphDef: {error.what}", where=f"{self.path} at byte {error.position}", mend=_MEND
-            ) from error
-        if not nodes:
-            raise ModelFileError("it holds no node", where=str(self.path), mend=_MEND)
-        return nodes, carried
+            with mapped(self._file, self.path) as data:
+                found = read_mapped(data, self.path)
+                return nodes_of(found, data), found.rest
+        except OSError as error:
+            raise ModelFileError(f"cannot read it: {error.strerror}", where=str(self.path), mend=_MEND) from error
 
     def _find_varying(self) -> frozenset[str]:
         """Nodes that depend on a placeholder: all others give the same in every run."""

@@ -6,7 +6,7 @@ import functools
 import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from slicebed_agent.model.graphdef import dtypes
 from slicebed_agent.model.graphdef.errors import WireError
@@ -21,15 +21,14 @@ Numbers = tuple[int, ...] | tuple[float, ...]
 # Contents above this are weights; no shape depends on them.
 SMALL_BYTES: Final = 4096
 _SMALL_FLOAT_BYTES: Final = 256
-_SHORT_BYTES: Final = 128
+_KEPT_SHAPES: Final = 512
 _MAX_RANK: Final = 254  # TensorFlow's own limit (tensor_shape.h)
 _STRUCT: Final = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
 # The repeated field of TensorProto that holds the values of each dtype that is read: float_val, int_val, int64_val...
 _VALUE_FIELD: Final = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 9: 10, 10: 11, 17: 7, 22: 16, 23: 17}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorValue:
+class TensorValue(NamedTuple):
     """A constant tensor.
 
     Attributes:
@@ -48,8 +47,7 @@ class TensorValue:
         return math.prod(self.dims)
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """One attribute; whichever of its values is set.
 
     Attributes:
@@ -69,17 +67,35 @@ class Attribute:
     calls: bool = False
 
 
+@dataclass(slots=True)
+class Stored:
+    """An attribute as a file has it.
+
+    Attributes:
+        raw: the serialised AttrValue; empty where that was left in the file, see `wire.Node`.
+        decoded: the same, once it was asked for; of one left in the file always.
+    """
+
+    raw: bytes
+    decoded: Attribute | None = None
+
+    def read(self) -> Attribute:
+        """What it says.
+
+        Raises:
+            WireError: malformed.
+        """
+        if self.decoded is None:
+            self.decoded = decode(self.raw)
+        return self.decoded
+
+
 def decode(raw: bytes) -> Attribute:
-    """An AttrValue; of short ones the same bytes are decoded once, and a graph repeats few distinct ones.
+    """An AttrValue.
 
     Raises:
         WireError: malformed.
     """
-    return _remembered(raw) if len(raw) <= _SHORT_BYTES else decode_at(raw, 0, len(raw))
-
-
-@functools.lru_cache(maxsize=4096)
-def _remembered(raw: bytes) -> Attribute:
     return decode_at(raw, 0, len(raw))
 
 
@@ -97,7 +113,7 @@ def decode_at(buffer: Buffer, start: int, end: int) -> Attribute:
             case 2, 2:
                 found = Attribute(words=bytes(buffer[field.start : field.end]))
             case 7, 2:
-                found = Attribute(shapes=(_shape(buffer, field.start, field.end),))
+                found = Attribute(shapes=(_shape(bytes(buffer[field.start : field.end])),))
             case 8, 2:
                 found = Attribute(tensor=_tensor(buffer, field.start, field.end))
             case 1, 2:
@@ -117,27 +133,29 @@ def _list(buffer: Buffer, start: int, end: int) -> Attribute:
         if field.number in {3, 5, 6}:
             numbers.extend(signed(value) for value in packed(buffer, field))
         elif field.number == 7 and field.kind == BYTES:
-            shapes.append(_shape(buffer, field.start, field.end))
+            shapes.append(_shape(bytes(buffer[field.start : field.end])))
         calls = calls or field.number == 9
     return Attribute(numbers=tuple(numbers), shapes=tuple(shapes), calls=calls)
 
 
-def _shape(buffer: Buffer, start: int, end: int) -> Dims | None:
+@functools.lru_cache(maxsize=_KEPT_SHAPES)
+def _shape(raw: bytes) -> Dims | None:
+    """A TensorShapeProto; a model has thousands of tensors and some dozens of shapes."""
     dims: list[int | None] = []
-    for field in fields(buffer, start, end):
+    for field in fields(raw, 0, len(raw)):
         if field.number == 3 and field.kind == VARINT and field.value:
             return None
         if field.number != 2 or field.kind != BYTES:
             continue
         size = 0
-        for part in fields(buffer, field.start, field.end):
+        for part in fields(raw, field.start, field.end):
             if part.number == 1 and part.kind == VARINT:
                 size = signed(part.value)
         if size < -1:
             raise WireError(f"a dimension of {size}", field.start)
         dims.append(None if size < 0 else size)
     if len(dims) > _MAX_RANK:
-        raise WireError(f"a shape of {len(dims)} dimensions", start)
+        raise WireError(f"a shape of {len(dims)} dimensions", 0)
     return tuple(dims)
 
 
@@ -150,14 +168,14 @@ def _tensor(buffer: Buffer, start: int, end: int) -> TensorValue:
         if field.number == 1 and field.kind == VARINT:
             dtype = dtypes.plain(field.value)
         elif field.number == 2 and field.kind == BYTES:
-            dims = _shape(buffer, field.start, field.end)
+            dims = _shape(bytes(buffer[field.start : field.end]))
         elif field.number == 4 and field.kind == BYTES:
             raw = field
         elif field.number >= 5 and len(listed) <= SMALL_BYTES:
             listed.append(field)
-    if dims is None or any(size is None for size in dims):
+    if dims is None or None in dims:
         raise WireError("a constant leaves its shape open", start)
-    closed = tuple(size for size in dims if size is not None)
+    closed = tuple([size for size in dims if size is not None])
     return TensorValue(dtype, closed, _content(buffer, dtype, math.prod(closed), raw, listed))
 
 

@@ -1,7 +1,8 @@
-"""Shapes and work of every node, for a batch of one and of two: a dimension that differs is the batch's."""
+"""Shapes of every node's outputs, for a batch of one and of two: a dimension that differs is the batch's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.model.graphdef import shapes
@@ -15,12 +16,25 @@ if TYPE_CHECKING:
     from slicebed_agent.model.graphdef.restrict import Part
     from slicebed_agent.model.graphdef.wire import Node, NodeFile
 
-Values = dict[str, list[Value]]
 # What a shape function raises on inputs and attributes that no valid graph has.
 _MISFIT: Final = (ShapeError, IndexError, ValueError, ZeroDivisionError)
 
 
-def infer(file: NodeFile, part: Part, fed: Mapping[str, Dims]) -> tuple[Values, Values]:
+@dataclass(slots=True)
+class Made:
+    """What nodes make that have the operator, the attributes and the shapes of their inputs in common: one for all.
+
+    Attributes:
+        inputs: for one frame.
+        one, two: the outputs, for one frame and for two.
+    """
+
+    inputs: Sequence[Value]
+    one: Sequence[Value]
+    two: Sequence[Value]
+
+
+def infer(file: NodeFile, part: Part, fed: Mapping[str, Dims]) -> dict[str, Made]:
     """The outputs of every needed node, for one frame and for two.
 
     Where the second run contradicts itself (a constant shape that fixes the batch to one), the node's outputs are
@@ -35,36 +49,45 @@ def infer(file: NodeFile, part: Part, fed: Mapping[str, Dims]) -> tuple[Values, 
         UnsupportedModelError: a shape function refuses and the node does not declare its shapes.
         WireError: an attribute is malformed.
     """
-    one: Values = {}
-    two: Values = {}
+    made = {name: Made((), [shaped(_closed(dims, 1))], [shaped(_closed(dims, 2))]) for name, dims in fed.items()}
+    # Image models repeat themselves: of NASNet-Large's 2,800 operators with inputs, 600 differ in what decides shapes.
+    known: dict[tuple[object, ...], Made] = {}
     for name in part.order:
-        node = file.nodes[name]
         if name in fed:
-            one[name], two[name] = [shaped(_closed(fed[name], 1))], [shaped(_closed(fed[name], 2))]
             continue
-        declared = node.shapes("_output_shapes")
-        inputs = _inputs(file, part, one, name)
-        one[name] = _outputs(file, node, declared, inputs, 1)
-        if name not in part.depends:
-            two[name] = one[name]
-            continue
-        doubled = _inputs(file, part, two, name)
+        node = file.nodes[name]
+        sources = part.sources[name]
         try:
-            two[name] = one[name] if doubled == inputs else _outputs(file, node, declared, doubled, 2)
-        except UnsupportedModelError:
-            two[name] = one[name]
-    return one, two
+            inputs = [made[source].one[number] for source, number in sources]
+            doubled = [made[source].two[number] for source, number in sources]
+        except IndexError:
+            raise _too_few_outputs(file, node) from None
+        # Attributes that are the same are the same mapping: see `wire.Node`.
+        key = (node.op, id(node.attributes), *inputs, *doubled)
+        found = known.get(key)
+        if found is None:
+            found = known[key] = _made(file, node, inputs, doubled)
+        made[name] = found
+    return made
 
 
-def _inputs(file: NodeFile, part: Part, values: Values, name: str) -> list[Value]:
+def _made(file: NodeFile, node: Node, inputs: Sequence[Value], doubled: Sequence[Value]) -> Made:
+    declared = node.shapes("_output_shapes")
+    one = _outputs(file, node, declared, inputs, 1)
+    if doubled == inputs:
+        return Made(inputs, one, one)
     try:
-        return [values[source][number] for source, number in part.sources[name]]
-    except IndexError:
-        raise UnsupportedModelError(
-            f"{name} takes an output that its source does not have",
-            where=f"{file.path} at byte {file.nodes[name].offset}",
-            mend="the file is damaged, or an operator declares too few shapes",
-        ) from None
+        return Made(inputs, one, _outputs(file, node, declared, doubled, 2))
+    except UnsupportedModelError:
+        return Made(inputs, one, one)
+
+
+def _too_few_outputs(file: NodeFile, node: Node) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{node.name} takes an output that its source does not have",
+        where=f"{file.path} at byte {node.offset}",
+        mend="the file is damaged, or an operator declares too few shapes",
+    )
 
 
 def _closed(dims: Dims, batch: int) -> Dims:

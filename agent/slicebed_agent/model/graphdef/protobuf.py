@@ -19,7 +19,7 @@ VARINT: Final = 0
 FIXED64: Final = 1
 BYTES: Final = 2
 FIXED32: Final = 5
-_VARINT_BYTES: Final = 10
+_VARINT_BITS: Final = 70  # seven in each of ten bytes
 _UINT64: Final = (1 << 64) - 1
 
 
@@ -48,8 +48,7 @@ def varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
     """
     value = shift = 0
     start = position
-    limit = min(end, position + _VARINT_BYTES)
-    while position < limit:
+    while position < end and shift < _VARINT_BITS:
         byte = buffer[position]
         position += 1
         value |= (byte & 0x7F) << shift

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from slicebed_agent.model.graph import Constant, Graph, Operator, Tensor
 from slicebed_agent.model.graphdef import dtypes, shapes
@@ -13,13 +13,12 @@ from slicebed_agent.model.graphdef.restrict import restrict
 from slicebed_agent.model.graphdef.wire import read_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed_agent.model.graphdef.attributes import Dims
-    from slicebed_agent.model.graphdef.infer import Values
+    from slicebed_agent.model.graphdef.infer import Made
     from slicebed_agent.model.graphdef.restrict import Part
-    from slicebed_agent.model.graphdef.values import Value
     from slicebed_agent.model.graphdef.wire import Node, NodeFile
 
 _SHAPE_MEND: Final = "give the input's shape, for example 1,224,224,3"
@@ -55,8 +54,7 @@ def read_graph(
     try:
         part = restrict(file, inputs, outputs)
         fed = _fed(file, part, input_shape)
-        one, two = infer(file, part, fed)
-        return _graph(file, part, (one, two), layers or {})
+        return _graph(file, part, infer(file, part, fed), layers or {})
     except WireError as error:
         raise ModelFileError(
             f"an attribute is malformed: {error.what}", where=str(path), mend="the file is damaged: export it again"
@@ -98,31 +96,35 @@ def _shown(dims: Dims | None) -> str:
     return "(unknown)" if dims is None else f"({', '.join('?' if size is None else str(size) for size in dims)})"
 
 
-def _graph(file: NodeFile, part: Part, values: tuple[Values, Values], layers: Mapping[str, str]) -> Graph:
-    used = {each for name in part.order if name in part.depends for each in part.sources[name]} | set(part.outputs)
+def _graph(file: NodeFile, part: Part, made: Mapping[str, Made], layers: Mapping[str, str]) -> Graph:
+    used = {each for name in part.depends for each in part.sources[name]} | set(part.outputs)
     roots, musts = _constant_side(part)
     fed = {name for name, _ in part.inputs}
+    known: dict[int, _Sizes] = {}
     operators = []
     for name in part.order:
         if name not in part.depends:
             continue
         node = file.nodes[name]
         sources = part.sources[name]
+        sizes = known.get(id(made[name]))
+        if sizes is None:
+            sizes = known[id(made[name])] = _sizes(node, made[name], counted=name not in fed)
         fixed = [source for source, _ in sources if source not in part.depends]
         before = [each for control in (*part.controls[name], *fixed) for each in _run_before(part, musts, control)]
         operators.append(
             Operator(
                 name=name,
                 kind="Placeholder" if name in fed else node.op,
-                inputs=tuple(f"{source}:{number}" for source, number in sources if source in part.depends),
-                outputs=_tensors(file, node, (values[0][name], values[1][name]), used),
-                constants=tuple(dict.fromkeys(each for source in fixed for each in roots[source])),
+                inputs=tuple([f"{source}:{number}" for source, number in sources if source in part.depends]),
+                outputs=_tensors(file, node, sizes, used),
+                constants=tuple(dict.fromkeys([each for source in fixed for each in roots[source]])),
                 control_inputs=tuple(dict.fromkeys(before)),
                 layer=_layer(name, layers),
-                flops=0 if name in fed else _flops(node, part, values[0]),
+                flops=sizes.flops,
             )
         )
-    missing = [f"{name}:{number}" for name, number in part.outputs if number >= len(values[0][name])]
+    missing = [f"{name}:{number}" for name, number in part.outputs if number >= len(made[name].one)]
     if missing:
         raise UnsupportedModelError(
             f"the graph has no output {missing[0]}", where=str(file.path), mend="its operator has fewer outputs"
@@ -133,7 +135,7 @@ def _graph(file: NodeFile, part: Part, values: tuple[Values, Values], layers: Ma
         operators=tuple(operators),
         inputs=tuple(f"{name}:{number}" for name, number in part.inputs),
         outputs=tuple(f"{name}:{number}" for name, number in part.outputs),
-        constants={name: _constant(file.nodes[name]) for name in names},
+        constants=_constants(file, names),
     )
 
 
@@ -158,31 +160,37 @@ def _run_before(part: Part, musts: Mapping[str, tuple[str, ...]], name: str) -> 
     return (name,) if name in part.depends else musts[name]
 
 
-def _tensors(
-    file: NodeFile, node: Node, values: tuple[list[Value], list[Value]], used: set[tuple[str, int]]
-) -> tuple[Tensor, ...]:
-    one, two = values
-    numbers = shapes.output_dtypes(node, len(one))
+class _Sizes(NamedTuple):
+    """What the operators that share a `Made` have in common, as the graph tells it.
+
+    Attributes:
+        outputs: dtype, shape, elements and bytes of each; see `Tensor`. A dtype of None is none.
+        flops: for one frame.
+    """
+
+    outputs: tuple[tuple[str | None, Dims | None, int | None, int | None], ...]
+    flops: int
+
+
+def _sizes(node: Node, made: Made, *, counted: bool) -> _Sizes:
+    outputs = []
+    for single, double, dtype in zip(made.one, made.two, shapes.output_dtypes(node, len(made.one)), strict=False):
+        width = dtypes.size(dtype)
+        size = None if width is None or single.elements is None else single.elements * width
+        outputs.append((dtypes.name(dtype), _open(single.dims, double.dims), single.elements, size))
+    return _Sizes(tuple(outputs), _flops(node, made) if counted else 0)
+
+
+def _tensors(file: NodeFile, node: Node, sizes: _Sizes, used: set[tuple[str, int]]) -> tuple[Tensor, ...]:
     found = []
-    for place, (single, double, dtype) in enumerate(zip(one, two, numbers, strict=False)):
-        name = f"{node.name}:{place}"
-        called = dtypes.name(dtype)
-        if (called is None or single.elements is None) and (node.name, place) in used:
+    for place, (dtype, dims, elements, size) in enumerate(sizes.outputs):
+        if (dtype is None or elements is None) and (node.name, place) in used:
             raise UnsupportedModelError(
-                f"the size or dtype of {name} ({node.op}) is not known before the model runs",
+                f"the size or dtype of {node.name}:{place} ({node.op}) is not known before the model runs",
                 where=f"{file.path} at byte {node.offset}",
                 mend="give the input's shape; sizes that depend on the data cannot be sliced",
             )
-        width = dtypes.size(dtype)
-        found.append(
-            Tensor(
-                name=name,
-                dtype=called or "object",
-                shape=_open(single.dims, double.dims),
-                elements=single.elements,
-                bytes_per_frame=None if width is None or single.elements is None else single.elements * width,
-            )
-        )
+        found.append(Tensor(f"{node.name}:{place}", dtype or "object", dims, elements, size))
     return tuple(found)
 
 
@@ -195,10 +203,9 @@ def _open(one: Dims | None, two: Dims | None) -> Dims | None:
     )
 
 
-def _flops(node: Node, part: Part, values: Values) -> int:
-    inputs = [values[source][number] for source, number in part.sources[node.name]]
+def _flops(node: Node, made: Made) -> int:
     try:
-        return flops(node, inputs, values[node.name])
+        return flops(node, made.inputs, made.one)
     except (ShapeError, IndexError) as error:
         raise UnsupportedModelError(
             f"{node.name} ({node.op}): its inputs do not fit: {error}", mend="the file is damaged: export it again"
@@ -206,12 +213,25 @@ def _flops(node: Node, part: Part, values: Values) -> int:
 
 
 def _layer(name: str, layers: Mapping[str, str]) -> str:
-    scope = name
+    scope = name if layers else ""
     while scope:
         if scope in layers:
             return layers[scope]
         scope = scope.rpartition("/")[0]
     return name.rpartition("/")[0] or name
+
+
+def _constants(file: NodeFile, names: Iterable[str]) -> dict[str, Constant]:
+    """By name; constants that say the same of themselves (see `wire.Node`) are one."""
+    known: dict[int, Constant] = {}
+    found = {}
+    for name in names:
+        node = file.nodes[name]
+        same = id(node.attributes)
+        if same not in known:
+            known[same] = _constant(node)
+        found[name] = known[same]
+    return found
 
 
 def _constant(node: Node) -> Constant:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from slicebed_agent.model.graphdef.errors import ModelFileError, UnsupportedModelError
 from slicebed_agent.model.graphdef.shapes import FUNCTIONS
 from slicebed_agent.model.graphdef.values import operators
+from slicebed_agent.model.graphdef.wire import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,14 +54,8 @@ class Part:
     outputs: tuple[tuple[str, int], ...]
     order: list[str] = field(default_factory=list)
     depends: set[str] = field(default_factory=set)
-    sources: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
-    controls: dict[str, list[str]] = field(default_factory=dict)
-
-
-def tensor_of(name: str) -> tuple[str, int]:
-    """The node and the output's number of ``node`` or ``node:k``."""
-    node, colon, number = name.rpartition(":")
-    return (node, int(number)) if colon and number.isdecimal() and len(number) < 10 else (name, 0)
+    sources: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def restrict(file: NodeFile, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Part:
@@ -140,12 +135,13 @@ def _sinks(file: NodeFile, fed: set[str]) -> tuple[tuple[str, int], ...]:
     """The one tensor that depends on a placeholder and that nothing consumes."""
     consumers: dict[str, list[str]] = {}
     awaited: set[str] = set()
-    for node in file.nodes.values():
-        for name in node.inputs:
-            if name.startswith("^"):
-                awaited.add(name[1:])
+    for name, node in file.nodes.items():
+        awaited.update(node.controls)
+        for source, _ in node.inputs:
+            if source in consumers:
+                consumers[source].append(name)
             else:
-                consumers.setdefault(tensor_of(name)[0], []).append(node.name)
+                consumers[source] = [name]
     seen = set(fed)
     waiting = list(fed)
     while waiting:
@@ -181,18 +177,20 @@ def _walk(file: NodeFile, part: Part) -> None:
             continue
         if name in done:
             continue
-        if name in open_nodes:
-            raise ModelFileError(f"{name} depends on itself", where=_at(file, file.nodes[name]), mend=_LOOP)
-        open_nodes.add(name)
-        stack.append((name, True))
         node = file.nodes[name]
+        if name in open_nodes:
+            raise ModelFileError(f"{name} depends on itself", where=_at(file, node), mend=_LOOP)
         if node.op in _CONTROL_FLOW:
             raise _refusal(file, node, *_IS_CONTROL_FLOW)
-        needs = [] if name in stops else node.inputs
-        data = [tensor_of(each) for each in needs if not each.startswith("^")]
-        controls = [each[1:] for each in needs if each.startswith("^")]
+        data, controls = (node.inputs, node.controls) if name not in stops else ((), ())
         part.sources[name], part.controls[name] = data, controls
-        for source in reversed([each for each, _ in data] + controls):
+        if not data and not controls:
+            done.add(name)
+            part.order.append(name)
+            continue
+        open_nodes.add(name)
+        stack.append((name, True))
+        for source in reversed((*(each for each, _ in data), *controls)):
             if source not in file.nodes:
                 raise ModelFileError(
                     f"{name} takes {source}, which is missing",
@@ -214,8 +212,10 @@ def _refusal(file: NodeFile, node: Node, what: str, mend: str) -> UnsupportedMod
 def _dependence(part: Part) -> None:
     part.depends = {name for name, _ in part.inputs}
     for name in part.order:
-        if any(source in part.depends for source, _ in part.sources[name]):
-            part.depends.add(name)
+        for source, _ in part.sources[name]:
+            if source in part.depends:
+                part.depends.add(name)
+                break
 
 
 def _refuse_constant_answers(file: NodeFile, part: Part) -> None:

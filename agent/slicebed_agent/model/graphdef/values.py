@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from slicebed_agent.model.graphdef.errors import ShapeError
 
@@ -18,8 +17,7 @@ MAX_FOLDED: Final = 512
 MAX_OUTPUTS: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A tensor for one given batch.
 
     Attributes:

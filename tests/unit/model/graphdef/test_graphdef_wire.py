@@ -38,7 +38,7 @@ def test_nodes_come_with_inputs_and_attributes_in_the_files_order(read):
     assert [(node.name, node.op, node.inputs) for node in file.nodes.values()] == [
         ("x", "Placeholder", ()),
         ("w", "Const", ()),
-        ("c", "Conv2D", ("x", "w")),
+        ("c", "Conv2D", (("x", 0), ("w", 0))),
     ]
     conv = file.nodes["c"]
     assert conv.number("T") == write.FLOAT
