@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from slicebed_agent.model.graph import Graph, Tensor
 
@@ -46,26 +47,30 @@ class Tiers:
         first_s, second_s: time of each operator at each tier, seconds, by the operator's name.
         bandwidth_byte_per_s: of the link, from the first tier to the second.
         latency_s: added once where anything crosses.
+        together: operators whose times are told as one, by their names: they are not parted.
     """
 
     first_s: Mapping[str, float]
     second_s: Mapping[str, float]
     bandwidth_byte_per_s: float
     latency_s: float = 0.0
+    together: tuple[frozenset[str], ...] = ()
 
 
 def best_partition(graph: Graph, tiers: Tiers) -> Partition:
     """The partition of least total time.
 
     Inputs arrive at the first tier. No operator at the second feeds one at the first. If anything runs at the second
-    tier, the answer leaves from there: outputs made at the first are sent too. Control edges do not cross.
+    tier, the answer leaves from there: outputs made at the first are sent too. Control edges do not cross, and
+    operators that belong together are at one tier; where an input is among them, that is the first.
 
     Args:
         graph: of a model.
         tiers: times and link.
 
     Raises:
-        AgentConfigError: a time or a size is missing or negative, or the link carries nothing.
+        AgentConfigError: a time or a size is missing or negative, the link carries nothing, or what is to stay together
+            is not in the graph.
     """
     _check(graph, tiers)
     networkx: Any = importlib.import_module("networkx")
@@ -112,9 +117,6 @@ def _network(networkx: Any, graph: Graph, tiers: Tiers) -> Any:
         for name in operator.inputs:
             flow.add_edge(("tensor", name), node)
             flow.add_edge(node, ("operator", name.rpartition(":")[0]))
-        for name in operator.control_inputs:
-            flow.add_edge(node, ("operator", name))
-            flow.add_edge(("operator", name), node)
     used = {name for operator in graph.operators for name in operator.inputs} | set(graph.outputs)
     for operator in graph.operators:
         for tensor in operator.outputs:
@@ -123,7 +125,18 @@ def _network(networkx: Any, graph: Graph, tiers: Tiers) -> Any:
                 flow.add_edge(("operator", operator.name), ("tensor", tensor.name), capacity=picoseconds)
     for name in graph.outputs:
         flow.add_edge(("tensor", name), _ANSWER)
+    for one, other in _unparted(graph, tiers):
+        flow.add_edge(("operator", one), ("operator", other))
+        flow.add_edge(("operator", other), ("operator", one))
     return flow
+
+
+def _unparted(graph: Graph, tiers: Tiers) -> Iterator[tuple[str, str]]:
+    """Pairs of operators that are at one tier."""
+    for operator in graph.operators:
+        yield from ((operator.name, name) for name in operator.control_inputs)
+    for group in tiers.together:
+        yield from pairwise(sorted(group))
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -140,6 +153,11 @@ def _check(graph: Graph, tiers: Tiers) -> None:
             f"a link of {tiers.bandwidth_byte_per_s} bytes/s and {tiers.latency_s} s",
             where="min-cut",
             mend="give a bandwidth above 0 and a latency of 0 or more",
+        )
+    unknown = frozenset[str]().union(*tiers.together).difference(each.name for each in graph.operators)
+    if unknown:
+        raise AgentConfigError(
+            f"no operator {min(unknown)} in the graph", where="min-cut", mend="profile this model with this version"
         )
     for times, tier in ((tiers.first_s, "first"), (tiers.second_s, "second")):
         for operator in graph.operators:

@@ -14,8 +14,8 @@ from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.cuts.mincut import Tiers, best_partition, evaluate
 
 
-def partitions(model):
-    """Every set of operators for the first tier that feeds itself, holds the inputs and parts no control edge."""
+def partitions(model, together=()):
+    """Every set of operators for the first tier that feeds itself, holds the inputs, parts no control edge or group."""
     names = [each.name for each in model.operators]
     for choice in product((True, False), repeat=len(names)):
         first = {name for name, chosen in zip(names, choice, strict=True) if chosen}
@@ -25,7 +25,7 @@ def partitions(model):
             ({name.rpartition(":")[0] for name in each.inputs} <= first or each.name not in first)
             and all((name in first) == (each.name in first) for name in each.control_inputs)
             for each in model.operators
-        ):
+        ) and all(group <= first or not group & first for group in together):
             yield frozenset(first)
 
 
@@ -54,9 +54,12 @@ def test_no_partition_takes_less(model, data):
         second_s=data.draw(times),
         bandwidth_byte_per_s=data.draw(st.sampled_from([0.5, 1.0, 4.0, 1000.0])),
         latency_s=data.draw(st.sampled_from([0.0, 1.0, 10.0])),
+        together=tuple(
+            data.draw(st.lists(st.frozensets(st.sampled_from([each.name for each in model.operators])), max_size=2))
+        ),
     )
     found = best_partition(model, tiers)
-    every = list(partitions(model))
+    every = list(partitions(model, tiers.together))
     assert found.first in every
     assert found.seconds == pytest.approx(min(seconds(model, tiers, first) for first in every))
     assert found.seconds == pytest.approx(seconds(model, tiers, found.first))
@@ -102,6 +105,45 @@ def test_a_tensor_that_several_operators_take_is_sent_once():
     assert found.seconds == 9.0 + 10.0
 
 
+def test_of_an_operator_with_several_outputs_only_those_that_are_needed_are_sent():
+    model = graph(
+        operator("x", size=400),
+        operator("split", "x", kind="Split", outputs=3, size=40),
+        operator("near", "split:1", size=4),
+        operator("end", "split:0", "split:0", "near"),
+    )
+    names = [each.name for each in model.operators]
+    first = {"x": 0.0, "split": 1.0, "near": 1.0, "end": 100.0}
+    found = best_partition(model, Tiers(first, {**dict.fromkeys(names, 0.0), "near": 50.0}, 4.0))
+    # Once, although it is taken twice; the third output by nobody.
+    assert [tensor.name for tensor in found.crossing] == ["split:0", "near:0"]
+    assert found.seconds == 2.0 + 11.0
+
+
+def test_a_skip_that_is_not_cut_with_its_branch_is_sent_beside_it():
+    model = graph(
+        operator("x", size=400),
+        operator("stem", "x", size=20),
+        operator("branch", "stem", size=8),
+        operator("end", "stem", "branch"),
+    )
+    names = [each.name for each in model.operators]
+    times = dict.fromkeys(names, 0.0)
+    found = best_partition(model, Tiers({**times, "end": 90.0}, {**times, "branch": 70.0}, 4.0))
+    assert [tensor.name for tensor in found.crossing] == ["stem:0", "branch:0"]
+    assert found.seconds == 7.0
+
+
+def test_operators_of_one_kernel_are_not_parted():
+    # The kernel of a and b bears the name of b, so that a alone would seem to cost nothing.
+    tiers = link((0, 0, 9, 50), (0, 0, 2, 1))
+    parted = best_partition(chain(early=1, late=2), tiers)
+    assert parted.first == {"x", "a"}
+    found = best_partition(chain(early=1, late=2), dataclasses.replace(tiers, together=(frozenset("ab"),)))
+    assert found.first == {"x", "a", "b"}
+    assert found.seconds == 9 + 2 + 1
+
+
 @pytest.mark.parametrize(
     ("tiers", "says"),
     [
@@ -110,6 +152,7 @@ def test_a_tensor_that_several_operators_take_is_sent_once():
         (Tiers({"x": 0, "a": 1, "b": 1}, dict.fromkeys("xabc", 1.0), 1.0), "operator c has no time at the first tier"),
         (link((0, 1, 1, 1), (0, -1, 1, 1)), "operator a has no time at the second tier"),
         (link((0, 1, 1, 1), (0, 1, float("nan"), 1)), "operator b has no time at the second tier"),
+        (dataclasses.replace(link((0,) * 4, (0,) * 4), together=(frozenset("ay"),)), "no operator y in the graph"),
     ],
 )
 def test_missing_times_and_dead_links_are_refused(tiers, says):
