@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="where samples and models are kept")
     serve.add_argument(
         "--model-bytes",
-        type=int,
+        type=_size,
         default=20 << 30,
         metavar="N",
         help="how much of model files to keep (default: %(default)s)",
@@ -162,6 +162,12 @@ def _cores(text: str) -> tuple[int, ...]:
     if not all(number.strip().isdecimal() for number in numbers):
         raise argparse.ArgumentTypeError(f"no cores in {text!r}; give numbers, separated by commas")
     return tuple(map(int, numbers))
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"not a number of bytes: {text!r}")
+    return int(text)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
-"""Agents in this process over real gRPC on loopback, all sharing one model."""
+"""Agents in this process over real gRPC on loopback, and the models that they are given."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import time
 import warnings
@@ -9,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 import pytest
 
 from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
@@ -17,29 +20,110 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from slicebed_agent.model.slices import Model
-
 HOSTS = ("client", "edge", "cloud")
 _NEXT = {"client": "edge", "edge": "cloud", "cloud": ""}
 
 
+CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A frozen graph's file; `ends` are the tensors that leave its layers, the input being layer 0."""
+
+    path: Path
+    sha256: str
+    ends: tuple[str, ...]
+
+    def announced(self) -> agent_pb2.ModelFile:
+        return agent_pb2.ModelFile(sha256=self.sha256, size_bytes=self.path.stat().st_size)
+
+    def chunks(self) -> Iterator[agent_pb2.ModelChunk]:
+        yield agent_pb2.ModelChunk(file=self.announced())
+        with self.path.open("rb") as stream:
+            while data := stream.read(CHUNK_BYTES):
+                yield agent_pb2.ModelChunk(data=data)
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """A model and what crosses: into the client, to the edge, to the cloud, and out of it."""
+
+    model: Model
+    boundaries: tuple[tuple[str, ...], ...]
+
+
 @pytest.fixture(scope="session")
-def model() -> Model:
-    from slicebed_agent.model import reference, runtime, slices
+def tf() -> object:
+    from slicebed_agent.model import runtime
 
     with warnings.catch_warnings():
         # What TensorFlow's own modules warn of while they are imported is not ours to mend.
         warnings.simplefilter("ignore")
-        runtime.tensorflow()
-        loaded = slices.load("cnn14")
-    reference.load("cnn14")
-    return loaded
+        runtime.tensorflow().keras.layers  # noqa: B018 - Keras is imported on first use
+    return runtime.tensorflow()
+
+
+@pytest.fixture(scope="session")
+def cnn14(tf: object, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    from slicebed_agent.model.load import open_model
+
+    frozen = open_model("cnn14", cache=tmp_path_factory.mktemp("cache"))
+    ends = (frozen.card.inputs[0].name, *(layer.outputs[0] for layer in frozen.card.layers))
+    return Model(frozen.path, frozen.graph_sha256(), ends)
+
+
+def _write(graph: object, folder: Path) -> Model:
+    from slicebed_agent.model.files import hash_file
+
+    path = folder / "graph.pb"
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return Model(path, hash_file(path), ())
+
+
+@pytest.fixture(scope="session")
+def branching(tf: object, tmp_path_factory: pytest.TempPathFactory) -> Division:
+    """Two tensors cross each boundary: float32 with bool, and float32 with int64 that has one dimension only."""
+    random = np.random.default_rng(5)
+
+    def weight(*shape: int) -> object:
+        return tf.constant(random.standard_normal(shape).astype(np.float32))
+
+    with tf.Graph().as_default() as graph:
+        image = tf.compat.v1.placeholder(tf.float32, (None, 6, 5), "image")
+        flat = tf.reshape(image, (-1, 30), "flat")
+        left = tf.nn.relu(flat @ weight(30, 16), name="left")
+        sign = tf.greater(flat, 0.0, name="sign")
+        wide = left @ weight(16, 30)
+        mixed = tf.where(sign, wide, -wide, name="mixed")
+        place = tf.argmax(left, axis=1, name="place")
+        chosen = tf.one_hot(place, 16) * left
+        tf.nn.softmax(mixed @ weight(30, 4) + chosen @ weight(16, 4), name="answer")
+    boundaries = (("image:0",), ("left:0", "sign:0"), ("mixed:0", "place:0", "left:0"), ("answer:0",))
+    return Division(_write(graph, tmp_path_factory.mktemp("branching")), boundaries)
+
+
+@pytest.fixture(scope="session")
+def whole_numbers(tf: object, tmp_path_factory: pytest.TempPathFactory) -> Division:
+    """Takes uint8, and its answer is int32 of a fixed batch of one."""
+    with tf.Graph().as_default() as graph:
+        pixels = tf.compat.v1.placeholder(tf.uint8, (1, 4, 4), "pixels")
+        wide = tf.cast(pixels, tf.int32, name="wide")
+        tf.reduce_sum(wide, axis=2, name="rows")
+        dark = tf.less(wide, 100, name="dark")
+        tf.where(dark, -wide, wide, name="answer")
+    boundaries = (("pixels:0",), ("wide:0",), ("wide:0", "dark:0"), ("answer:0",))
+    return Division(_write(graph, tmp_path_factory.mktemp("whole")), boundaries)
+
+
+Cut = Division | tuple[int, int]
 
 
 class Chain:
     """Three agents, wherever they run, and what the control machine does with them."""
 
-    def __init__(self, control: dict[str, int], data: dict[str, int], state: dict[str, Path]) -> None:
+    def __init__(self, model: Model, control: dict[str, int], data: dict[str, int], state: dict[str, Path]) -> None:
+        self.model = model
         self.data, self._state = data, state
         self._channels = {host: grpc.insecure_channel(f"127.0.0.1:{port}") for host, port in control.items()}
         self.stub = {host: agent_pb2_grpc.ControlStub(channel) for host, channel in self._channels.items()}
@@ -48,15 +132,24 @@ class Chain:
         for channel in self._channels.values():
             channel.close()
 
-    def config(self, host: str, run_id: str, cut: tuple[int, int] = (1, 8), **changes: object) -> agent_pb2.RunConfig:
-        layers = {"client": (1, cut[0]), "edge": (cut[0] + 1, cut[1]), "cloud": (cut[1] + 1, 14)}[host]
+    def place(self, model: Model, *hosts: str) -> None:
+        for host in hosts or HOSTS:
+            if not self.stub[host].HasModel(model.announced(), timeout=10).present:
+                self.stub[host].PutModel(model.chunks(), timeout=30)
+
+    def layers(self, first: int, second: int) -> Division:
+        return Division(self.model, tuple((self.model.ends[number],) for number in (0, first, second, 14)))
+
+    def config(self, host: str, run_id: str, cut: Cut = (1, 8), **changes: object) -> agent_pb2.RunConfig:
+        division = cut if isinstance(cut, Division) else self.layers(*cut)
+        feeds, fetches = list(itertools.pairwise(division.boundaries))[HOSTS.index(host)]
         after = _NEXT[host]
         settings = {
             "run_id": run_id,
             "host": changes.pop("name", host),
-            "model": "cnn14",
-            "first_layer": layers[0],
-            "last_layer": layers[1],
+            "model_sha256": division.model.sha256,
+            "feeds": feeds,
+            "fetches": fetches,
             "next_host": after,
             "next_address": f"127.0.0.1:{self.data[after]}" if after else "",
             "max_message_bytes": 500_000,
@@ -64,13 +157,16 @@ class Chain:
             "outbound_frames": 16,
             "warm_batch": 4,
         }
+        given = changes.pop("source", None)
         if host == "client":
             settings["source"] = agent_pb2.SourceConfig(
-                frames=10, frames_per_s=100, batch_size=4, seed=7, queue_frames=16
+                images=agent_pb2.IMAGES_DIGITS if division.model is self.model else agent_pb2.IMAGES_RANDOM,
+                answer=division.boundaries[-1][0],
             )
+            settings["source"].MergeFrom(given or camera())
         return agent_pb2.RunConfig(**(settings | changes))
 
-    def prepare(self, run_id: str, cut: tuple[int, int] = (1, 8), **changes: dict[str, object]) -> None:
+    def prepare(self, run_id: str, cut: Cut = (1, 8), **changes: dict[str, object]) -> None:
         for host in reversed(HOSTS):
             self.stub[host].Prepare(self.config(host, run_id, cut, **changes.get(host, {})), timeout=30)
 
@@ -97,7 +193,7 @@ class Chain:
         for host in hosts or HOSTS:
             self.stub[host].Finish(agent_pb2.RunRequest(run_id=run_id), timeout=10)
 
-    def whole_run(self, run_id: str, cut: tuple[int, int] = (1, 8), **changes: dict[str, object]) -> Samples:
+    def whole_run(self, run_id: str, cut: Cut = (1, 8), **changes: dict[str, object]) -> Samples:
         self.prepare(run_id, cut, **changes)
         self.start(run_id)
         self.wait_over(run_id)
@@ -132,23 +228,30 @@ class Samples:
             assert self.footer[name] == by_end[name]
 
 
-def make_agent(host: str, state: Path) -> object:
+def camera(**changes: float) -> agent_pb2.SourceConfig:
+    usual = {"frames": 10, "frames_per_s": 100, "batch_size": 4, "seed": 7, "queue_frames": 16}
+    return agent_pb2.SourceConfig(**(usual | changes))
+
+
+def make_agent(host: str, state: Path, model_bytes: int = 1 << 30) -> object:
     from slicebed_agent.server import Agent, Options
 
-    agent = Agent(Options(host, "127.0.0.1:0", ("127.0.0.1:0",), state, "cnn14", grace_s=5.0))
+    agent = Agent(Options(host, "127.0.0.1:0", ("127.0.0.1:0",), state, model_bytes, grace_s=5.0))
     agent.start()
     return agent
 
 
 @pytest.fixture(scope="module")
-def chain(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+def chain(cnn14: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     state = {host: tmp_path_factory.mktemp(host) for host in HOSTS}
     agents = {host: make_agent(host, state[host]) for host in HOSTS}
     made = Chain(
+        cnn14,
         {host: agent.control_port for host, agent in agents.items()},
         {host: agent.data_ports[0] for host, agent in agents.items()},
         state,
     )
+    made.place(cnn14)
     yield made
     made.close()
     for agent in agents.values():

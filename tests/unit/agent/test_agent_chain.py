@@ -9,6 +9,7 @@ import time
 
 import grpc
 import pytest
+from conftest import camera
 
 from slicebed.run.samples import EQUALITY_BAR
 from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
@@ -23,8 +24,45 @@ def test_every_cut_of_the_paper_gives_the_whole_models_answers(chain, cut):
     assert samples.footer["completed"] == 10
     for end in samples.ends:
         assert end["labels_equal"] == end["images"] == 4
+        assert 0 <= end["labels_correct"] <= 4
         assert end["max_abs_error"] <= EQUALITY_BAR
         assert end["latency_ns"] == end["ended_ns"] - end["captured_ns"] > 0
+
+
+def test_several_tensors_of_any_kind_cross_a_boundary(chain, branching):
+    """float32 with bool, then float32 with int64 of one dimension, one of them passed on by the edge."""
+    chain.place(branching.model)
+    samples = chain.whole_run("branching", branching)
+    samples.assert_conserved()
+    assert samples.footer["completed"] == 10
+    for end in samples.ends:
+        assert (end["images"], end["labels_equal"], end["labels_correct"]) == (4, 4, None)
+        assert end["max_abs_error"] <= EQUALITY_BAR
+    assert chain.whole_run("back", (3, 9)).footer["completed"] == 10
+
+
+def test_whole_numbers_of_a_fixed_batch_are_equal(chain, whole_numbers):
+    chain.place(whole_numbers.model)
+    one = {"warm_batch": 1}
+    samples = chain.whole_run(
+        "whole", whole_numbers, client={"source": camera(batch_size=1)} | one, edge=one, cloud=one
+    )
+    assert [(end["end"], end["labels_equal"], end["max_abs_error"]) for end in samples.ends] == [
+        ("completed", 1, 0)
+    ] * 10
+    with pytest.raises(grpc.RpcError, match=r"batch size 4; pixels:0 takes uint8 \(1, 4, 4\): its batch is fixed"):
+        chain.stub["client"].Prepare(chain.config("client", "four", whole_numbers), timeout=10)
+
+
+def test_prepare_tells_what_leaves_the_slice(chain, branching):
+    chain.place(branching.model)
+    reply = chain.stub["cloud"].Prepare(chain.config("cloud", "told", branching), timeout=10)
+    assert [(one.name, one.dtype, list(one.shape)) for one in reply.outputs] == [("answer:0", "float32", [4])]
+    assert reply.weights_bytes == (30 * 4 + 16 * 4 + 3) * 4  # two matrices, and what one_hot is told
+    reply = chain.stub["edge"].Prepare(chain.config("edge", "told", branching), timeout=10)
+    told = [(one.name, one.dtype, list(one.shape)) for one in reply.outputs]
+    assert told == [("mixed:0", "float32", [30]), ("place:0", "int64", []), ("left:0", "float32", [16])]
+    assert reply.prepare_s > 0
 
 
 def test_every_host_says_where_a_frames_time_went(chain):
@@ -74,7 +112,7 @@ def test_small_parts_flood_the_queue_of_a_slow_agent(chain):
 
 
 def test_a_full_camera_queue_drops_at_the_source(chain):
-    source = agent_pb2.SourceConfig(frames=30, frames_per_s=1000, batch_size=16, seed=1, queue_frames=1)
+    source = camera(frames=30, frames_per_s=1000, batch_size=16, seed=1, queue_frames=1)
     samples = chain.whole_run("camera", (3, 8), client={"source": source, "overhead_ratio": 3.0})
     samples.assert_conserved()
     assert samples.ended()["dropped", "client", "source"] > 0
@@ -82,7 +120,7 @@ def test_a_full_camera_queue_drops_at_the_source(chain):
 
 
 def test_the_camera_keeps_its_pace_whatever_happens_behind_it(chain):
-    source = agent_pb2.SourceConfig(frames=21, frames_per_s=40, batch_size=8, seed=1, queue_frames=1)
+    source = camera(frames=21, frames_per_s=40, batch_size=8, seed=1, queue_frames=1)
     samples = chain.whole_run("pace", (3, 8), client={"source": source, "overhead_ratio": 20.0})
     captured = [end["captured_ns"] for end in sorted(samples.ends, key=lambda end: end["frame_id"])]
     assert (captured[-1] - captured[0]) / 1e9 == pytest.approx(20 / 40, abs=0.1)
@@ -90,7 +128,7 @@ def test_the_camera_keeps_its_pace_whatever_happens_behind_it(chain):
 
 def test_a_full_outbound_queue_drops_frames(chain):
     """The edge takes parts but its network thread is held by a queue of one frame and large tensors at full speed."""
-    source = agent_pb2.SourceConfig(frames=40, frames_per_s=1000, batch_size=64, seed=1, queue_frames=40)
+    source = camera(frames=40, frames_per_s=1000, batch_size=64, seed=1, queue_frames=40)
     samples = chain.whole_run(
         "outbound",
         (1, 8),
@@ -118,7 +156,7 @@ def test_the_status_follows_the_run(chain):
 
 
 def test_finishing_early_stops_the_camera_and_keeps_every_frame(chain):
-    source = agent_pb2.SourceConfig(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
+    source = camera(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
     chain.prepare("early", client={"source": source})
     chain.start("early")
     chain.wait("early", lambda status: status.completed >= 3)
@@ -152,7 +190,7 @@ def test_prepare_replaces_a_run_under_way_and_leaves_no_thread(chain):
 
     before = len(threads())
     for turn in range(5):
-        source = agent_pb2.SourceConfig(frames=1000, frames_per_s=100, batch_size=4, seed=7, queue_frames=4)
+        source = camera(frames=1000, frames_per_s=100, batch_size=4, seed=7, queue_frames=4)
         chain.prepare(f"replaced-{turn}", client={"source": source})
         chain.start(f"replaced-{turn}")
         chain.wait(f"replaced-{turn}", lambda status: status.completed >= 2)
@@ -165,9 +203,8 @@ def test_prepare_replaces_a_run_under_way_and_leaves_no_thread(chain):
     assert len(threads()) <= before, threads()
 
 
-def test_describe_names_the_versions_and_the_weights(chain, model):
+def test_describe_names_the_versions(chain):
     reply = chain.stub["edge"].Describe(agent_pb2.DescribeRequest(), timeout=5)
-    assert reply.model_weights_sha256 == model.weights_sha256
     assert reply.tensorflow_version.startswith("2.")
     assert reply.cores >= 1
     assert reply.cpu_model
@@ -178,16 +215,21 @@ def test_describe_names_the_versions_and_the_weights(chain, model):
     [
         ({"run_id": "../etc"}, "run_id"),
         ({"name": "cloud"}, "this agent serves 'client'"),
-        ({"model": "resnet"}, "cnn14"),
-        ({"last_layer": 15}, r"1\.\.14"),
-        ({"first_layer": 2}, "first agent begins at 1"),
+        ({"model_sha256": "cnn14"}, "64 hexadecimal digits"),
+        ({"model_sha256": "ab" * 32}, "model abababababab is not on this host; copy it: slicebed run does"),
+        ({"feeds": []}, "feeds: 0 tensors"),
+        ({"fetches": ["no_such:0"]}, "no tensor 'no_such:0'"),
+        ({"feeds": ["conv2d_1/Relu:0"]}, "also needs input_layer"),
+        ({"feeds": ["conv2d/Relu:0"]}, r"takes float32 \(B, 26, 26, 32\), digits are"),
         ({"overhead_ratio": -1.0}, "overhead_ratio"),
         ({"overhead_ratio": float("nan")}, "overhead_ratio"),
         ({"max_message_bytes": 17 * 1024**2}, "max_message_bytes"),
         ({"outbound_frames": 0}, "outbound_frames"),
         ({"next_host": ""}, "next_address"),
-        ({"source": agent_pb2.SourceConfig(frames=1, frames_per_s=0, batch_size=1, queue_frames=1)}, "frames_per_s"),
-        ({"source": agent_pb2.SourceConfig(frames=1, frames_per_s=1, batch_size=999, queue_frames=1)}, r"1\.\.359"),
+        ({"source": camera(frames=1, frames_per_s=0, batch_size=1, queue_frames=1)}, "frames_per_s"),
+        ({"source": camera(frames=1, frames_per_s=1, batch_size=999, queue_frames=1)}, r"1\.\.359"),
+        ({"source": camera(images=7)}, "source.images"),
+        ({"source": camera(answer="flatten/Reshape/shape:0")}, "no row for each image"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(chain, changes, says):
@@ -246,10 +288,13 @@ def test_contradicting_parts_on_a_runs_stream_fail_the_run_and_the_next_works(ch
 
 def test_a_tensor_that_does_not_fit_fails_its_frame_and_names_the_slice(chain):
     """The client was told another cut than the edge."""
-    samples = chain.whole_run("misfit", (1, 8), client={"last_layer": 3})
+    samples = chain.whole_run("misfit", (1, 8), client={"fetches": [chain.model.ends[3]]})
     samples.assert_conserved()
     assert samples.ended().keys() == {("failed", "edge", "slice")}
-    assert "entrance of layer 2" in samples.ends[0]["end_reason"]
+    assert (
+        "got float32 (4, 12, 12, 64) for conv2d/Relu:0, which is float32 (B, 26, 26, 32)"
+        in (samples.ends[0]["end_reason"])
+    )
     status = chain.status("misfit")
     assert (status.phase, status.error_stage) == (agent_pb2.RUN_PHASE_FAILED, "slice")
 
@@ -264,7 +309,7 @@ def test_a_missing_next_agent_is_named(chain, monkeypatch):
 
 
 def test_one_agent_alone_answers_itself(chain):
-    config = chain.config("client", "alone", last_layer=14, next_host="", next_address="")
+    config = chain.config("client", "alone", fetches=chain.model.ends[-1:], next_host="", next_address="")
     chain.stub["client"].Prepare(config, timeout=10)
     chain.start("alone")
     assert chain.wait_over("alone").completed == 10

@@ -1,4 +1,4 @@
-"""The model is the paper's, its weights are good, and its slices are the whole model cut."""
+"""The model is the paper's, its weights are good, and the digits it is shown were kept from its training."""
 
 from __future__ import annotations
 
@@ -10,26 +10,40 @@ import numpy as np
 import pytest
 
 from slicebed.run.samples import EQUALITY_BAR
-from slicebed_agent.errors import AgentConfigError, PayloadError
-from slicebed_agent.model import codec, digits, reference, slices, weights
+from slicebed_agent.model import digits, weights
+from slicebed_agent.model.execute.executor import Executor
+from slicebed_agent.model.load import open_model
+from slicebed_agent.model.reference import Images, References
 
 TABLE1 = Path(__file__).parents[3] / "results" / "reference" / "dnn_slicing" / "table1_model.csv"
 
 
-def test_every_layer_is_the_papers(model):
+@pytest.fixture(scope="module")
+def executor(cnn14):
+    with Executor(cnn14.path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def whole(cnn14, executor):
+    return References().of(cnn14.sha256, executor, cnn14.ends[:1], (Images.DIGITS, cnn14.ends[-1], 4))
+
+
+def test_every_layer_is_the_papers(cnn14, executor):
     rows = list(csv.DictReader(TABLE1.read_text().splitlines()))
     published = [(int(row["layer"]), row["type"], row["output_shape"], int(row["params"])) for row in rows]
-    ours = [(x.number, x.kind, str((None, *x.output_shape)), x.parameters) for x in model.layers]
-    assert ours == published
+    card = open_model("cnn14", cache=cnn14.path.parents[1]).card
+    shapes = [boundary.shape for boundary in executor.describe(cnn14.ends[1:])]
+    layers = enumerate(zip(card.layers, shapes, strict=True), 1)
+    assert [(n, layer.kind, str(shape), layer.parameters) for n, (layer, shape) in layers] == published
 
 
-def test_the_kept_weights_recognise_held_out_digits(model):
-    whole = reference.load("cnn14")
-    accuracy = float(np.mean(np.argmax(whole.outputs, axis=1) == whole.labels))
+def test_the_kept_weights_recognise_held_out_digits(whole):
+    accuracy = float(np.mean(np.argmax(whole.outputs, axis=1) == whole.pool.labels))
     record = json.loads((digits.DATA / "cnn14.json").read_text())
     assert accuracy == pytest.approx(record["held_out_accuracy"], abs=1e-6)
     assert accuracy > 0.97
-    assert record["weights_sha256"] == model.weights_sha256 == slices.recorded_sha256("cnn14")
+    assert record["weights_sha256"] == weights.sha256(weights.load(weights.path_of("cnn14")))
 
 
 def test_held_out_images_were_kept_from_training():
@@ -52,112 +66,17 @@ def test_enlarging_keeps_flat_images_flat_and_ramps_straight():
 
 
 @pytest.mark.parametrize("middle", range(15))
-def test_two_slices_give_the_whole_models_output(model, middle):
-    whole = reference.load("cnn14")
-    drawn = whole.draw(1, 2, 4)
-    after = model.slice(1, middle).run(whole.images[drawn])
-    agreement = whole.compare(drawn, model.slice(middle + 1, 14).run(after))
+def test_two_slices_give_the_whole_models_output(cnn14, executor, whole, middle):
+    drawn = whole.pool.draw(1, 2, 4)
+    arrays = whole.draw(1, 2, 4)
+    ends = cnn14.ends
+    for feed, fetch in ((ends[0], ends[middle]), (ends[middle], ends[-1])):
+        part = executor.prepare([feed], [fetch], warm=False)
+        arrays = part.run(arrays)
+        part.release()
+    agreement = whole.compare(drawn, arrays[0])
     assert agreement.labels_equal == agreement.images == 4
     assert agreement.max_abs_error <= EQUALITY_BAR
-
-
-def test_slices_share_the_weights_and_are_kept(model):
-    assert model.slice(1, 3) is model.slice(1, 3)
-    halves = model.slice(1, 9).parameters + model.slice(10, 14).parameters
-    assert halves == model.slice(1, 14).parameters == 673_930
-
-
-@pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 15), (5, 3), (16, 15)])
-def test_layers_that_do_not_exist_are_refused(model, first, last):
-    with pytest.raises(AgentConfigError, match=r"layers are 1\.\.14"):
-        model.slice(first, last)
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        np.zeros((2, 28, 28, 3), np.float32),
-        np.zeros((28, 28, 1), np.float32),
-        np.zeros((2, 28, 28, 1), np.float64),
-        np.zeros((0, 28, 28, 1), np.float32),
-        np.float32(1.0).reshape(()),
-    ],
-)
-def test_a_slice_refuses_what_does_not_fit(model, tensor):
-    with pytest.raises(PayloadError, match="the entrance of layer 1 takes float32"):
-        model.slice(1, 3).run(tensor)
-
-
-def test_an_unknown_model_is_refused():
-    with pytest.raises(AgentConfigError, match="the zoo holds cnn14"):
-        slices.load("resnet")
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (1, 4, 4, 128), (0, 5)])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int64", "bool"])
-def test_a_tensor_survives_the_codec(model, shape, dtype):
-    tensor = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
-    again = codec.decode(codec.encode(tensor))
-    assert again.dtype == tensor.dtype
-    assert again.shape == tensor.shape
-    assert np.array_equal(again, tensor)
-
-
-def test_the_codec_writes_what_tensorflow_reads(model):
-    from slicebed_agent.model.runtime import tensorflow
-
-    tensor = np.arange(6, dtype=np.float32).reshape(2, 3)
-    parsed = tensorflow().io.parse_tensor(codec.encode(tensor), tensorflow().float32)
-    assert np.array_equal(parsed.numpy(), tensor)
-
-
-def _proto(**fields):
-    from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-
-    shape = tensor_shape_pb2.TensorShapeProto(
-        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in fields.pop("shape")]
-    )
-    return tensor_pb2.TensorProto(tensor_shape=shape, **fields).SerializeToString()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: b"\xff\xff\xff",
-        lambda: _proto(dtype=1, shape=[10**6, 10**6], float_val=[1.0]),
-        lambda: _proto(dtype=1, shape=[4], tensor_content=b"123"),
-        lambda: _proto(dtype=1, shape=[-1], tensor_content=b"1234"),
-        lambda: _proto(dtype=7, shape=[1], string_val=[b"text"]),
-        lambda: _proto(dtype=0, shape=[1]),
-        lambda: _proto(dtype=99, shape=[1]),
-    ],
-    ids=["garbage", "bomb", "short", "open shape", "strings", "no dtype", "unknown dtype"],
-)
-def test_the_codec_refuses_what_contradicts_itself(model, make):
-    with pytest.raises(PayloadError, match="TensorProto"):
-        codec.decode(make())
-
-
-def test_frames_are_drawn_by_seed(model):
-    whole = reference.load("cnn14")
-    assert np.array_equal(whole.draw(7, 3, 16), whole.draw(7, 3, 16))
-    assert not np.array_equal(whole.draw(7, 3, 16), whole.draw(7, 4, 16))
-    assert not np.array_equal(whole.draw(7, 3, 16), whole.draw(8, 3, 16))
-    with pytest.raises(AgentConfigError, match=r"1\.\.359"):
-        whole.draw(7, 0, 360)
-
-
-def test_a_wrong_answer_is_seen(model):
-    whole = reference.load("cnn14")
-    drawn = whole.draw(7, 0, 8)
-    answer = whole.outputs[drawn].copy()
-    answer[0] = np.roll(answer[0], 1)
-    agreement = whole.compare(drawn, answer)
-    assert agreement.labels_equal == 7
-    assert agreement.max_abs_error > 0.1
-    answer[1, 0] = np.nan
-    with pytest.raises(PayloadError, match="no numbers"):
-        whole.compare(drawn, answer)
 
 
 def test_rounded_weights_are_recognised_by_content(tmp_path):

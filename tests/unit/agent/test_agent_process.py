@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Chain, make_agent
+from conftest import Chain, camera, make_agent
 
 from slicebed_agent.rpc import channel as channels
 from slicebed_agent.rpc.v1 import agent_pb2
 
 AGENT = Path(__file__).parents[3] / "agent"
-SOURCE = agent_pb2.SourceConfig(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
+SOURCE = camera(frames=1000, frames_per_s=50, queue_frames=4)
 
 
 def _environment():
@@ -80,7 +81,7 @@ def _free_ports(count):
 
 
 @pytest.fixture(scope="module")
-def processes(model, tmp_path_factory):
+def processes(cnn14, tmp_path_factory):
     """Client and edge as processes; the cloud in this one."""
     started = {host: Process(host, tmp_path_factory.mktemp(host)) for host in ("client", "edge")}
     for one in started.values():
@@ -90,15 +91,30 @@ def processes(model, tmp_path_factory):
     for one in started.values():
         one.wait_healthy()
     chain = Chain(
+        cnn14,
         {host: one.control for host, one in started.items()} | {"cloud": cloud.control_port},
         {host: one.data for host, one in started.items()} | {"cloud": cloud.data_ports[0]},
         {host: one.folder for host, one in started.items()} | {"cloud": cloud_state},
     )
+    chain.place(cnn14)
     yield started, chain
     chain.close()
     cloud.stop()
     for one in started.values():
         one.end()
+
+
+def test_pythons_tensorflow_is_never_loaded_while_serving(processes):
+    """Its libraries are; what only its Python package needs would cost every agent 290 MB."""
+    started, chain = processes
+    assert chain.whole_run("lean").footer["completed"] == 10
+    for one in started.values():
+        pid = one.process.pid
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        assert "libtensorflow_cc.so" in maps
+        assert "pywrap" not in maps
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert int(status.split("VmRSS:")[1].split()[0]) < 300_000  # kB; about 170,000, and 790,000 with the package
 
 
 def test_a_killed_middle_agent_is_named_and_the_next_run_works(processes):
@@ -158,6 +174,40 @@ def test_a_stopped_first_agent_loses_no_sample(processes):
     assert chain.samples("drained", "cloud").footer["completed"] == samples.footer["completed"]
 
 
+def test_a_model_is_frozen_on_demand(cnn14):
+    done = _run("freeze", "cnn14", "--cache", str(cnn14.path.parents[1]))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "graph_sha256": cnn14.sha256,
+        "bytes": cnn14.path.stat().st_size,
+        "name": "cnn14",
+        "weights": "trained",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["cnn15"], "error: model: no model 'cnn15' in the zoo"),
+        (["cnn14", "--input-shape", "28,x"], "no shape in '28,x'"),
+        (["cnn14", "--weights", "no.npz"], "error: no.npz: no such file of weights"),
+    ],
+)
+def test_what_cannot_be_frozen_is_one_line(tmp_path, arguments, says):
+    done = _run("freeze", "--cache", str(tmp_path), *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.pb"))
+
+
+def test_a_store_of_nothing_is_refused(tmp_path):
+    where = ["--control", "127.0.0.1:0", "--data", "127.0.0.1:0", "--state-dir", str(tmp_path)]
+    done = _run("serve", "--host", "h", *where, "--model-bytes", "0")
+    assert done.returncode == 2
+    assert "--model-bytes" in done.stderr
+
+
 def test_control_beyond_this_host_is_refused(tmp_path):
     done = _run(
         "serve", "--host", "h", "--control", "0.0.0.0:7070", "--data", "127.0.0.1:0", "--state-dir", str(tmp_path)
@@ -189,7 +239,7 @@ def test_version_is_printed():
 def test_no_import_but_the_models_first_use_brings_tensorflow():
     code = (
         "import sys, slicebed_agent, slicebed_agent.__main__, slicebed_agent.server, slicebed_agent.pipeline.run,"
-        " slicebed_agent.model.slices, slicebed_agent.model.train\n"
+        " slicebed_agent.model.held, slicebed_agent.model.codec, slicebed_agent.model.train\n"
         "found = sorted(name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'keras', 'sklearn'))\n"
         "sys.exit(found[0] if found else 0)"
     )
