@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 import pandas as pd
 import pytest
 from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
+from small_graphs import classifier
 
 from slicebed import lab
 
@@ -29,7 +31,7 @@ RATE = {"rate_bit_per_s": 7_000_000}
 EXPERIMENT = """
 name: {name}
 testbed: {testbed}
-model: cnn14
+model: {model}
 chain: [client, edge, cloud]
 frames: {frames}
 source: {{rate: 8 frame/s, batch_size: 4, seed: 7, queue: 4}}
@@ -88,12 +90,13 @@ def testbed():
 
 @pytest.fixture
 def experiment(tmp_path):
-    def write(*, frames=8, cuts=("3-8",), limit=500_000, overhead=1, name="small"):
+    def write(*, model="cnn14", frames=8, cuts=("3-8",), limit=500_000, overhead=1, name="small"):  # noqa: PLR0913 - an experiment has more
         path = tmp_path / f"{name}.yml"
         path.write_text(
             EXPERIMENT.format(
                 name=name,
                 testbed=REPOSITORY / "inventory" / "testbeds" / "lab.yml",
+                model=model,
                 frames=frames,
                 cuts=json.dumps(list(cuts)),
                 limit=limit,
@@ -188,6 +191,31 @@ def test_sliced_runs_answer_as_the_whole_model(testbed, experiment, tmp_path):
     for host in HOSTS:
         assert "control port" in (campaign / "hosts" / host / "agent.log").read_text()
     assert list((campaign / "plots").glob("*.svg"))
+
+
+def test_a_file_s_model_runs_cut_at_names_where_two_branches_lie_side_by_side(testbed, experiment, tmp_path):
+    results, model = tmp_path / "results", classifier(tmp_path / "net.pb")
+    cuts = (["stem", "body"], ["left_out+right", "flat"])
+    spec = experiment(model=model.name, cuts=cuts, limit=2000, name="branches")
+    report = json.loads(slicebed("run", spec, "--results", results, "--json", "--no-deploy").stdout)
+    assert [row["split"] for row in report["rows"]] == ["stem - body", "left_out+right - flat"]
+    for row in report["rows"]:
+        assert row["completed"] + row["dropped"] == 8
+        assert row["completed"] > 0
+        assert row["labels_equal_share"] == 1
+        assert row["accuracy"] is None
+    (campaign,) = campaigns(results)
+    manifests = [json.loads(path.read_text()) for path in campaign.glob("*/manifest.json")]
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    for manifest in manifests:
+        assert manifest["model"] | {"name": "net", "graph_sha256": sha256, "weights": "file"} == manifest["model"]
+        assert set(manifest["model"]["placement"]["sent"]) == set(HOSTS)
+    (two,) = (manifest for manifest in manifests if manifest["cut"] == cuts[1])
+    assert (
+        [each["name"] for each in two["slices"][0]["outputs"]] == two["slices"][1]["feeds"] == ["left_out:0", "right:0"]
+    )
+    for host in HOSTS:
+        assert on(host, "sha256sum", f"/var/lib/slicebed/agent/models/{sha256}").startswith(sha256)
 
 
 def test_small_parts_flood_the_queue_of_a_busy_host(testbed, experiment, tmp_path):
@@ -291,13 +319,18 @@ def test_control_c_keeps_what_is_measured_and_frees_the_agents(testbed, start, e
     assert report["rows"][0]["captured"] == 8
 
 
-def test_a_wrong_experiment_touches_no_host(testbed, experiment, tmp_path):
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [("8-3", "edge cut (3) is not after"), (["stem", "bode"], "no split point is named 'bode'; the nearest are body")],
+)
+def test_a_wrong_experiment_touches_no_host(testbed, experiment, tmp_path, cut, says):
     results = tmp_path / "results"
-    path = experiment(cuts=("8-3",))
+    path = experiment(model="cnn14" if isinstance(cut, str) else classifier(tmp_path / "net.pb").name, cuts=(cut,))
     before = on("client", "ls", "/var/lib/slicebed/agent/spool")
     done = slicebed("run", path, "--results", results, check=False)
     assert done.returncode == 2
     assert f"{path}:11:" in done.stderr
+    assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not results.exists()
     assert on("client", "ls", "/var/lib/slicebed/agent/spool") == before

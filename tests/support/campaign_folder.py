@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from slicebed.run.samples import write_samples
+from slicebed.spec.cuts import Cut
 from slicebed.spec.experiment import load_experiment
 
 CHAIN = ("client", "edge", "cloud")
@@ -36,12 +37,12 @@ def frame_line(host: str, frame_id: int, left: str, stage: str | None = None) ->
     }
 
 
-def end_line(frame_id: int, fate: str, latency_ms: float) -> dict:
+def end_line(frame_id: int, fate: str, latency_ms: float, *, labels: bool = True) -> dict:
     end = {COMPLETED: "completed", FAILED: "failed"}.get(fate, "dropped")
     host, stage = _PLACES.get(fate, ("cloud", "slice") if fate == FAILED else (None, None))
     start = 5_000_000_000 + frame_id * 100_000_000
     done = fate == COMPLETED
-    return {
+    line = {
         "kind": "end",
         "run_id": "r",
         "host": "client",
@@ -58,12 +59,15 @@ def end_line(frame_id: int, fate: str, latency_ms: float) -> dict:
         "labels_correct": BATCH - 1 if done else None,
         "max_abs_error": 2e-7 if done else None,
     }
+    if not labels:
+        del line["labels_correct"]
+    return line
 
 
-def host_lines(fates: str, latencies: list[float]) -> dict[str, list[dict]]:
+def host_lines(fates: str, latencies: list[float], *, labels: bool = True) -> dict[str, list[dict]]:
     lines: dict[str, list[dict]] = {host: [{"kind": "header", "run_id": "r", "host": host}] for host in CHAIN}
     for frame_id, fate in enumerate(fates):
-        lines["client"].append(end_line(frame_id, fate, latencies[frame_id]))
+        lines["client"].append(end_line(frame_id, fate, latencies[frame_id], labels=labels))
         if fate == AT_CAMERA:
             lines["client"].append(frame_line("client", frame_id, "dropped", "source"))
             continue
@@ -92,7 +96,7 @@ def _counts(fates: str) -> dict[str, int]:
 def write_run(  # noqa: PLR0913 - a manifest has that many fields
     campaign_dir: Path,
     configuration: str,
-    cut: tuple[int, int],
+    cut: tuple[int, int] | tuple[str, str],
     fates: str,
     *,
     repeat: int = 1,
@@ -100,11 +104,12 @@ def write_run(  # noqa: PLR0913 - a manifest has that many fields
     total_time_s: float = 50.0,
     status: str = "complete",
     samples: bool = True,
+    labels: bool = True,
     spec: dict | None = None,
 ) -> tuple[Path, dict]:
-    run = f"c{configuration}_{cut[0]}-{cut[1]}_r{repeat}"
+    run = f"c{configuration}_{Cut(cut).label}_r{repeat}"
     run_dir = campaign_dir / run
-    lines = host_lines(fates, latencies or [600.0 + 10 * index for index in range(len(fates))])
+    lines = host_lines(fates, latencies or [600.0 + 10 * index for index in range(len(fates))], labels=labels)
     for host in CHAIN:
         folder = run_dir / "hosts" / host
         folder.mkdir(parents=True)

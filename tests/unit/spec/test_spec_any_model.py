@@ -101,3 +101,13 @@ def test_other_cuts_have_other_labels(one, other):
 def test_the_label_of_a_long_cut_keeps_what_tells_its_points_apart():
     label = Cut(("InceptionV3/InceptionV3/Mixed_5d/concat", "InceptionV3/InceptionV3/Mixed_7a/concat")).label
     assert re.fullmatch(r"\w*Mixed_5d_concat-\w*Mixed_7a_concat-[0-9a-f]{8}", label)
+
+
+def test_the_shipped_example_cuts_a_model_of_the_zoo_at_names():
+    found = load_experiment(ROOT / "experiments" / "mobilenet_cuts.yml")
+    assert found.model == ModelChoice("mobilenet_v2", seed=7)
+    assert [cut.label for cut in found.cuts] == [
+        "block_2_add-block_12_add",
+        "block_5_add-block_12_add",
+        "block_9_add-block_15_add",
+    ]

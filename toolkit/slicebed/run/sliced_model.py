@@ -117,7 +117,7 @@ def _layer_outputs(opened: OpenedModel) -> tuple[Boundary, ...]:
 
 
 def _require_frames(experiment: Experiment, opened: OpenedModel) -> None:
-    """Refuse a model that no camera can feed: one input of known shape, one answer."""
+    """Refuse a model that the experiment's camera cannot feed, or whose answer is not one tensor."""
     where, card = str(experiment.path), opened.frozen.card
     for what, key, tensors in (("inputs", "input", card.inputs), ("outputs", "output", card.outputs)):
         if len(tensors) != 1:
@@ -125,14 +125,7 @@ def _require_frames(experiment: Experiment, opened: OpenedModel) -> None:
             raise SpecError(
                 f"{opened.name} has {len(tensors)} {what}", where=where, mend=f"model.{key}: one of {names}"
             )
-    shape = card.inputs[0].shape
-    if not shape or None in shape[1:]:
-        what = f"the input of {opened.name} is open: {_shown(shape)}"
-        raise SpecError(what, where=where, mend="give model.input_shape: the sizes of one frame, without the batch")
-    if shape[0] not in {None, experiment.source.batch_size}:
-        what = f"{opened.name} takes batches of {shape[0]} only, source.batch_size is {experiment.source.batch_size}"
-        raise SpecError(what, where=where, mend=f"give source.batch_size: {shape[0]}")
-
-
-def _shown(shape: tuple[int | None, ...] | None) -> str:
-    return "of any shape" if shape is None else f"({', '.join('?' if size is None else str(size) for size in shape)})"
+    batch = (card.inputs[0].shape or (None,))[0]
+    if batch not in {None, experiment.source.batch_size}:
+        what = f"{opened.name} takes batches of {batch} only, source.batch_size is {experiment.source.batch_size}"
+        raise SpecError(what, where=where, mend=f"give source.batch_size: {batch}")
