@@ -74,7 +74,7 @@ def test_every_wrong_name_is_told_with_its_place_and_the_nearest(sliced):
 
 
 def test_a_model_that_no_camera_can_feed_is_refused(sliced):
-    with pytest.raises(SpecError, match=r"net has 2 outputs; model\.output: one of one:0, other:0"):
+    with pytest.raises(SpecError, match=r"net has 2 outputs; give model\.output: one of one:0, other:0"):
         sliced(("add", "relu"), two=True, outputs=("one", "other"))
     assert sliced(("add", "relu"), two=True, output="other").answer == "other:0"
     with pytest.raises(AgentConfigError, match="leaves sizes unknown; give the input's shape"):

@@ -118,14 +118,13 @@ def _layer_outputs(opened: OpenedModel) -> tuple[Boundary, ...]:
 
 def _require_frames(experiment: Experiment, opened: OpenedModel) -> None:
     """Refuse a model that the experiment's camera cannot feed, or whose answer is not one tensor."""
-    where, card = str(experiment.path), opened.frozen.card
-    for what, key, tensors in (("inputs", "input", card.inputs), ("outputs", "output", card.outputs)):
-        if len(tensors) != 1:
-            names = ", ".join(tensor.name for tensor in tensors)
-            raise SpecError(
-                f"{opened.name} has {len(tensors)} {what}", where=where, mend=f"model.{key}: one of {names}"
-            )
-    batch = (card.inputs[0].shape or (None,))[0]
-    if batch not in {None, experiment.source.batch_size}:
-        what = f"{opened.name} takes batches of {batch} only, source.batch_size is {experiment.source.batch_size}"
-        raise SpecError(what, where=where, mend=f"give source.batch_size: {batch}")
+    where, batch_size = str(experiment.path), experiment.source.batch_size
+    outputs = opened.graph.outputs
+    if len(outputs) != 1:
+        what = f"{opened.name} has {len(outputs)} outputs"
+        raise SpecError(what, where=where, mend=f"give model.output: one of {', '.join(outputs)}")
+    for tensor in opened.frozen.card.inputs:
+        batch = tensor.shape[0] if tensor.shape else None
+        if batch not in {None, batch_size}:
+            what = f"{opened.name} takes batches of {batch} only, source.batch_size is {batch_size}"
+            raise SpecError(what, where=where, mend=f"give source.batch_size: {batch}")
