@@ -30,6 +30,7 @@ class Found:
         from_whole: largest difference of a cut's three slices from the candidate's whole.
         from_keras: of the whole from Keras.
         whole_s, three_s: by round; of the first cut.
+        load: average of the machine at the end.
         stopped: why nothing more is known; empty where all is.
     """
 
@@ -43,6 +44,7 @@ class Found:
     from_keras: float | None = None
     whole_s: list[float] = field(default_factory=list)
     three_s: list[float] = field(default_factory=list)
+    load: float | None = None
     stopped: str = ""
 
 

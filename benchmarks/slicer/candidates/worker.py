@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -61,7 +62,7 @@ def measure(
     yield {"ready": _memory(), "from_whole": max(difference(_through(chain, frame), expected) for chain in chains)}
     orders = [_shuffled(plan.seed + turn) for turn in range(rounds)]
     yield _timed({"whole_s": [whole], "three_s": chains[0]}, frame, orders, longest_s)
-    yield {"at_the_end": _memory()}
+    yield {"at_the_end": _memory(), "load": os.getloadavg()[0]}
 
 
 def difference(found: Sequence[Array], expected: Sequence[Array]) -> float:
