@@ -43,7 +43,7 @@ from slicebed.run.model_files import place_model
 from slicebed.split.model import ModelSource, open_source
 
 def say(text):
-    sent_mb = int(re.search(r": (\\d+) of", text)[1])
+    sent_mb = int(re.match(r"sent (\\d+) of", text)[1])
     if sent_mb > 5:
         print(text, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -113,7 +113,7 @@ def test_a_control_machine_that_dies_in_the_middle_leaves_no_half_file(hosts, co
         timeout=60,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert done.stdout.startswith("sending net30 to edge: ")
+    assert done.stdout.endswith(" of net30 to edge\n")
     assert not has(connections["edge"], opened)
     deadline = time.monotonic() + 10
     while partials(hosts["edge"]):

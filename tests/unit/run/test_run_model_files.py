@@ -146,7 +146,7 @@ def test_it_says_how_much_is_sent(hosts, model):
     hosts["cloud"].agent.hold_at = 4 << 20
     threading.Timer(0.7, hosts["cloud"].agent.gate.set).start()
     place_model(hosts, model(), said.append)
-    sent_mb = [int(re.fullmatch(r"sending net to client, edge, cloud: (\d+) of 38 MB", line)[1]) for line in said]
+    sent_mb = [int(re.fullmatch(r"sent (\d+) of 38 MB of net to client, edge, cloud", line)[1]) for line in said]
     assert sent_mb == sorted(sent_mb)
     assert sent_mb[0] < 38 == sent_mb[-1]
 

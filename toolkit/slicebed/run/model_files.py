@@ -173,4 +173,4 @@ def _finish(calls: Sequence[_Call], tell: Callable[[], None]) -> None:
 def _progress(name: str, sent: Sequence[_Transfer]) -> str:
     done_mb = sum(call.sent_bytes for call in sent) / 1e6
     whole_mb = sum(call.size_bytes for call in sent) / 1e6
-    return f"sending {name} to {', '.join(call.host for call in sent)}: {done_mb:.0f} of {whole_mb:.0f} MB"
+    return f"sent {done_mb:.0f} of {whole_mb:.0f} MB of {name} to {', '.join(call.host for call in sent)}"
