@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slicebed.split.model import OpenedModel
+    from slicebed.split.place import Host, Option, Placement
     from slicebed_agent.model.execute.check import CutCheck
     from slicebed_agent.model.execute.publish import Manifest, Port
     from slicebed_agent.model.graph import SplitPoint, Tensor
@@ -103,6 +104,51 @@ def slice_line(folder: Path, manifest: Manifest) -> Text:
     """What was written, and what it takes and gives."""
     size = f"{manifest.graph_bytes / 1e6:.1f} MB, of it weights {manifest.weights_bytes / 1e6:.1f} MB"
     return Text(f"{folder}: {size}; {_ports(manifest.inputs)} -> {_ports(manifest.outputs)}")
+
+
+def placement_table(placement: Placement) -> Table:
+    """One row for each way to place the model; times are of one frame."""
+    table = _table(
+        "Placement", "Cut", right=("Predicted ms", "Near", "Link", "Far", "Bytes a frame", "Operators\nnear", "\nfar")
+    )
+    for name, option in (
+        ("best", placement.best),
+        ("best split point", placement.single),
+        ("nothing sent", placement.all_near),
+        ("frame sent", placement.all_far),
+    ):
+        if option is not None:
+            table.add_row(
+                name,
+                Text(_cut_name(option, placement), overflow="fold"),
+                *(f"{seconds * 1e3:,.2f}" for seconds in (option.time_s, option.near_s, option.link_s, option.far_s)),
+                f"{option.bytes_per_frame:,}",
+                f"{len(option.near):,}",
+                f"{len(option.far):,}",
+            )
+    return table
+
+
+def placement_text(placement: Placement, near: Host, far: Host) -> Text:
+    """What crosses in the best placement, and what the times come from."""
+    best = placement.best
+    sizes = ", ".join(f"{tensor.name} ({tensor.bytes_per_frame:,} B)" for tensor in best.tensors)
+    lines = [f"sent: {sizes or 'nothing'}"]
+    for name, host in (("near", near), ("far", far)):
+        scaled = "" if host.scale == 1 else f", times {host.scale:g} as asked, not measured"
+        measured = host.whole_s / host.scale * 1e3
+        lines.append(
+            f"{name}: {host.profile}, whole {measured:.3g} ms, operators' sum : whole {host.sum_to_whole:.3g}{scaled}"
+        )
+    return Text("\n".join(lines))
+
+
+def _cut_name(option: Option, placement: Placement) -> str:
+    if option.split_point is not None:
+        return option.split_point.name
+    if option.near == placement.all_near.near:
+        return "all near"
+    return "all far" if option.near == placement.all_far.near else "no split point, see --json"
 
 
 def shapes_text(tensors: Sequence[Tensor]) -> str:

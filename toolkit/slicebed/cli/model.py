@@ -10,13 +10,23 @@ import typer
 
 from slicebed.cli._console import console, print_json
 from slicebed.cli._model_options import takes_model
-from slicebed.cli._model_tables import check_line, cuts_table, layers_table, operators_table, slice_line, zoo_table
+from slicebed.cli._model_tables import (
+    check_line,
+    cuts_table,
+    layers_table,
+    operators_table,
+    placement_table,
+    placement_text,
+    slice_line,
+    zoo_table,
+)
 from slicebed.errors import SpecError
+from slicebed.spec.units import parse_duration_us, parse_rate_bit_per_s
 from slicebed.split.model import Level, ModelSource, open_source, point_to_plain
 from slicebed_agent.model.zoo.entries import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from slicebed_agent.model.graph import SplitPoint
 
@@ -147,6 +157,56 @@ def check(
         console().print(opened.summary())
     if passed < len(rows):
         raise typer.Exit(6)
+
+
+@app.command("place")
+@takes_model
+def place_model(
+    source: ModelSource,
+    *,
+    near: Annotated[
+        Path, typer.Option(metavar="NEAR.json", help="Profile of the host that frames come from, with --operators.")
+    ],
+    rate: Annotated[str, typer.Option(metavar="RATE", help="Of the link, as in '50 Mbit/s'.")],
+    far: Annotated[
+        Path | None, typer.Option(metavar="FAR.json", help="Profile of the host at the link's other end.")
+    ] = None,
+    far_scale: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="In place of --far: a host that takes S times what the near one takes."),
+    ] = None,
+    rtt: Annotated[str, typer.Option(metavar="TIME", help="Round trip of the link.")] = "0 ms",
+    as_json: JsonOption = False,
+) -> None:
+    """Which operators to run on which of two hosts, for the least time of one frame."""
+    from slicebed.split import place  # noqa: PLC0415 - numpy and networkx, which --help can wait for
+
+    link = place.Link(_quantity(parse_rate_bit_per_s, rate, "--rate"), _quantity(parse_duration_us, rtt, "--rtt"))
+    link.check()
+    if (far is None) == (far_scale is None):
+        raise SpecError(
+            "which far host?", where="slicebed model place", mend="give --far FAR.json, or --far-scale where it is none"
+        )
+    opened = open_source(source)
+    here = place.read_host(opened, near)
+    there = here.scaled(far_scale) if far_scale is not None else place.read_host(opened, far or near)
+    found = place.place(opened, here, there, link)
+    if as_json:
+        hosts = {"near": here.to_plain(), "far": there.to_plain()}
+        print_json({**opened.about(), "link": asdict(link), **hosts, **found.to_plain()})
+        return
+    out = console()
+    out.print(placement_table(found))
+    out.print(placement_text(found, here, there))
+    out.print(opened.summary())
+
+
+def _quantity(parse: Callable[[object], int], text: str, option: str) -> int:
+    try:
+        return parse(text)
+    except SpecError as error:
+        error.where = option
+        raise
 
 
 def _names(cut: str) -> list[str]:

@@ -14,12 +14,11 @@ from slicebed_agent.model.graphdef.errors import WireError
 from slicebed_agent.model.graphdef.protobuf import BYTES, VARINT, fields, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from slicebed_agent.model.execute.session import Session
     from slicebed_agent.model.execute.tensors import Array
-    from slicebed_agent.model.graphdef.protobuf import Field
 
 # RunOptions: trace_level = SOFTWARE_TRACE, which takes the kernels' times and nothing of any device beside.
 _TRACE: Final = encode.number(1, 1)
@@ -82,7 +81,7 @@ def read_kernels(metadata: bytes) -> list[Kernel]:
         AgentError: it tells of none, or is not what TensorFlow 2 writes.
     """
     try:
-        found = [_kernel(metadata, each) for each in _each(metadata, _STEP_STATS, _DEVICES, _KERNELS)]
+        found = [_kernel(metadata, *span) for span in _each(metadata, _STEP_STATS, _DEVICES, _KERNELS)]
     except WireError as error:
         raise AgentError(f"what TensorFlow tells of a run is malformed: {error.what}", where="profile") from error
     if not any(kernel.begin_ns for kernel in found):
@@ -94,26 +93,25 @@ def read_kernels(metadata: bytes) -> list[Kernel]:
     return found
 
 
-def _each(data: bytes, *path: int) -> Iterator[Field]:
-    """Messages that lie at a path of field numbers."""
+def _each(data: bytes, *path: int) -> list[tuple[int, int]]:
+    """Where the messages at a path of field numbers begin and end."""
     spans = [(0, len(data))]
-    for number in path[:-1]:
+    for wanted in path:
         spans = [
-            (part.start, part.end)
+            (first, last)
             for span in spans
-            for part in fields(data, *span)
-            if part.number == number and part.kind == BYTES
+            for number, kind, _, first, last in fields(data, *span)
+            if (number, kind) == (wanted, BYTES)
         ]
-    for span in spans:
-        yield from (part for part in fields(data, *span) if part.number == path[-1] and part.kind == BYTES)
+    return spans
 
 
-def _kernel(data: bytes, message: Field) -> Kernel:
+def _kernel(data: bytes, start: int, end: int) -> Kernel:
     name = ""
     told = dict.fromkeys((_START, _BEGIN, _END), 0)
-    for part in fields(data, message.start, message.end):
-        if part.number == _NAME and part.kind == BYTES:
-            name = text(data, part.start, part.end)
-        elif part.number in told and part.kind == VARINT:
-            told[part.number] = part.value
+    for number, kind, value, first, last in fields(data, start, end):
+        if (number, kind) == (_NAME, BYTES):
+            name = text(data, first, last)
+        elif number in told and kind == VARINT:
+            told[number] = value
     return Kernel(name, told[_START] + told[_BEGIN], told[_START] + told[_END])
