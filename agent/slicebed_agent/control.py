@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from slicebed_agent.config import Assignment
     from slicebed_agent.model.held import HeldSlice
     from slicebed_agent.model.reference import Agreement, Reference
-    from slicebed_agent.pipeline.contracts import Boundary, SourcePlan
+    from slicebed_agent.pipeline.contracts import SourcePlan, Tensors
 
 _LOG = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
@@ -222,7 +222,7 @@ class Control:
 
 
 def _with_camera(bench: Bench, source: SourcePlan, whole: Reference) -> Bench:
-    def draw(frame_id: int) -> Boundary:
+    def draw(frame_id: int) -> Tensors:
         return whole.draw(source.seed, frame_id, source.batch_size)
 
     def judge(frame_id: int, output: bytes) -> Agreement:

@@ -84,24 +84,26 @@ def _tensor_proto(array: Array) -> tuple[bytes, memoryview]:
 
 
 def _tensor(part: Field) -> tuple[int, int]:
-    if (part.number, part.kind) != (_TENSOR, BYTES):
-        raise WireError("a field is none of a TensorBundle", part.start)
-    return part.start, part.end
+    number, kind, _, start, end = part
+    if (number, kind) != (_TENSOR, BYTES):
+        raise WireError("a field is none of a TensorBundle", start)
+    return start, end
 
 
 def _array(data: bytes, start: int, end: int) -> Array:
     code = 0
     dims: tuple[int, ...] = ()
-    content: Field | None = None
+    content = (0, 0)
     listed: list[Field] = []
     for field in fields(data, start, end):
-        if field.number == _DTYPE and field.kind == VARINT:
-            code = field.value
-        elif field.number == _SHAPE and field.kind == BYTES:
-            dims = _dims(data, field)
-        elif field.number == _CONTENT and field.kind == BYTES:
-            content = field
-        elif field.number in _VALUES:
+        number, kind, value, first, behind = field
+        if number == _DTYPE and kind == VARINT:
+            code = value
+        elif number == _SHAPE and kind == BYTES:
+            dims = _dims(data, first, behind)
+        elif number == _CONTENT and kind == BYTES:
+            content = (first, behind - first)
+        elif number in _VALUES:
             listed.append(field)
     return _filled(data, _plain(code), dims, content, listed)
 
@@ -115,13 +117,13 @@ def _plain(code: int) -> int:
     return code
 
 
-def _dims(data: bytes, shape: Field) -> tuple[int, ...]:
+def _dims(data: bytes, start: int, end: int) -> tuple[int, ...]:
     found = []
-    for field in fields(data, shape.start, shape.end):
-        if field.number == 2 and field.kind == BYTES:
-            sizes = [part.value for part in fields(data, field.start, field.end) if (part.number, part.kind) == (1, 0)]
+    for number, kind, value, first, behind in fields(data, start, end):
+        if number == 2 and kind == BYTES:
+            sizes = [size for place, form, size, *_ in fields(data, first, behind) if (place, form) == (1, VARINT)]
             found.append(signed(sizes[-1]) if sizes else 0)
-        elif field.number == 3 and field.value:
+        elif number == 3 and value:
             found.append(-1)
     if any(size < 0 for size in found):
         raise _refused("the TensorProto leaves its shape open")
@@ -130,37 +132,38 @@ def _dims(data: bytes, shape: Field) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _filled(data: bytes, code: int, dims: tuple[int, ...], content: Field | None, listed: list[Field]) -> Array:
+def _filled(data: bytes, code: int, dims: tuple[int, ...], content: tuple[int, int], listed: list[Field]) -> Array:
     """Refuse before building: a few bytes of TensorProto can announce terabytes of repeated value."""
     try:
         dtype = dtype_of(code)
     except ImportError as error:
         raise _refused(f"the TensorProto holds {dtypes.name(code)}, which this host cannot: {error}") from error
     count = math.prod(dims)
-    if content is not None and content.end > content.start and not listed:
-        held = content.end - content.start
+    start, held = content
+    if held and not listed:
         if held == count * dtype.itemsize:
-            return np.frombuffer(data, dtype, count, content.start).reshape(dims)
+            return np.frombuffer(data, dtype, count, start).reshape(dims)
         raise _refused(f"the TensorProto announces {count} values of {dtype.name} and holds {held} bytes")
     values = [_values(data, field, _LISTED[code]) for field in listed]
     flat = np.concatenate(values) if values else np.zeros(0, np.uint8)
     wide = 2 if dtype.kind == "c" else 1
-    if len(flat) != count * wide or (content is not None and content.end > content.start):
+    if len(flat) != count * wide or held:
         raise _refused(f"the TensorProto announces {count} values of {dtype.name} and lists {len(flat) // wide}")
     return _typed(flat, dtype, _LISTED[code]).reshape(dims)
 
 
 def _values(data: bytes, field: Field, expected: int) -> Array:
     """What one field of listed values holds: single values and packed ones may follow each other."""
-    if field.number != expected:
-        raise WireError("values are listed in another type's field", field.start)
-    fixed = _FIXED.get(field.number)
+    number, kind, _, start, end = field
+    if number != expected:
+        raise WireError("values are listed in another type's field", start)
+    fixed = _FIXED.get(number)
     if fixed is None:
         return np.array(packed(data, field), np.uint64)
-    length = field.end - field.start
-    if field.kind not in {BYTES, _FIXED_KIND[fixed.itemsize]} or length % fixed.itemsize:
-        raise WireError("a list of numbers ends within one", field.start)
-    return np.frombuffer(data, fixed, length // fixed.itemsize, field.start)
+    count, rest = divmod(end - start, fixed.itemsize)
+    if kind not in {BYTES, _FIXED_KIND[fixed.itemsize]} or rest:
+        raise WireError("a list of numbers ends within one", start)
+    return np.frombuffer(data, fixed, count, start)
 
 
 def _typed(flat: Array, dtype: np.dtype[Any], field: int) -> Array:

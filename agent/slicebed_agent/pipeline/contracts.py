@@ -10,11 +10,11 @@ from typing import Any, Final, Protocol
 import numpy.typing as npt
 
 Tensor = npt.NDArray[Any]
-Boundary = tuple[Tensor, ...]
+Tensors = tuple[Tensor, ...]
 """What crosses between two slices, or enters the first one: one tensor or several, in the order of the cut."""
-Encode = Callable[[Boundary], bytes]
-Decode = Callable[[bytes], Boundary]
-Compute = Callable[[Boundary], Boundary]
+Encode = Callable[[Tensors], bytes]
+Decode = Callable[[bytes], Tensors]
+Compute = Callable[[Tensors], Tensors]
 
 DEFAULT_PART_BYTES: Final = 1024 * 1024
 """Longest part where the run sets no limit; on a stream, 1 MiB messages are faster than longer ones."""
@@ -163,5 +163,5 @@ class Bench:
     compute: Compute
     encode: Encode
     decode: Decode
-    draw: Callable[[int], Boundary] | None = None
+    draw: Callable[[int], Tensors] | None = None
     judge: Callable[[int, bytes], Agreement] | None = None

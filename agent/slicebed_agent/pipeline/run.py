@@ -12,7 +12,7 @@ import grpc
 from slicebed_agent import __version__
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline import wire
-from slicebed_agent.pipeline.contracts import Bench, Boundary, End, Ending, Frame, Left, Phase, RunPlan, Stage
+from slicebed_agent.pipeline.contracts import Bench, End, Ending, Frame, Left, Phase, RunPlan, Stage, Tensors
 from slicebed_agent.pipeline.inbound import Inbound
 from slicebed_agent.pipeline.ledger import Ledger
 from slicebed_agent.pipeline.link import Link
@@ -54,7 +54,7 @@ class Run:
         self._started = False
         self._closed = False
         self._camera: Camera | None = None
-        self._frames: BoundedQueue[tuple[Frame, Boundary]] | None = None
+        self._frames: BoundedQueue[tuple[Frame, Tensors]] | None = None
         self._inbound: Inbound | None = None
         self._link: Link | None = None
         if plan.next_host is not None and channel is not None:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from slicebed_agent.pipeline.contracts import Boundary, End, Frame, SourcePlan, Stage
+from slicebed_agent.pipeline.contracts import End, Frame, SourcePlan, Stage, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ class Camera:
     def __init__(
         self,
         plan: SourcePlan,
-        draw: Callable[[int], Boundary],
+        draw: Callable[[int], Tensors],
         ledger: Ledger,
-        queue: BoundedQueue[tuple[Frame, Boundary]],
+        queue: BoundedQueue[tuple[Frame, Tensors]],
     ) -> None:
         """Make a camera that stands still until `start`."""
         self._plan, self._draw, self._ledger, self._queue = plan, draw, ledger, queue

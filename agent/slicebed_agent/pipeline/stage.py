@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Bench, Boundary, End, Frame, Stage
+from slicebed_agent.pipeline.contracts import Bench, End, Frame, Stage, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class Worker:
         bench: Bench,
         overhead_ratio: float,
         ledger: Ledger,
-        take: Callable[[], tuple[Frame, Boundary | bytes] | None],
+        take: Callable[[], tuple[Frame, Tensors | bytes] | None],
         deliver: Callable[[Frame, bytes], None],
     ) -> None:
         """Make a worker that stands still until `start`.
@@ -70,7 +70,7 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - reported as the frame's end and logged
                 self._fail(frame, f"{type(error).__name__}: {error}")
 
-    def _process(self, frame: Frame, content: Boundary | bytes) -> None:
+    def _process(self, frame: Frame, content: Tensors | bytes) -> None:
         begin = time.monotonic_ns()
         frame.queue_wait_ns = begin - frame.complete_ns
         if isinstance(content, bytes):
