@@ -77,13 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument(
         "model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb"
     )
-    profile.add_argument("--weights", type=Path, metavar="FILE", help="a zoo model's trained weights")
-    profile.add_argument("--seed", type=int, metavar="N", help="draw a zoo model's weights from this seed")
-    profile.add_argument(
-        "--input-shape", type=_shape, metavar="H,W,C", help="shape of one frame, where the model leaves it open"
-    )
-    profile.add_argument("--input", action="append", metavar="NAME", help="which, where there are several; repeatable")
-    profile.add_argument("--output", action="append", metavar="NAME", help="which, where there are several; repeatable")
+    profile.add_argument("--weights", type=Path, metavar="FILE", help="of a zoo model: file of weights")
+    profile.add_argument("--seed", type=int, metavar="N", help="of a zoo model: draw its weights from this seed")
+    profile.add_argument("--input-shape", type=_sizes, metavar="H,W,C", help="of one frame, without the batch")
+    profile.add_argument("--inputs", type=_names, metavar="A[,B...]", help="where there are several")
+    profile.add_argument("--outputs", type=_names, metavar="A[,B...]", help="where there are several")
     profile.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="where the profile goes")
     profile.add_argument(
         "--level", default="op", choices=["op", "layer"], help="split points of operators, or only those between layers"
@@ -150,13 +148,6 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    sizes = [size.strip() for size in text.split(",")]
-    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; allowed: as in 224,224,3, no batch")
-    return tuple(map(int, sizes))
-
-
 def _cores(text: str) -> tuple[int, ...]:
     numbers = text.split(",")
     if not all(number.strip().isdecimal() for number in numbers):
@@ -214,8 +205,8 @@ def _profile(options: argparse.Namespace) -> None:
         weights=options.weights,
         seed=options.seed,
         input_shape=options.input_shape,
-        inputs=None if options.input is None else tuple(options.input),
-        outputs=None if options.output is None else tuple(options.output),
+        inputs=options.inputs,
+        outputs=options.outputs,
     )
     sys.stdout.write(command.summary(command.profile_to_file(source, options.out, settings)) + "\n")
 

@@ -157,7 +157,7 @@ def test_every_split_point_and_a_cut_are_not_both_meant() -> None:
 def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "profile.json"
     command = [sys.executable, "-m", "slicebed_agent", "profile", str(path), "--out", str(out), "--repeats", "3"]
-    asked = ["--input", "input", "--output", "body", "--input-shape", "8,8,3", "--operators"]
+    asked = ["--inputs", "input", "--outputs", "body", "--input-shape", "8,8,3", "--operators"]
     ran = subprocess.run([*command, *asked], capture_output=True, text=True, check=True)
     found = read_profile(out)
     assert ran.stdout == summary(found) + "\n"
@@ -168,8 +168,8 @@ def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, t
     for wrong, told in (
         (["--seed", "3"], "weights are given for a model of the zoo only"),
         (["--weights", "none.npz"], "weights are given for a model of the zoo only"),
-        (["--input-shape", "big"], "as in 224,224,3"),
-        (["--output", "scored"], "the graph has no output scored"),
+        (["--input-shape", "big"], "no shape in 'big'"),
+        (["--outputs", "scored"], "the graph has no output scored"),
     ):
         refused = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
         assert refused.returncode == 2
