@@ -132,6 +132,7 @@ def test_times_are_stretched_to_the_whole_that_was_measured(run, told):
     row["whole"]["time_s"]["median"] = 6.0
     near.write_text(json.dumps(row))
     found = answer(run, "--near", near, "--far-scale", "0.25", "--rate", "1 Gbit/s")
+    assert found["near"]["stretch"] == pytest.approx(2.0)
     assert found["all_near"]["time_s"] == pytest.approx(6.0)
     assert found["all_far"]["far_s"] == pytest.approx(1.5)
     assert found["far"] == {**found["near"], "scale": 0.25, "whole_s": 1.5}

@@ -53,15 +53,15 @@ class Host:
     Attributes:
         profile: file that tells it.
         whole_s: of the whole model, as it was measured without tracing.
-        sum_to_whole: of its operators' sum as it was measured.
+        stretch: what the medians of its operators were multiplied by, so that their sum is `whole_s`; near 1 is good.
         scale: what a host that nobody measured takes of the time of the one in `profile`; 1 for that one itself.
-        times_s: of each operator, by its name: scaled, and stretched so that their sum is `whole_s`.
+        times_s: of each operator, by its name, stretched and scaled.
         together: operators that one kernel does.
     """
 
     profile: Path
     whole_s: float
-    sum_to_whole: float
+    stretch: float
     scale: float
     times_s: Mapping[str, float]
     together: tuple[frozenset[str], ...]
@@ -83,7 +83,7 @@ class Host:
             "profile": str(self.profile),
             "scale": self.scale,
             "whole_s": self.whole_s,
-            "sum_to_whole": self.sum_to_whole,
+            "stretch": self.stretch,
         }
 
 
@@ -184,7 +184,7 @@ def read_host(opened: OpenedModel, path: Path) -> Host:
     return Host(
         profile=path,
         whole_s=profile.whole.time_s.median,
-        sum_to_whole=operators.sum_to_whole.median,
+        stretch=stretch,
         scale=1.0,
         times_s={row.name: row.time_s.median * stretch for row in operators.rows},
         together=tuple(frozenset(names) for names in members.values() if len(names) > 1),
