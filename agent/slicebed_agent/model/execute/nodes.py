@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slicebed_agent.model.graphdef.wire import NodeFile
 
 # A larger constant stays in the file until a slice needs it; a smaller one travels within the graph.
-INLINE_BYTES: Final = wire.LARGE_BYTES
+INLINE_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,15 @@ def _node(node: wire.Node, data: Buffer) -> Node:
 
 def _weight(node: wire.Node, data: Buffer) -> Weight | None:
     """Where a tensor's values lie, if they lie there as memory has them; None where they are encoded otherwise."""
-    tensor = node.tensor("value") if "value" in node.large else None
+    start, end = node.large.get("value", (0, 0))
+    tensor = node.tensor("value") if end - start > INLINE_BYTES else None
     if tensor is None or tensor.dtype not in tensors.NUMPY_NAMES:
         return None
-    value = next(fields(data, *node.large["value"]))
+    *_, first, last = next(fields(data, start, end))
     length = tensor.elements * (dtypes.size(tensor.dtype) or 0)
-    for each in fields(data, value.start, value.end):
+    for number, kind, _, begin, stop in fields(data, first, last):
         # tensor_content; or float_val, double_val packed, which are the same bytes
-        as_in_memory = each.number == 4 or (each.number, tensor.dtype) in {(5, 1), (6, 2)}
-        if as_in_memory and each.kind == BYTES and each.end - each.start == length:
-            return Weight(tensor.dtype, tensor.dims, each.start, length)
+        as_in_memory = number == 4 or (number, tensor.dtype) in {(5, 1), (6, 2)}
+        if as_in_memory and kind == BYTES and stop - begin == length:
+            return Weight(tensor.dtype, tensor.dims, begin, length)
     return None

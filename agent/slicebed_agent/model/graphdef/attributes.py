@@ -26,6 +26,9 @@ _MAX_RANK: Final = 254  # TensorFlow's own limit (tensor_shape.h)
 _STRUCT: Final = {1: "f", 2: "d", 3: "i", 4: "B", 5: "h", 6: "b", 9: "q", 10: "?", 17: "H", 22: "I", 23: "Q"}
 # The repeated field of TensorProto that holds the values of each dtype that is read: float_val, int_val, int64_val...
 _VALUE_FIELD: Final = {1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 9: 10, 10: 11, 17: 7, 22: 16, 23: 17}
+# Of AttrValue and its ListValue: an int, bool or dtype; a function, and the name of one that is filled in later.
+_NUMBERS: Final = frozenset({3, 5, 6})
+_CALLS: Final = frozenset({9, 10})
 
 
 class TensorValue(NamedTuple):
@@ -106,22 +109,21 @@ def decode_at(buffer: Buffer, start: int, end: int) -> Attribute:
         WireError: malformed.
     """
     found = Attribute()
-    for field in fields(buffer, start, end):
-        match field.number, field.kind:
-            case ((3 | 5 | 6), 0):
-                found = Attribute(number=signed(field.value))
-            case 2, 2:
-                found = Attribute(words=bytes(buffer[field.start : field.end]))
-            case 7, 2:
-                found = Attribute(shapes=(_shape(bytes(buffer[field.start : field.end])),))
-            case 8, 2:
-                found = Attribute(tensor=_tensor(buffer, field.start, field.end))
-            case 1, 2:
-                found = _list(buffer, field.start, field.end)
-            case ((9 | 10), 2):
+    for number, kind, value, first, last in fields(buffer, start, end):
+        if kind == BYTES:
+            if number == 8:
+                found = Attribute(tensor=_tensor(buffer, first, last))
+            elif number == 1:
+                found = _list(buffer, first, last)
+            elif number == 7:
+                found = Attribute(shapes=(_shape(bytes(buffer[first:last])),))
+            elif number == 2:
+                found = Attribute(words=bytes(buffer[first:last]))
+            elif number in _CALLS:
                 found = Attribute(calls=True)
-            case _:  # a float, or what a later TensorFlow adds: no shape depends on it
-                continue
+        elif kind == VARINT and number in _NUMBERS:
+            found = Attribute(number=signed(value))
+        # Otherwise a float, or what a later TensorFlow adds: no shape depends on it.
     return found
 
 
@@ -130,11 +132,12 @@ def _list(buffer: Buffer, start: int, end: int) -> Attribute:
     shapes: list[Dims | None] = []
     calls = False
     for field in fields(buffer, start, end):
-        if field.number in {3, 5, 6}:
+        number, kind, _, first, last = field
+        if number in _NUMBERS:
             numbers.extend(signed(value) for value in packed(buffer, field))
-        elif field.number == 7 and field.kind == BYTES:
-            shapes.append(_shape(bytes(buffer[field.start : field.end])))
-        calls = calls or field.number == 9
+        elif number == 7 and kind == BYTES:
+            shapes.append(_shape(bytes(buffer[first:last])))
+        calls = calls or number == 9
     return Attribute(numbers=tuple(numbers), shapes=tuple(shapes), calls=calls)
 
 
@@ -142,17 +145,17 @@ def _list(buffer: Buffer, start: int, end: int) -> Attribute:
 def _shape(raw: bytes) -> Dims | None:
     """A TensorShapeProto; a model has thousands of tensors and some dozens of shapes."""
     dims: list[int | None] = []
-    for field in fields(raw, 0, len(raw)):
-        if field.number == 3 and field.kind == VARINT and field.value:
+    for number, kind, value, first, last in fields(raw, 0, len(raw)):
+        if number == 3 and kind == VARINT and value:
             return None
-        if field.number != 2 or field.kind != BYTES:
+        if number != 2 or kind != BYTES:
             continue
         size = 0
-        for part in fields(raw, field.start, field.end):
-            if part.number == 1 and part.kind == VARINT:
-                size = signed(part.value)
+        for part, part_kind, part_value, _, _ in fields(raw, first, last):
+            if part == 1 and part_kind == VARINT:
+                size = signed(part_value)
         if size < -1:
-            raise WireError(f"a dimension of {size}", field.start)
+            raise WireError(f"a dimension of {size}", first)
         dims.append(None if size < 0 else size)
     if len(dims) > _MAX_RANK:
         raise WireError(f"a shape of {len(dims)} dimensions", 0)
@@ -162,16 +165,17 @@ def _shape(raw: bytes) -> Dims | None:
 def _tensor(buffer: Buffer, start: int, end: int) -> TensorValue:
     dtype = 0
     dims: Dims | None = ()
-    raw: Field | None = None
+    raw = (0, 0)
     listed: list[Field] = []
     for field in fields(buffer, start, end):
-        if field.number == 1 and field.kind == VARINT:
-            dtype = dtypes.plain(field.value)
-        elif field.number == 2 and field.kind == BYTES:
-            dims = _shape(bytes(buffer[field.start : field.end]))
-        elif field.number == 4 and field.kind == BYTES:
-            raw = field
-        elif field.number >= 5 and len(listed) <= SMALL_BYTES:
+        number, kind, value, first, last = field
+        if number == 1 and kind == VARINT:
+            dtype = dtypes.plain(value)
+        elif number == 2 and kind == BYTES:
+            dims = _shape(bytes(buffer[first:last]))
+        elif number == 4 and kind == BYTES:
+            raw = first, last
+        elif number >= 5 and len(listed) <= SMALL_BYTES:
             listed.append(field)
     if dims is None or None in dims:
         raise WireError("a constant leaves its shape open", start)
@@ -179,39 +183,41 @@ def _tensor(buffer: Buffer, start: int, end: int) -> TensorValue:
     return TensorValue(dtype, closed, _content(buffer, dtype, math.prod(closed), raw, listed))
 
 
-def _content(buffer: Buffer, dtype: int, count: int, raw: Field | None, listed: list[Field]) -> Numbers | None:
+def _content(buffer: Buffer, dtype: int, count: int, raw: tuple[int, int], listed: list[Field]) -> Numbers | None:
     """The values as TensorFlow would read them (Tensor::FromProto): raw bytes, or a list whose last value repeats."""
     letter = _STRUCT.get(dtype)
     limit = _SMALL_FLOAT_BYTES if dtypes.is_floating(dtype) else SMALL_BYTES
     if letter is None or count * struct.calcsize(letter) > limit:
         return None
-    if raw is not None and raw.end > raw.start:
-        if raw.end - raw.start != count * struct.calcsize(letter):
-            raise WireError(f"{raw.end - raw.start} bytes of content for {count} values", raw.start)
-        return struct.unpack(f"<{count}{letter}", buffer[raw.start : raw.end])
+    first, last = raw
+    if last > first:
+        if last - first != count * struct.calcsize(letter):
+            raise WireError(f"{last - first} bytes of content for {count} values", first)
+        return struct.unpack(f"<{count}{letter}", buffer[first:last])
     values: list[int | float] = []
     for field in listed:
-        if field.number == _VALUE_FIELD[dtype]:
+        if field[0] == _VALUE_FIELD[dtype]:
             values.extend(_values(buffer, field, dtype))
     if len(values) > count:
-        raise WireError(f"{len(values)} values listed for {count}", listed[0].start)
+        raise WireError(f"{len(values)} values listed for {count}", listed[0][3])
     # No value at all is how TensorFlow compresses a tensor of zeros.
     values += [values[-1] if values else 0] * (count - len(values))
     return tuple(values)
 
 
 def _values(buffer: Buffer, field: Field, dtype: int) -> list[int] | list[float]:
-    if field.end - field.start > SMALL_BYTES * 10:  # a varint takes ten bytes at most
-        raise WireError("more values than the constant has", field.start)
-    letter = {5: "f", 6: "d"}.get(field.number)
+    number, kind, _, first, last = field
+    if last - first > SMALL_BYTES * 10:  # a varint takes ten bytes at most
+        raise WireError("more values than the constant has", first)
+    letter = {5: "f", 6: "d"}.get(number)
     if letter is None:
         return [signed(value) for value in packed(buffer, field)]
-    if field.kind not in {BYTES, FIXED32 if letter == "f" else FIXED64}:
-        raise WireError(f"values of dtype {dtype} are no numbers of their size", field.start)
-    count, rest = divmod(field.end - field.start, struct.calcsize(letter))
+    if kind not in {BYTES, FIXED32 if letter == "f" else FIXED64}:
+        raise WireError(f"values of dtype {dtype} are no numbers of their size", first)
+    count, rest = divmod(last - first, struct.calcsize(letter))
     if rest:
-        raise WireError("a list of numbers ends within one", field.start)
-    return list(struct.unpack(f"<{count}{letter}", buffer[field.start : field.end]))
+        raise WireError("a list of numbers ends within one", first)
+    return list(struct.unpack(f"<{count}{letter}", buffer[first:last]))
 
 
 def words(raw: bytes) -> str:

@@ -6,7 +6,7 @@ Source: https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.model.graphdef.errors import WireError
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Buffer = bytes | mmap.mmap
+# One field of a message: its number; VARINT, FIXED64, BYTES or FIXED32; the value of a VARINT, unsigned (otherwise 0);
+# where its bytes begin and end in the buffer. A plain tuple: a large graph has tens of thousands.
+Field = tuple[int, int, int, int, int]
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -21,23 +24,6 @@ BYTES: Final = 2
 FIXED32: Final = 5
 _VARINT_BITS: Final = 70  # seven in each of ten bytes
 _UINT64: Final = (1 << 64) - 1
-
-
-class Field(NamedTuple):
-    """One field of a message.
-
-    Attributes:
-        number: as the .proto file numbers it.
-        kind: VARINT, FIXED64, BYTES or FIXED32.
-        value: of a VARINT, unsigned; otherwise 0.
-        start, end: where its bytes lie in the buffer.
-    """
-
-    number: int
-    kind: int
-    value: int
-    start: int
-    end: int
 
 
 def varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
@@ -92,7 +78,7 @@ def fields(buffer: Buffer, start: int, end: int) -> Iterator[Field]:
             raise WireError("a field has number 0", begin)
         if position > end:
             raise WireError(f"field {number} runs {position - end} bytes over the end of its message", begin)
-        yield Field(number, kind, value, first, position)
+        yield number, kind, value, first, position
 
 
 def packed(buffer: Buffer, field: Field) -> list[int]:
@@ -101,14 +87,14 @@ def packed(buffer: Buffer, field: Field) -> list[int]:
     Raises:
         WireError: see `varint`.
     """
-    if field.kind == VARINT:
-        return [field.value]
-    if field.kind != BYTES:
-        raise WireError(f"field {field.number} holds no whole numbers", field.start)
+    number, kind, value, position, end = field
+    if kind == VARINT:
+        return [value]
+    if kind != BYTES:
+        raise WireError(f"field {number} holds no whole numbers", position)
     found = []
-    position = field.start
-    while position < field.end:
-        value, position = varint(buffer, position, field.end)
+    while position < end:
+        value, position = varint(buffer, position, end)
         found.append(value)
     return found
 

@@ -149,10 +149,12 @@ def _constant_side(part: Part) -> tuple[dict[str, tuple[str, ...]], dict[str, tu
         sources = [source for source, _ in part.sources[name]]
         if len(sources) == 1:
             roots[name] = roots[sources[0]]
+        elif sources:
+            roots[name] = tuple(dict.fromkeys([each for source in sources for each in roots[source]]))
         else:
-            roots[name] = tuple(dict.fromkeys(each for source in sources for each in roots[source])) or (name,)
-        before = [each for source in (*sources, *part.controls[name]) for each in _run_before(part, musts, source)]
-        musts[name] = tuple(dict.fromkeys(before))
+            roots[name] = (name,)
+        waits = (*sources, *part.controls[name])
+        musts[name] = tuple(dict.fromkeys([each for source in waits for each in _run_before(part, musts, source)]))
     return roots, musts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -133,15 +133,12 @@ def _ask(file: NodeFile, role: str, names: Sequence[str]) -> UnsupportedModelErr
 
 def _sinks(file: NodeFile, fed: set[str]) -> tuple[tuple[str, int], ...]:
     """The one tensor that depends on a placeholder and that nothing consumes."""
-    consumers: dict[str, list[str]] = {}
+    consumers: defaultdict[str, list[str]] = defaultdict(list)
     awaited: set[str] = set()
     for name, node in file.nodes.items():
         awaited.update(node.controls)
         for source, _ in node.inputs:
-            if source in consumers:
-                consumers[source].append(name)
-            else:
-                consumers[source] = [name]
+            consumers[source].append(name)
     seen = set(fed)
     waiting = list(fed)
     while waiting:
@@ -164,34 +161,30 @@ def _sinks(file: NodeFile, fed: set[str]) -> tuple[tuple[str, int], ...]:
 
 def _walk(file: NodeFile, part: Part) -> None:
     """Fill order, sources and controls, backwards from the outputs; the inputs are where the walk stops."""
+    nodes, sources = file.nodes, part.sources
     stops = {name for name, _ in part.inputs}
     done: set[str] = set()
-    open_nodes: set[str] = set()
     stack: list[tuple[str, bool]] = [(name, False) for name, _ in reversed(part.outputs)]
     while stack:
         name, left = stack.pop()
         if left:
-            open_nodes.discard(name)
             done.add(name)
             part.order.append(name)
             continue
         if name in done:
             continue
-        node = file.nodes[name]
-        if name in open_nodes:
+        node = nodes[name]
+        if name in sources:  # it was entered, and is not left yet
             raise ModelFileError(f"{name} depends on itself", where=_at(file, node), mend=_LOOP)
         if node.op in _CONTROL_FLOW:
             raise _refusal(file, node, *_IS_CONTROL_FLOW)
         data, controls = (node.inputs, node.controls) if name not in stops else ((), ())
-        part.sources[name], part.controls[name] = data, controls
-        if not data and not controls:
-            done.add(name)
-            part.order.append(name)
-            continue
-        open_nodes.add(name)
+        sources[name], part.controls[name] = data, controls
         stack.append((name, True))
-        for source in reversed((*(each for each, _ in data), *controls)):
-            if source not in file.nodes:
+        needs = [source for source, _ in data]
+        needs += controls
+        for source in reversed(needs):
+            if source not in nodes:
                 raise ModelFileError(
                     f"{name} takes {source}, which is missing",
                     where=_at(file, node),

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slicebed_agent.model.graphdef.attributes import Dims, TensorValue
-    from slicebed_agent.model.graphdef.protobuf import Buffer, Field
+    from slicebed_agent.model.graphdef.protobuf import Buffer
 
 MAX_FILE_BYTES: Final = (1 << 31) - 1  # protobuf itself refuses more
 # A longer attribute is a weight (or a foreign list): it stays in the file, its contents unread.
-LARGE_BYTES: Final = 4096
+LARGE_BYTES: Final = 512
 _NODE, _LIBRARY, _VERSIONS = 1, 2, 4
 # GraphDef: node, library, version, versions, debug_info, with their wire types.
 _TOP: Final = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
@@ -197,19 +197,19 @@ class _Reader:
         functions: set[str] = set()
         rest = b""
         data, position = self._data, 0
-        for field in fields(data, 0, len(data)):
-            if _TOP.get(field.number) != field.kind:
-                raise WireError(f"field {field.number} of wire type {field.kind} is none of a GraphDef", field.start)
-            if field.number == _NODE:
-                node = self._node(field.start, field.end)
+        for number, kind, _, start, end in fields(data, 0, len(data)):
+            if _TOP.get(number) != kind:
+                raise WireError(f"field {number} of wire type {kind} is none of a GraphDef", start)
+            if number == _NODE:
+                node = self._node(start, end)
                 if node.name in nodes:
-                    raise WireError(f"a second node is named {node.name!r}", field.start)
+                    raise WireError(f"a second node is named {node.name!r}", start)
                 nodes[node.name] = node
-            elif field.number in {_LIBRARY, _VERSIONS}:
-                rest += data[position : field.end]
-                if field.number == _LIBRARY:
-                    functions.update(_functions(data, field))
-            position = field.end
+            elif number in {_LIBRARY, _VERSIONS}:
+                rest += data[position:end]
+                if number == _LIBRARY:
+                    functions.update(_functions(data, start, end))
+            position = end
         if not nodes:
             raise WireError("it holds no node", 0)
         return NodeFile(path, nodes, frozenset(functions), rest)
@@ -240,7 +240,7 @@ class _Reader:
                 found = {**found, **more} if found else more
                 continue
             if tag & 0x87 != BYTES or tag < 8:  # no length-delimited field of number 1 to 15: a later one, or broken
-                position = next(fields(buffer, position, end)).end
+                position = next(fields(buffer, position, end))[-1]
                 continue
             first, position = _span(buffer, position + 1, end)
             if tag == _INPUT:
@@ -320,14 +320,14 @@ def _parts(buffer: Buffer, start: int, end: int) -> tuple[str, int, int]:
     return key, *value
 
 
-def _functions(data: mmap.mmap, library: Field) -> Iterator[str]:
+def _functions(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
     """Names in a FunctionDefLibrary: function = 1, its signature = 1, that one's name = 1."""
-    for function in fields(data, library.start, library.end):
-        if function.number != 1 or function.kind != BYTES:
-            continue
-        for signature in fields(data, function.start, function.end):
-            if signature.number != 1 or signature.kind != BYTES:
-                continue
-            for part in fields(data, signature.start, signature.end):
-                if part.number == 1 and part.kind == BYTES:
-                    yield text(data, part.start, part.end)
+    for function in _first(data, start, end):
+        for signature in _first(data, *function):
+            for name in _first(data, *signature):
+                yield text(data, *name)
+
+
+def _first(data: mmap.mmap, start: int, end: int) -> Iterator[Span]:
+    """Where the length-delimited fields of number 1 lie in a message."""
+    return ((first, last) for number, kind, _, first, last in fields(data, start, end) if (number, kind) == (1, BYTES))

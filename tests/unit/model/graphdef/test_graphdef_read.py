@@ -41,6 +41,27 @@ def test_a_convolution_has_its_weights_sizes_and_work(read):
     assert (graph.parameters, graph.constants["w"].bytes) == (432, 1728)
 
 
+def test_operators_that_are_written_alike_have_their_own_sizes_and_work(read):
+    graph = read(
+        X,
+        *(write.weights(f"w{step}", (3, 3, 3, 3)) for step in range(3)),
+        write.weights("wide", (3, 3, 3, 16)),
+        write.conv("small", "x", "w0", strides=(2, 2)),
+        write.conv("smaller", "small", "w1", strides=(2, 2)),
+        write.conv("small_again", "x", "w2", strides=(2, 2)),
+        write.conv("smaller_again", "small_again", "wide", strides=(2, 2)),
+        outputs=["smaller", "smaller_again"],
+    )
+    found = {each.name: (each.constants, each.outputs[0].shape, each.flops) for each in graph.operators}
+    assert found == {
+        "x": ((), (None, 8, 8, 3), 0),
+        "small": (("w0",), (None, 4, 4, 3), 2 * 48 * 27),
+        "smaller": (("w1",), (None, 2, 2, 3), 2 * 12 * 27),
+        "small_again": (("w2",), (None, 4, 4, 3), 2 * 48 * 27),
+        "smaller_again": (("wide",), (None, 2, 2, 16), 2 * 64 * 27),
+    }
+
+
 def test_arithmetic_on_weights_becomes_constants_of_who_uses_it(read):
     scope = "bn"
     graph = read(

@@ -57,6 +57,58 @@ def test_a_large_weight_is_known_by_its_shape_and_its_neighbours_are_read(read):
     assert list(file.nodes) == ["w", "x"]
 
 
+def attribute(key, value):
+    return write.block(5, write.block(1, key) + write.block(2, value))
+
+
+def test_fields_of_a_node_come_in_any_order_and_unknown_ones_are_passed_over(read):
+    same = attribute("T", write.dtype(write.FLOAT)) + attribute("N", write.integer(2))
+    debug = write.block(6, write.block(1, "where it came from"))
+    late = write.block(3, "x") + write.block(3, "^x") + write.block(1, "late") + write.block(2, "Relu")
+    file = read(
+        write.placeholder("x", (1,))
+        + write.block(1, write.block(1, "plain") + write.block(2, "Relu") + write.block(3, "x:2") + same)
+        + write.block(1, same + debug + attribute("U", write.dtype(3)) + late)
+        + write.block(1, write.block(1, "told") + write.block(2, "Relu") + same + debug)
+        + write.block(1, write.block(1, "again") + write.block(2, "Relu") + same)
+    )
+    late = file.nodes["late"]
+    assert (late.inputs, late.controls) == ((("x", 0),), ("x",))
+    assert [late.number(key) for key in ("T", "N", "U")] == [write.FLOAT, 2, 3]
+    assert file.nodes["plain"].inputs == (("x", 2),)
+    for name in ("plain", "told", "again"):
+        assert dict.fromkeys(file.nodes[name].attributes) == {"T": None, "N": None}
+    assert file.nodes["again"].attributes is file.nodes["plain"].attributes
+
+
+@pytest.mark.parametrize("dims", [(4, 4), (64, 64)], ids=["read", "left in the file"])
+def test_nodes_whose_attributes_differ_a_little_are_not_mistaken_for_each_other(read, dims):
+    turned = dims[0] // 2, dims[1] * 2
+    file = read(
+        write.weights("one", dims, with_content=True)
+        + write.weights("two", turned, with_content=True)
+        + write.weights("three", dims, with_content=True)
+        + write.node("four", "Const", dtype=write.dtype(3), value=write.tensor(3, dims, bytes(4 * dims[0] * dims[1])))
+    )
+    found = [
+        (node.number("dtype"), node.tensor("value").dtype, node.tensor("value").dims) for node in file.nodes.values()
+    ]
+    assert found == [(1, 1, dims), (1, 1, turned), (1, 1, dims), (3, 3, dims)]
+
+
+def test_what_was_left_in_the_file_can_be_found_there(tmp_path):
+    value = write.tensor(write.FLOAT, (3, 512), bytes(range(256)) * 24)
+    content = (
+        write.placeholder("x", (1,)) + write.node("w", "Const", dtype=write.dtype(1), value=value) + write.ints("i", 3)
+    )
+    path = tmp_path / "model.pb"
+    path.write_bytes(content)
+    nodes = read_nodes(path).nodes
+    assert {name: [*node.large] for name, node in nodes.items()} == {"x": [], "w": ["value"], "i": []}
+    start, end = nodes["w"].large["value"]
+    assert content[start:end] == value
+
+
 @pytest.mark.parametrize(
     ("attribute", "content"),
     [
