@@ -138,7 +138,7 @@ def placement_text(placement: Placement, near: Host, far: Host) -> Text:
         scaled = "" if host.scale == 1 else f", times {host.scale:g} as asked, not measured"
         measured = host.whole_s / host.scale * 1e3
         lines.append(
-            f"{name}: {host.profile}, whole {measured:.3g} ms, operators stretched by {host.stretch:.3g}{scaled}"
+            f"{name}: {host.profile}, whole {measured:,.2f} ms, operators stretched by {host.stretch:.3g}{scaled}"
         )
     return Text("\n".join(lines))
 
