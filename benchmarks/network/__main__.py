@@ -7,20 +7,20 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.network import lab_sweep, measure, report, truth, wishes
 from benchmarks.network.room import BenchmarkError, Room
 from benchmarks.network.tables import paragraph
 from benchmarks.network.venvs import install
 from benchmarks.network.ways import Batch, EnosLib, Slicebed, SlicebedOnce, TcConfig
+from benchmarks.shared.terminal import exit_code, note, say
 
 if TYPE_CHECKING:
     from benchmarks.network.measure import Flowed, Timed
@@ -181,19 +181,6 @@ refuses is not announced, and not all of what goes with a deleted root. Lost per
 """
 
 
-def say(text: str, *, heading: bool = False) -> None:
-    """Print a paragraph, a table or a heading."""
-    sys.stdout.write(f"\n{text}\n" if not heading else f"\n\n{text}\n{'=' * len(text)}\n")
-    sys.stdout.flush()
-
-
-def note(text: str) -> None:
-    """Say what is going on to whoever watches a terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text} ... \r")
-        sys.stderr.flush()
-
-
 def _machine(venvs: dict[str, Venv], *, netem: bool) -> dict[str, str]:
     cpu = next(
         (
@@ -215,13 +202,6 @@ def _machine(venvs: dict[str, Venv], *, netem: bool) -> dict[str, str]:
     }
 
 
-def _stop(*_: object) -> NoReturn:
-    # Once is enough: what follows is clearing up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; the exit code."""
     parser = argparse.ArgumentParser(prog="make bench-network", description=__doc__)
@@ -233,17 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
     if os.geteuid() != 0 or missing:
         sys.stderr.write(f"needs root and {', '.join(missing or _TOOLS)}: it makes network namespaces of its own\n")
         return 2
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        run(_QUICK if options.quick else Size(), options.out)
-    except BenchmarkError as error:
-        sys.stderr.write(f"bench-network: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("bench-network: stopped; its namespaces and environments are removed\n")
-        return 130
-    return 0
+    size = _QUICK if options.quick else Size()
+    stopped = "stopped; its namespaces and environments are removed"
+    return exit_code("bench-network", lambda: run(size, options.out), (BenchmarkError,), stopped=stopped)
 
 
 if __name__ == "__main__":

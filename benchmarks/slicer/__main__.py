@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.network.report import plain
 from benchmarks.network.tables import paragraph
+from benchmarks.shared.terminal import exit_code, note, say
 from benchmarks.slicer import report
 from benchmarks.slicer.candidates import report as candidates_report
 from benchmarks.slicer.candidates.compare import compare as compare_candidates
@@ -246,26 +246,6 @@ outputs where nothing is fused across. Times of different rows were not interlea
 """
 
 
-def say(text: str, *, heading: bool = False) -> None:
-    """Print a paragraph, a table or a heading."""
-    sys.stdout.write(f"\n{text}\n" if not heading else f"\n\n{text}\n{'=' * len(text)}\n")
-    sys.stdout.flush()
-
-
-def note(text: str) -> None:
-    """Say what is going on to whoever watches a terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text} ... \r")
-        sys.stderr.flush()
-
-
-def _stop(*_: object) -> NoReturn:
-    # Once is enough: what follows is clearing up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; the exit code."""
     parser = argparse.ArgumentParser(prog="make bench-slicer", description=__doc__)
@@ -284,17 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     size = _QUICK if options.quick else Size()
     size = size if options.longest is None else replace(size, longest_s=options.longest)
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        run(size, parts, options.kept / "equality", options.out)
-    except (BenchmarkError, OneLineError) as error:
-        sys.stderr.write(f"bench-slicer: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("bench-slicer: stopped\n")
-        return 130
-    return 0
+    return exit_code(
+        "bench-slicer",
+        lambda: run(size, parts, options.kept / "equality", options.out),
+        (BenchmarkError, OneLineError),
+        stopped="stopped",
+    )
 
 
 if __name__ == "__main__":
