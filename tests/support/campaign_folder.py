@@ -58,6 +58,7 @@ def end_line(frame_id: int, fate: str, latency_ms: float, *, labels: bool = True
         "labels_equal": BATCH if done else None,
         "labels_correct": BATCH - 1 if done else None,
         "max_abs_error": 2e-7 if done else None,
+        "max_rel_error": 2e-7 if done else None,
     }
     if not labels:
         del line["labels_correct"]

@@ -40,12 +40,14 @@ class Agreement:
         labels_equal: images whose largest value stands where the whole model's does.
         labels_correct: images whose most likely class is the true one; None where there are no true labels.
         max_abs_error: largest absolute difference from the whole model's answer.
+        max_rel_error: the same as a share of the largest absolute value in that answer.
     """
 
     images: int
     labels_equal: int
     labels_correct: int | None
     max_abs_error: float
+    max_rel_error: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,11 +174,15 @@ class Reference:
         wide = np.complex128 if np.iscomplexobj(output) else np.float64
         found = _labels(output)
         correct = None if self.pool.labels is None else int(np.count_nonzero(found == self.pool.labels[drawn]))
+        error = float(np.max(np.abs(output.astype(wide) - expected.astype(wide)), initial=0.0))
+        largest = float(np.max(np.abs(expected.astype(wide)), initial=0.0))
         return Agreement(
             images=len(drawn),
             labels_equal=int(np.count_nonzero(found == _labels(expected))),
             labels_correct=correct,
-            max_abs_error=float(np.max(np.abs(output.astype(wide) - expected.astype(wide)), initial=0.0)),
+            max_abs_error=error,
+            # Where zeros alone are expected, any difference is all of the answer.
+            max_rel_error=error / largest if largest else float(error > 0),
         )
 
 

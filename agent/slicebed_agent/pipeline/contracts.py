@@ -149,6 +149,10 @@ class Agreement(Protocol):
     def max_abs_error(self) -> float:
         """Largest difference from the whole model's output."""
 
+    @property
+    def max_rel_error(self) -> float:
+        """The same as a share of the largest value in that output."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Bench:

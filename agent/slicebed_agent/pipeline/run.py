@@ -170,6 +170,7 @@ class Run:
                 "labels_equal": agreement.labels_equal if agreement else None,
                 "labels_correct": agreement.labels_correct if agreement else None,
                 "max_abs_error": agreement.max_abs_error if agreement else None,
+                "max_rel_error": agreement.max_rel_error if agreement else None,
             }
         )
         if ending.end is End.FAILED:

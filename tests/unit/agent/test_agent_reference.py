@@ -38,12 +38,14 @@ def test_a_wrong_answer_is_seen(digits_seen):
     drawn = digits_seen.pool.draw(7, 0, 8)
     answer = digits_seen.outputs[drawn].copy()
     agreement = digits_seen.compare(drawn, answer)
-    assert (agreement.labels_equal, agreement.max_abs_error) == (8, 0)
+    assert (agreement.labels_equal, agreement.max_abs_error, agreement.max_rel_error) == (8, 0, 0)
     assert 6 <= agreement.labels_correct <= 8
     answer[0] = np.roll(answer[0], 1)
     agreement = digits_seen.compare(drawn, answer)
     assert agreement.labels_equal == 7
     assert agreement.max_abs_error > 0.1
+    # Relative to the largest value of the whole model's answer, as the bar is: a model of logits is held to the same.
+    assert agreement.max_rel_error == pytest.approx(agreement.max_abs_error / np.max(digits_seen.outputs[drawn]))
     answer[1, 0] = np.nan
     with pytest.raises(PayloadError, match="no numbers"):
         digits_seen.compare(drawn, answer)

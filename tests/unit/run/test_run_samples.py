@@ -47,7 +47,7 @@ def test_units_and_missing_values(run):
 def test_columns_are_those_of_the_contract(run):
     table = frames_table(*run)
     start = "campaign run configuration cut repeat frame_id end end_host end_stage end_reason latency_ms captured_s"
-    start += " images labels_equal labels_correct max_abs_error"
+    start += " images labels_equal labels_correct max_abs_error max_rel_error"
     host = "receive_ms queue_wait_ms decode_ms compute_ms overhead_ms encode_ms send_queue_wait_ms send_ms"
     host += " parts_in parts_out bytes_in bytes_out"
     expected = start.split() + [f"{name}_{column}" for name in ("client", "edge", "cloud") for column in host.split()]
@@ -115,8 +115,8 @@ BROKEN = {
     "an end too few": ("client", _without("end", 5), "captured 6 against 7, completed 2 against 3"),
     "an answer that is another": (
         "client",
-        _set("end", 0, max_abs_error=2e-5),
-        r"1 of \d answers are not the whole model's: frame 0 .* differs by 2e-05",
+        _set("end", 0, max_rel_error=2e-5),
+        r"1 of \d answers are not the whole model's: frame 0 .* differs by 2e-05 of its largest value",
     ),
     "a label that is another": ("client", _set("end", 0, labels_equal=0), "frame 0 has 0 of"),
     "no footer": ("client", _without("footer"), "the footer of client is missing"),

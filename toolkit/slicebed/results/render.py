@@ -13,7 +13,6 @@ from rich.text import Text
 
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_FRAMES, PAPER_TABLE
-from slicebed.run.samples import EQUALITY_BAR
 from slicebed.spec.cuts import is_numbers
 
 if TYPE_CHECKING:
@@ -141,11 +140,10 @@ def _footnote(rows: pd.DataFrame, frames_per_s: float) -> Text:
         known = int(labelled["images"].sum())
         correct = float((labelled["accuracy"] * labelled["images"]).sum()) / known if known else math.nan
         worst = float(rows["max_abs_error"].max())
-        good = equal == images and worst <= EQUALITY_BAR
         text.append(
             f"Labels as the whole model's: {equal} of {images} images, outputs within {worst:.1g}; "
             f"accuracy {_number(correct, 3)}. ",
-            style="dim" if good else "bold red",
+            style="dim" if equal == images else "bold red",
         )
     failed = int(rows["failed"].sum())
     if failed:

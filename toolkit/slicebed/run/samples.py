@@ -20,6 +20,7 @@ Record = dict[str, Any]
 _RUN_COLUMNS = ("campaign", "run", "configuration", "cut", "repeat")
 _TEXT = ("campaign", "run", "configuration", "cut", "end", "end_host", "end_stage", "end_reason")
 _COUNTS = ("images", "labels_equal", "labels_correct")
+_ERRORS = ("max_abs_error", "max_rel_error")
 _HOST_TIMES = ("receive", "queue_wait", "decode", "compute", "overhead", "encode", "send_queue_wait", "send")
 _HOST_COUNTS = ("parts_in", "parts_out", "bytes_in", "bytes_out")
 _ENDS = frozenset({"completed", "dropped", "failed"})
@@ -99,7 +100,7 @@ def frames_table(run_dir: Path, manifest: Mapping[str, Any]) -> pd.DataFrame:
             "images": end.get("images"),
             "labels_equal": end.get("labels_equal"),
             "labels_correct": end.get("labels_correct"),
-            "max_abs_error": end.get("max_abs_error"),
+            **{error: end.get(error) for error in _ERRORS},
         }
         for host in chain:
             line = accounts[host].frames.get(frame_id, {})
@@ -163,16 +164,17 @@ def check_equality(table: pd.DataFrame, manifest: Mapping[str, Any]) -> None:
     """Check that the chain of slices answered every completed frame as the whole model does.
 
     Raises:
-        RunError: a label differs, or an output differs by more than `EQUALITY_BAR`; the first such frame is named.
+        RunError: a label differs, or an output by more than `EQUALITY_BAR` of its largest value; the first such frame
+            is named.
     """
     done = table[table["end"] == "completed"]
-    wrong = done[(done["labels_equal"] != done["images"]) | ~(done["max_abs_error"] <= EQUALITY_BAR)]
+    wrong = done[(done["labels_equal"] != done["images"]) | ~(done["max_rel_error"] <= EQUALITY_BAR)]
     if len(wrong):
         first = wrong.iloc[0]
         raise RunError(
             f"{len(wrong)} of {len(done)} answers are not the whole model's: frame {first['frame_id']} has"
             f" {first['labels_equal']} of {first['images']} labels equal, its output differs by"
-            f" {first['max_abs_error']:.2g} ({EQUALITY_BAR:g} is allowed)",
+            f" {first['max_rel_error']:.2g} of its largest value ({EQUALITY_BAR:g} is allowed)",
             where=f"run {manifest['run']}",
         )
 
@@ -287,7 +289,7 @@ def _ms(nanoseconds: int | None) -> float | None:
 
 def _columns(chain: tuple[str, ...]) -> list[str]:
     columns = [*_RUN_COLUMNS, "frame_id", "end", "end_host", "end_stage", "end_reason", "latency_ms", "captured_s"]
-    columns += [*_COUNTS, "max_abs_error"]
+    columns += [*_COUNTS, *_ERRORS]
     for host in chain:
         columns += [f"{host}_{stage}_ms" for stage in _HOST_TIMES] + [f"{host}_{count}" for count in _HOST_COUNTS]
     return columns
