@@ -50,7 +50,7 @@ def infer(file: NodeFile, part: Part, fed: Mapping[str, Dims]) -> dict[str, Made
         WireError: an attribute is malformed.
     """
     made = {name: Made((), [shaped(_closed(dims, 1))], [shaped(_closed(dims, 2))]) for name, dims in fed.items()}
-    # Image models repeat themselves: of NASNet-Large's 2,800 operators with inputs, 600 differ in what decides shapes.
+    # Image models repeat themselves: of NASNet-Large's 2,846 nodes with inputs, 162 differ in what decides shapes.
     known: dict[tuple[object, ...], Made] = {}
     for name in part.order:
         if name in fed:

@@ -183,7 +183,7 @@ def _foreign(data: mmap.mmap) -> str | None:
 class _Reader:
     """Reads the nodes of one file; what many nodes have in common is read, decoded and kept once.
 
-    Of NASNet-Large's 14,000 attributes, 1,200 differ.
+    Of the 14,449 attributes of NASNet-Large, 260 differ.
     """
 
     def __init__(self, data: mmap.mmap) -> None:
