@@ -16,6 +16,8 @@ from slicebed_agent.errors import OneLineError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from slicebed_agent.model.source import ModelSource
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with the error's own code when it fails."""
@@ -64,24 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     health.set_defaults(run=_health)
 
     freeze = commands.add_parser("freeze", help="freeze a model into a cache folder and print its file's hash as JSON")
-    freeze.add_argument("model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb")
+    _add_model(freeze)
     freeze.add_argument("--cache", required=True, type=Path, metavar="DIR", help="folder of frozen models")
-    freeze.add_argument("--weights", type=Path, metavar="FILE", help="of a zoo model: file of weights")
-    freeze.add_argument("--seed", type=int, metavar="N", help="of a zoo model: draw its weights from this seed")
-    freeze.add_argument("--input-shape", type=_sizes, metavar="H,W,C", help="of one frame, without the batch")
-    freeze.add_argument("--inputs", type=_names, metavar="A[,B...]", help="where there are several")
-    freeze.add_argument("--outputs", type=_names, metavar="A[,B...]", help="where there are several")
     freeze.set_defaults(run=_freeze)
 
     profile = commands.add_parser("profile", help="measure how long a model and its parts take on this host")
-    profile.add_argument(
-        "model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb"
-    )
-    profile.add_argument("--weights", type=Path, metavar="FILE", help="of a zoo model: file of weights")
-    profile.add_argument("--seed", type=int, metavar="N", help="of a zoo model: draw its weights from this seed")
-    profile.add_argument("--input-shape", type=_sizes, metavar="H,W,C", help="of one frame, without the batch")
-    profile.add_argument("--inputs", type=_names, metavar="A[,B...]", help="where there are several")
-    profile.add_argument("--outputs", type=_names, metavar="A[,B...]", help="where there are several")
+    _add_model(profile)
     profile.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="where the profile goes")
     profile.add_argument(
         "--level", default="op", choices=["op", "layer"], help="split points of operators, or only those between layers"
@@ -120,6 +110,29 @@ def _parser() -> argparse.ArgumentParser:
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model, named as those of `slicebed model`."""
+    parser.add_argument("model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a frozen .pb")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of a zoo model: file of weights")
+    parser.add_argument("--seed", type=int, metavar="N", help="of a zoo model: draw its weights from this seed")
+    parser.add_argument("--input-shape", type=_sizes, metavar="H,W,C", help="of one frame, without the batch")
+    parser.add_argument("--input", action="append", metavar="NAME", help="where there are several; repeatable")
+    parser.add_argument("--output", action="append", metavar="NAME", help="where there are several; repeatable")
+
+
+def _model_of(options: argparse.Namespace) -> ModelSource:
+    from slicebed_agent.model.source import ModelSource  # noqa: PLC0415 - the package needs numpy
+
+    return ModelSource(
+        options.model,
+        weights=options.weights,
+        seed=options.seed,
+        input_shape=options.input_shape,
+        inputs=tuple(options.input) if options.input else None,
+        outputs=tuple(options.output) if options.output else None,
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -171,15 +184,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _freeze(options: argparse.Namespace) -> None:
     from slicebed_agent.model import load  # noqa: PLC0415 - the other commands need no numpy
 
-    frozen = load.open_model(
-        options.model,
-        weights=options.weights,
-        seed=options.seed,
-        input_shape=options.input_shape,
-        inputs=options.inputs,
-        outputs=options.outputs,
-        cache=options.cache,
-    )
+    frozen = load.open_model(_model_of(options), cache=options.cache)
     card = frozen.card
     said = {"graph_sha256": frozen.graph_sha256(), "bytes": card.graph_bytes, "name": card.name}
     sys.stdout.write(json.dumps({**said, "weights": str(card.weights)}) + "\n")
@@ -200,15 +205,7 @@ def _profile(options: argparse.Namespace) -> None:
         memory=options.memory,
         operators=options.operators,
     )
-    source = command.ModelSource(
-        options.model,
-        weights=options.weights,
-        seed=options.seed,
-        input_shape=options.input_shape,
-        inputs=options.inputs,
-        outputs=options.outputs,
-    )
-    sys.stdout.write(command.summary(command.profile_to_file(source, options.out, settings)) + "\n")
+    sys.stdout.write(command.summary(command.profile_to_file(_model_of(options), options.out, settings)) + "\n")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -6,9 +6,10 @@ import json
 import sys
 
 from slicebed_agent.model.load import open_model
+from slicebed_agent.model.source import ModelSource
 
 if __name__ == "__main__":
-    model = open_model(sys.argv[1])
+    model = open_model(ModelSource(sys.argv[1]))
     said = {
         "path": str(model.path),
         "bytes": model.card.graph_bytes,

@@ -22,11 +22,11 @@ from without_tensorflow import WithoutTensorflow
 from slicebed.errors import RunError
 from slicebed.run.connection import HostConnection
 from slicebed.run.model_files import place_model
-from slicebed.split.model import ModelSource
 from slicebed.split.obtain import obtain_model
 from slicebed.testbed.checkout import find_checkout
 from slicebed.testbed.image import read_image_facts
 from slicebed_agent.model.files import Store
+from slicebed_agent.model.source import ModelSource
 from slicebed_agent.rpc.v1 import agent_pb2
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -40,7 +40,8 @@ KILLED_IN_THE_MIDDLE = """
 import os, pickle, re, signal, sys
 from slicebed.run.connection import HostConnection
 from slicebed.run.model_files import place_model
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
+from slicebed_agent.model.source import ModelSource
 
 def say(text):
     sent_mb = int(re.match(r"sent (\\d+) of", text)[1])

@@ -14,7 +14,7 @@ _REPOSITORY = Path(__file__).parents[2]
 _OPENING = """
 import json, sys
 from pathlib import Path
-from slicebed.split.model import ModelSource
+from slicebed_agent.model.source import ModelSource
 from slicebed.split.obtain import obtain_model
 from slicebed.testbed.image import ImageFacts
 from slicebed_agent.errors import OneLineError

@@ -38,8 +38,9 @@ def choose(  # noqa: PLR0913 - two lists of names, and what to call them
     if given is None:
         if len(known) == 1:
             return list(known)
+        meant = "all" if whole else "those that you mean"
         raise AgentConfigError(
-            f"{len(known)} {what}: {_listed(known)}", where=where, mend=f"name them: --{what} {','.join(known[:2])}"
+            f"{len(known)} {what}: {_listed(known)}", where=where, mend=f"name {meant}, each with --{what[:-1]}"
         )
     possible = [*known, *others]
     for name in given:

@@ -18,10 +18,11 @@ from slicebed_agent.model.runtime import tensorflow_version
 from slicebed_agent.model.zoo.entries import DEFAULT_SEED, entry, find, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from slicebed_agent.model.files import Incoming
     from slicebed_agent.model.graph import Graph
+    from slicebed_agent.model.source import ModelSource
 
 _KERAS_SUFFIXES: Final = frozenset({".keras", ".h5"})
 # What frozen files look like; a new number makes every kept one be frozen again.
@@ -70,16 +71,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slicebed" / "models"
 
 
-def open_model(  # noqa: PLR0913 - every option of the command line that says which model
-    argument: str | Path,
-    *,
-    weights: Path | None = None,
-    seed: int | None = None,
-    input_shape: Sequence[int] | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    cache: Path | None = None,
-) -> FrozenModel:
+def open_model(source: ModelSource, *, cache: Path | None = None) -> FrozenModel:
     """Freeze a model, or find it frozen already.
 
     A frozen file is kept under a hash of all that it was made from, and of the versions that made it. TensorFlow is
@@ -87,13 +79,7 @@ def open_model(  # noqa: PLR0913 - every option of the command line that says wh
     last of them. A ``.pb`` is frozen as it is, and is neither copied nor hashed.
 
     Args:
-        argument: a name of the zoo, a ``.keras`` or ``.h5`` file, a SavedModel folder, or a frozen GraphDef ``.pb``.
-        weights: of a zoo model: a file of weights; see `zoo.load_weights`.
-        seed: of a zoo model: draw the weights from this seed; without it (and without a file) the trained ones where
-            there are any, else those of `zoo.DEFAULT_SEED`.
-        input_shape: of one frame, without the batch, where the model leaves it open or another is wanted.
-        inputs: names, where there are several inputs.
-        outputs: names, where there are several outputs.
+        source: which model.
         cache: folder of frozen models; by default `cache_folder()`.
 
     Returns:
@@ -103,15 +89,14 @@ def open_model(  # noqa: PLR0913 - every option of the command line that says wh
         AgentConfigError: the model is unknown, damaged or foreign, or cannot be sliced; nothing was kept.
         NotFrozenError: TensorFlow is needed and not installed.
     """
-    shape = None if input_shape is None else tuple(input_shape)
+    shape = source.input_shape
     if shape is not None and not all(size > 0 for size in shape):
         raise AgentConfigError(f"input shape {shape}", where="--input-shape", mend="give sizes, without the batch")
-    asked = _request(str(argument), weights, seed)
     request = dataclasses.replace(
-        asked,
+        _request(source.argument, source.weights, source.seed),
         input_shape=shape,
-        inputs=None if inputs is None else tuple(inputs),
-        outputs=None if outputs is None else tuple(outputs),
+        inputs=source.inputs,
+        outputs=source.outputs,
     )
     if request.source is Source.GRAPH_DEF:
         return _as_it_is(request)

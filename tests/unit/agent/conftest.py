@@ -67,8 +67,9 @@ def tf() -> object:
 @pytest.fixture(scope="session")
 def cnn14(tf: object, tmp_path_factory: pytest.TempPathFactory) -> Model:
     from slicebed_agent.model.load import open_model
+    from slicebed_agent.model.source import ModelSource
 
-    frozen = open_model("cnn14", cache=tmp_path_factory.mktemp("cache"))
+    frozen = open_model(ModelSource("cnn14"), cache=tmp_path_factory.mktemp("cache"))
     ends = (frozen.card.inputs[0].name, *(layer.outputs[0] for layer in frozen.card.layers))
     return Model(frozen.path, frozen.graph_sha256(), ends)
 

@@ -14,6 +14,7 @@ from slicebed_agent.model import digits, weights
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.load import open_model
 from slicebed_agent.model.reference import Images, References
+from slicebed_agent.model.source import ModelSource
 
 TABLE1 = Path(__file__).parents[3] / "results" / "reference" / "dnn_slicing" / "table1_model.csv"
 
@@ -32,7 +33,7 @@ def whole(cnn14, executor):
 def test_every_layer_is_the_papers(cnn14, executor):
     rows = list(csv.DictReader(TABLE1.read_text().splitlines()))
     published = [(int(row["layer"]), row["type"], row["output_shape"], int(row["params"])) for row in rows]
-    card = open_model("cnn14", cache=cnn14.path.parents[1]).card
+    card = open_model(ModelSource("cnn14"), cache=cnn14.path.parents[1]).card
     shapes = [boundary.shape for boundary in executor.describe(cnn14.ends[1:])]
     layers = enumerate(zip(card.layers, shapes, strict=True), 1)
     assert [(n, layer.kind, str(shape), layer.parameters) for n, (layer, shape) in layers] == published

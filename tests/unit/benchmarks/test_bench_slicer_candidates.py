@@ -89,8 +89,9 @@ def test_keras_sub_models_are_the_frozen_model(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     from benchmarks.slicer.candidates.plan import plan as plan_of
 
-    from slicebed.split.model import ModelSource, open_source
+    from slicebed.split.model import open_source
     from slicebed_agent.model.execute.check import seeded_frame
+    from slicebed_agent.model.source import ModelSource
 
     asked = plan_of(open_source(ModelSource("cnn14")), 5)
     frame = [seeded_frame(each, asked.seed, 1) for each in asked.entrances()]

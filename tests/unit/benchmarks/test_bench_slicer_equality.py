@@ -6,8 +6,9 @@ from benchmarks.slicer import report
 from benchmarks.slicer.equality import Checked, kept, run
 from small_graphs import GraphBuilder
 
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
 from slicebed_agent.model.execute.check import CutCheck
+from slicebed_agent.model.source import ModelSource
 
 
 def model(folder):

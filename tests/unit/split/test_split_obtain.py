@@ -10,9 +10,9 @@ import pytest
 from graphdef_writer import like_nasnet
 from without_tensorflow import WithoutTensorflow
 
-from slicebed.split.model import ModelSource
 from slicebed.split.obtain import obtain_model
 from slicebed_agent.model.kept import Kept
+from slicebed_agent.model.source import ModelSource
 
 
 @pytest.fixture(scope="module")

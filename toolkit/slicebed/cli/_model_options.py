@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from slicebed.errors import SpecError
-from slicebed.split.model import ModelSource
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

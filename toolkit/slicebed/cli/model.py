@@ -20,14 +20,19 @@ from slicebed.cli._model_tables import (
     slice_line,
     zoo_table,
 )
-from slicebed.errors import SpecError
+from slicebed.errors import MissingRequirementError, SpecError
 from slicebed.spec.units import parse_duration_us, parse_rate_bit_per_s
-from slicebed.split.model import Level, ModelSource, open_source, point_to_plain
+from slicebed.split.model import Level, point_to_plain
+from slicebed.split.obtain import obtain_model
+from slicebed.testbed.checkout import find_checkout
+from slicebed.testbed.image import read_image_facts
+from slicebed_agent.model.source import ModelSource  # noqa: TC001 - `takes_model` reads the annotations
 from slicebed_agent.model.zoo.entries import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from slicebed.split.model import OpenedModel
     from slicebed_agent.model.graph import SplitPoint
 
 app = typer.Typer(no_args_is_help=True)
@@ -55,7 +60,7 @@ def list_zoo(*, as_json: JsonOption = False) -> None:
 @takes_model
 def inspect(source: ModelSource, *, level: LevelOption = Level.LAYER, as_json: JsonOption = False) -> None:
     """Operators or layers, their tensors, parameters and FLOPs."""
-    opened = open_source(source)
+    opened = _opened(source)
     if as_json:
         print_json({**opened.about(), "level": str(level), "rows": opened.rows(level)})
         return
@@ -75,7 +80,7 @@ def cuts(
     as_json: JsonOption = False,
 ) -> None:
     """Every place where the model may be cut, with what crosses there and what lies on each side."""
-    opened = open_source(source)
+    opened = _opened(source)
     points = opened.split_points(level, algorithm, max_tensors)
     exact = points if algorithm == "exact" else opened.split_points(level, "exact", max_tensors)
     if as_json:
@@ -102,7 +107,7 @@ def slice_model(
     """Write true slices: each holds its own operators and weights only."""
     from slicebed.split.slices import slice_folder, write_cut  # noqa: PLC0415 - numpy, which --help can wait for
 
-    opened = open_source(source)
+    opened = _opened(source)
     points = opened.cut(_names(cut), max_tensors)
     manifests = write_cut(opened, points, out)
     if as_json:
@@ -133,7 +138,7 @@ def check(
 
     if (cut is not None) + every + (sample is not None) != 1:
         raise SpecError("which cuts?", where="slicebed model check", mend="give one of --cut, --all and --sample N")
-    opened = open_source(source)
+    opened = _opened(source)
     if cut is not None:
         chosen: list[Sequence[SplitPoint]] = [opened.cut(_names(cut), max_tensors)]
     else:
@@ -187,7 +192,7 @@ def place_model(
         raise SpecError(
             "which far host?", where="slicebed model place", mend="give --far FAR.json, or --far-scale where it is none"
         )
-    opened = open_source(source)
+    opened = _opened(source)
     here = place.read_host(opened, near)
     there = here.scaled(far_scale) if far_scale is not None else place.read_host(opened, far or near)
     found = place.place(opened, here, there, link)
@@ -214,3 +219,12 @@ def _names(cut: str) -> list[str]:
     if not all(names):
         raise SpecError(f"no cut in {cut!r}", where="--cut", mend="name split points, as in block_3_add,block_6_add")
     return names
+
+
+def _opened(source: ModelSource) -> OpenedModel:
+    try:
+        image = read_image_facts(find_checkout())
+    except MissingRequirementError:
+        # Only a model that has to be frozen first needs it, and says then what is missing.
+        image = None
+    return obtain_model(source, image=image, say=console(stderr=True).print)

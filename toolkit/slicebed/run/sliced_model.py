@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from slicebed.errors import SpecError
 from slicebed.spec.models import LAYER_KINDS, ModelChoice
 from slicebed.spec.problems import SpecErrors
-from slicebed.split.model import ModelSource
 from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

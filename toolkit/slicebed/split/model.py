@@ -14,10 +14,10 @@ from slicebed_agent.model.load import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from slicebed_agent.model.graph import Graph, Operator, SplitPoint, Tensor
     from slicebed_agent.model.load import FrozenModel
+    from slicebed_agent.model.source import ModelSource
 
 
 class Level(StrEnum):
@@ -25,18 +25,6 @@ class Level(StrEnum):
 
     OPERATOR = "op"
     LAYER = "layer"
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Which model: see `slicebed_agent.model.load.open_model` for what each field means."""
-
-    argument: str
-    weights: Path | None = None
-    seed: int | None = None
-    input_shape: tuple[int, ...] | None = None
-    inputs: tuple[str, ...] | None = None
-    outputs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,14 +144,7 @@ def open_source(source: ModelSource) -> OpenedModel:
         AgentConfigError: the model is unknown, damaged or foreign, or cannot be sliced.
         AgentError: TensorFlow is needed and not installed.
     """
-    frozen = open_model(
-        source.argument,
-        weights=source.weights,
-        seed=source.seed,
-        input_shape=source.input_shape,
-        inputs=source.inputs,
-        outputs=source.outputs,
-    )
+    frozen = open_model(source)
     card = frozen.card
     graph = frozen.graph or read_graph(
         frozen.path,

@@ -18,8 +18,9 @@ from slicebed_agent.model.zoo.entries import find
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slicebed.split.model import ModelSource, OpenedModel
+    from slicebed.split.model import OpenedModel
     from slicebed.testbed.image import ImageFacts
+    from slicebed_agent.model.source import ModelSource
 
 _CACHE = "/cache"
 _OR_INSTALL = "or install slicebed[agent]"
@@ -140,9 +141,8 @@ def _arguments(source: ModelSource, mounts: _Mounts) -> list[str]:
         said += ["--seed", str(source.seed)]
     if source.input_shape is not None:
         said += ["--input-shape", ",".join(map(str, source.input_shape))]
-    for option, names in (("--inputs", source.inputs), ("--outputs", source.outputs)):
-        if names is not None:
-            said += [option, ",".join(names)]
+    for option, names in (("--input", source.inputs), ("--output", source.outputs)):
+        said += [word for name in names or () for word in (option, name)]
     return said
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import secrets
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import AgentConfigError, AgentError
@@ -18,36 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from slicebed_agent.model.load import FrozenModel
     from slicebed_agent.model.profile.record import Profile
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Which model: see `load.open_model` for what each field means."""
-
-    argument: str
-    weights: Path | None = None
-    seed: int | None = None
-    input_shape: tuple[int, ...] | None = None
-    inputs: tuple[str, ...] | None = None
-    outputs: tuple[str, ...] | None = None
-
-    def open(self) -> FrozenModel:
-        """Freeze it, or find it frozen already.
-
-        Raises:
-            AgentConfigError: there is no such model, or an option does not go with it.
-            AgentError: TensorFlow is needed and not installed.
-        """
-        return open_model(
-            self.argument,
-            weights=self.weights,
-            seed=self.seed,
-            input_shape=self.input_shape,
-            inputs=self.inputs,
-            outputs=self.outputs,
-        )
+    from slicebed_agent.model.source import ModelSource
 
 
 def profile_apart(source: ModelSource, options: Options) -> Profile:
@@ -68,7 +39,7 @@ def profile_apart(source: ModelSource, options: Options) -> Profile:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         try:
-            frozen = pool.submit(source.open).result()
+            frozen = pool.submit(open_model, source).result()
             return pool.submit(profile, frozen, options).result()
         except BrokenProcessPool as error:
             raise AgentError(

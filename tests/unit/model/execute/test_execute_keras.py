@@ -15,6 +15,7 @@ from slicebed_agent.model.execute.check import check_cuts, sample, seeded_frame
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.load import open_model
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ def random_model(keras: Any, seed: int) -> Any:
 def test_chains_of_a_random_keras_model_are_the_whole(keras: Any, tmp_path: Path, seed: int) -> None:
     model = random_model(keras, seed)
     model.save(tmp_path / "model.keras")
-    frozen = open_model(tmp_path / "model.keras", cache=tmp_path / "cache")
+    frozen = open_model(ModelSource(str(tmp_path / "model.keras")), cache=tmp_path / "cache")
     ends = ([each.name for each in frozen.card.inputs], [each.name for each in frozen.card.outputs])
     points = split_points(read_graph(frozen.path, inputs=ends[0], outputs=ends[1]), "exact", 2)
     with Executor(frozen.path) as executor:

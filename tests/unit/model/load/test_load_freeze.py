@@ -90,7 +90,7 @@ def test_only_what_the_output_needs_is_in_the_file(make, frozen, run_file):
 
 def test_several_inputs_and_outputs_have_to_be_chosen(make, frozen, run_file):
     model = make("two_ends")
-    with pytest.raises(AgentConfigError, match=r"2 inputs: one, two; name them: --inputs one,two"):
+    with pytest.raises(AgentConfigError, match=r"2 inputs: one, two; name all, each with --input"):
         frozen(model)
     with pytest.raises(AgentConfigError, match=r"2 outputs: small, wide"):
         frozen(model, inputs=["one", "two"])

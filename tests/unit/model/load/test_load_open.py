@@ -15,10 +15,15 @@ import pytest
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.card import ModelCard, Source, WeightsKind
 from slicebed_agent.model.load import open_model
+from slicebed_agent.model.source import ModelSource
 
 # Keras' own code and this numpy disagree; not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-OPENING = "from slicebed_agent.model.load import open_model; import sys, pathlib\n"
+OPENING = """
+import pathlib, sys
+from slicebed_agent.model.load import open_model
+from slicebed_agent.model.source import ModelSource
+"""
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def _elsewhere(code, *args):
 
 def test_a_keras_file_becomes_a_frozen_file_and_a_card(keras_file, cache, make, run_file):
     model = make("branches")
-    opened = open_model(keras_file, cache=cache)
+    opened = open_model(ModelSource(str(keras_file)), cache=cache)
     card = opened.card
     assert (card.name, card.source, card.weights.kind) == ("branches", Source.KERAS, WeightsKind.FILE)
     assert card.parameters == model.count_params()
@@ -60,10 +65,10 @@ def test_a_keras_file_becomes_a_frozen_file_and_a_card(keras_file, cache, make, 
 
 
 def test_the_second_time_takes_no_tensorflow(keras_file, cache):
-    first = open_model(keras_file, cache=cache)
+    first = open_model(ModelSource(str(keras_file)), cache=cache)
     told = _elsewhere(
         """
-        opened = open_model(sys.argv[1], cache=pathlib.Path(sys.argv[2]))
+        opened = open_model(ModelSource(sys.argv[1]), cache=pathlib.Path(sys.argv[2]))
         print(opened.path, "tensorflow" in sys.modules, "keras" in sys.modules)
         """,
         keras_file,
@@ -73,16 +78,16 @@ def test_the_second_time_takes_no_tensorflow(keras_file, cache):
 
 
 def test_other_options_or_content_are_another_model(keras_file, cache, make):
-    whole = open_model(keras_file, cache=cache)
-    part = open_model(keras_file, cache=cache, outputs=["pool"])
+    whole = open_model(ModelSource(str(keras_file)), cache=cache)
+    part = open_model(ModelSource(str(keras_file), outputs=("pool",)), cache=cache)
     assert part.card.outputs[0].name != whole.card.outputs[0].name
     make("sequential").save(keras_file)
-    assert open_model(keras_file, cache=cache).card.inputs[0].shape == (None, 6, 6, 1)
+    assert open_model(ModelSource(str(keras_file)), cache=cache).card.inputs[0].shape == (None, 6, 6, 1)
 
 
 @pytest.mark.parametrize("harm", ["graph", "card", "both gone"])
 def test_a_damaged_cache_is_frozen_again(keras_file, cache, harm):
-    first = open_model(keras_file, cache=cache)
+    first = open_model(ModelSource(str(keras_file)), cache=cache)
     (card,) = (cache / "cards").iterdir()
     if harm == "graph":
         os.truncate(first.path, 100)
@@ -91,13 +96,13 @@ def test_a_damaged_cache_is_frozen_again(keras_file, cache, harm):
     else:
         first.path.unlink()
         card.unlink()
-    assert open_model(keras_file, cache=cache) == first
+    assert open_model(ModelSource(str(keras_file)), cache=cache) == first
 
 
 def test_a_saved_model_is_frozen_with_its_functions_inlined(make, tmp_path, cache, run_file):
     model = make("branches")
     model.export(tmp_path / "exported", verbose=False)
-    opened = open_model(tmp_path / "exported", cache=cache)
+    opened = open_model(ModelSource(str(tmp_path / "exported")), cache=cache)
     card = opened.card
     assert (card.source, card.name, card.layers) == (Source.SAVED_MODEL, "exported", ())
     assert card.parameters == model.count_params()
@@ -119,19 +124,19 @@ def test_a_saved_model_with_open_sizes_takes_an_input_shape(tf, tmp_path, cache)
     module.serve = tf.function(lambda image: {"edges": image[:, 1:] - image[:, :-1]}, input_signature=[spec])
     tf.saved_model.save(module, str(tmp_path / "edges"), signatures={"serving_default": module.serve})
     with pytest.raises(AgentConfigError, match="give --input-shape"):
-        open_model(tmp_path / "edges", cache=cache)
+        open_model(ModelSource(str(tmp_path / "edges")), cache=cache)
     assert _nothing_kept(cache)
-    opened = open_model(tmp_path / "edges", cache=cache, input_shape=(8, 6, 1))
+    opened = open_model(ModelSource(str(tmp_path / "edges"), input_shape=(8, 6, 1)), cache=cache)
     assert opened.card.outputs[0].shape == (None, 7, 6, 1)
 
 
 def test_a_frozen_file_is_used_as_it_is(keras_file, cache, tmp_path):
-    frozen = open_model(keras_file, cache=cache)
+    frozen = open_model(ModelSource(str(keras_file)), cache=cache)
     path = tmp_path / "mine.pb"
     path.write_bytes(frozen.path.read_bytes())
     told = _elsewhere(
         """
-        opened = open_model(sys.argv[1], cache=pathlib.Path(sys.argv[2]))
+        opened = open_model(ModelSource(sys.argv[1]), cache=pathlib.Path(sys.argv[2]))
         card = opened.card
         print(opened.path, opened.graph_sha256(), card.inputs[0].name, card.outputs[0].name, card.parameters)
         print(len(opened.graph.operators) > 5, "tensorflow" in sys.modules, pathlib.Path(sys.argv[2]).exists())
@@ -146,9 +151,9 @@ def test_a_frozen_file_is_used_as_it_is(keras_file, cache, tmp_path):
 
 def test_an_unknown_name_tells_the_nearest(cache):
     with pytest.raises(AgentConfigError, match="no model 'mobilnet2' in the zoo; nearest: mobilenet_v2"):
-        open_model("mobilnet2", cache=cache)
+        open_model(ModelSource("mobilnet2"), cache=cache)
     with pytest.raises(AgentConfigError, match="there are cnn14"):
-        open_model("zzz", cache=cache)
+        open_model(ModelSource("zzz"), cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_foreign_files_are_refused(argument, told, tmp_path, cache, monkeypatch)
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("something", "else")
     with pytest.raises(AgentConfigError, match=told):
-        open_model(argument, cache=cache)
+        open_model(ModelSource(argument), cache=cache)
     assert _nothing_kept(cache)
 
 
@@ -183,7 +188,7 @@ def test_foreign_files_are_refused(argument, told, tmp_path, cache, monkeypatch)
 def test_a_truncated_keras_file_is_refused(keras_file, cache, part):
     os.truncate(keras_file, int(keras_file.stat().st_size * part))
     with pytest.raises(AgentConfigError, match="truncated"):
-        open_model(keras_file, cache=cache)
+        open_model(ModelSource(str(keras_file)), cache=cache)
     assert _nothing_kept(cache)
 
 
@@ -195,7 +200,7 @@ def test_a_keras_file_with_damaged_weights_is_refused(keras_file, cache):
         for name, data in members.items():
             archive.writestr(name, data)
     with pytest.raises(AgentConfigError, match="Keras cannot read it"):
-        open_model(keras_file, cache=cache)
+        open_model(ModelSource(str(keras_file)), cache=cache)
     assert _nothing_kept(cache)
 
 
@@ -207,7 +212,7 @@ def test_a_lambda_layer_is_never_run(tf, tmp_path, cache, suffix):
     tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.Sequential([inside])]).save(path)
     witness.unlink(missing_ok=True)
     with pytest.raises(AgentConfigError, match="Lambda layer, whose code would run"):
-        open_model(path, cache=cache)
+        open_model(ModelSource(str(path)), cache=cache)
     assert not witness.exists()
 
 
@@ -219,35 +224,35 @@ def test_a_layer_of_somebodys_own_is_told_by_name(tf, tmp_path, cache):
     path = tmp_path / "custom.keras"
     tf.keras.Sequential([tf.keras.Input((2,)), Strange()]).save(path)
     with pytest.raises(AgentConfigError, match="custom object Strange; export it as a SavedModel"):
-        open_model(path, cache=cache)
+        open_model(ModelSource(str(path)), cache=cache)
 
 
 def test_an_old_h5_file_is_read(make, tmp_path, cache):
     model = make("branches")
     model.save(tmp_path / "old.h5")
-    assert open_model(tmp_path / "old.h5", cache=cache).card.parameters == model.count_params()
+    assert open_model(ModelSource(str(tmp_path / "old.h5")), cache=cache).card.parameters == model.count_params()
 
 
 def test_options_that_make_no_sense_are_told(keras_file, cache, tmp_path):
     with pytest.raises(AgentConfigError, match="for a model of the zoo only"):
-        open_model(keras_file, cache=cache, seed=1)
+        open_model(ModelSource(str(keras_file), seed=1), cache=cache)
     with pytest.raises(AgentConfigError, match="give one of the two"):
-        open_model("cnn14", cache=cache, seed=1, weights=tmp_path / "w.npz")
+        open_model(ModelSource("cnn14", seed=1, weights=tmp_path / "w.npz"), cache=cache)
     with pytest.raises(AgentConfigError, match="no such file of weights"):
-        open_model("cnn14", cache=cache, weights=tmp_path / "w.npz")
+        open_model(ModelSource("cnn14", weights=tmp_path / "w.npz"), cache=cache)
     with pytest.raises(AgentConfigError, match="give sizes, without the batch"):
-        open_model("cnn14", cache=cache, input_shape=(0, 28, 1))
+        open_model(ModelSource("cnn14", input_shape=(0, 28, 1)), cache=cache)
     assert _nothing_kept(cache)
 
 
 def test_a_cache_that_cannot_be_written_is_told(keras_file, tmp_path):
     (tmp_path / "cache").write_text("a file where a folder should be")
     with pytest.raises(AgentConfigError, match="cannot read the model or keep it frozen: Not a directory"):
-        open_model(keras_file, cache=tmp_path / "cache")
+        open_model(ModelSource(str(keras_file)), cache=tmp_path / "cache")
 
 
 def test_a_card_of_another_kind_is_refused(keras_file, cache):
-    card = open_model(keras_file, cache=cache).card
+    card = open_model(ModelSource(str(keras_file)), cache=cache).card
     for text in ("", "[]", "{}", card.to_json().replace('"format": 1', '"format": 2'), card.to_json()[:-40]):
         with pytest.raises(AgentConfigError, match="not a model card"):
             ModelCard.from_json(text, where="here")

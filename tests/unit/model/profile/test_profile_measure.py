@@ -13,10 +13,11 @@ from small_graphs import classifier
 
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.graphdef.read import read_graph
-from slicebed_agent.model.profile.command import ModelSource, profile_apart, summary
+from slicebed_agent.model.profile.command import profile_apart, summary
 from slicebed_agent.model.profile.measure import Boundaries, Level, Options
 from slicebed_agent.model.profile.memory import process_memory
 from slicebed_agent.model.profile.record import read_profile
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +158,7 @@ def test_every_split_point_and_a_cut_are_not_both_meant() -> None:
 def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, tmp_path: Path) -> None:
     out = tmp_path / "profile.json"
     command = [sys.executable, "-m", "slicebed_agent", "profile", str(path), "--out", str(out), "--repeats", "3"]
-    asked = ["--inputs", "input", "--outputs", "body", "--input-shape", "8,8,3", "--operators"]
+    asked = ["--input", "input", "--output", "body", "--input-shape", "8,8,3", "--operators"]
     ran = subprocess.run([*command, *asked], capture_output=True, text=True, check=True)
     found = read_profile(out)
     assert ran.stdout == summary(found) + "\n"
@@ -169,7 +170,7 @@ def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, t
         (["--seed", "3"], "weights are given for a model of the zoo only"),
         (["--weights", "none.npz"], "weights are given for a model of the zoo only"),
         (["--input-shape", "big"], "no shape in 'big'"),
-        (["--outputs", "scored"], "the graph has no output scored"),
+        (["--output", "scored"], "the graph has no output scored"),
     ):
         refused = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
         assert refused.returncode == 2
