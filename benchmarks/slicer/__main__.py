@@ -25,9 +25,10 @@ from benchmarks.slicer.equality import kept
 from benchmarks.slicer.manifest import manifest
 from benchmarks.slicer.workers import ROOT, BenchmarkError, Worker, one
 
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
 from slicebed.split.slices import slice_folder, write_cut
 from slicebed_agent.errors import OneLineError
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

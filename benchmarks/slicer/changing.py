@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.slicer.chaining import Chain
 from benchmarks.slicer.chosen import boundaries, drawn, thirds
 
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
 from slicebed_agent.model.execute.check import seeded_frame
 from slicebed_agent.model.execute.executor import Executor
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from slicebed_agent.model.execute.tensors import Array

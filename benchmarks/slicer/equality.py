@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
 from slicebed_agent.model import cuts, execute, graphdef
 from slicebed_agent.model.execute.check import CutCheck, check_cuts, sample
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.runtime import tensorflow_version
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from benchmarks.slicer.chosen import boundaries, drawn, thirds
 
-from slicebed.split.model import ModelSource, open_source
+from slicebed.split.model import open_source
 from slicebed_agent.model.cuts.algorithms import split_points
 from slicebed_agent.model.cuts.layers import layer_points
 from slicebed_agent.model.execute.slice import Boundary
 from slicebed_agent.model.profile.boundaries import ProfiledExecutor, fusion_safe
+from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
