@@ -102,7 +102,9 @@ def test_keras_sub_models_are_the_frozen_model(tmp_path, monkeypatch):
         for each in cut:
             arrays = candidate.prepare(each, arrays)(arrays)
         assert difference(arrays, said) < 1e-5
-    assert difference(opener(NAMES[0])(asked).prepare(asked.whole, frame)(frame), said) < 1e-5
+    fed = opener(NAMES[0])(asked)
+    assert difference(fed.prepare(asked.whole, frame)(frame), said) < 1e-5
+    fed._executor.close()
 
 
 def test_a_difference_is_of_the_largest_value_and_never_hidden():
