@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import os
-from typing import Any
+import re
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _DISTRIBUTIONS = ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64")
+# While its libraries load, before it reads what may be logged: lines of information, and one about such lines.
+_TALK: Final = re.compile(
+    rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\)|To enable the following instr"
+)
 
 
 def usable_cores() -> int:
@@ -43,11 +54,36 @@ def tensorflow() -> Any:
         AgentError: TensorFlow is not installed.
     """
     tensorflow_version()
-    # Everything but fatal: its errors reach us as exceptions, and what is left is talk of the GPU it did not find.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    tf = importlib.import_module("tensorflow")
+    with without_talk():
+        tf = importlib.import_module("tensorflow")
     cores = usable_cores()
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     tf.config.threading.set_inter_op_parallelism_threads(cores)
     return tf
+
+
+@contextlib.contextmanager
+def without_talk() -> Iterator[None]:
+    """Keep off stderr what TensorFlow says while it loads; whatever else is written there meanwhile comes after it."""
+    # Everything but fatal: its errors reach us as exceptions, and what is left is talk of the GPU it did not find.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    if sys.stderr is None:
+        # A process without one.
+        yield
+        return
+    stderr = 2
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        before = os.dup(stderr)
+        os.dup2(held.fileno(), stderr)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, stderr)
+            os.close(before)
+            held.seek(0)
+            for line in held:
+                if not _TALK.match(line):
+                    os.write(stderr, line)

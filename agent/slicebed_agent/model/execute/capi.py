@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any, Final, Self
 
 from slicebed_agent.errors import AgentError
 from slicebed_agent.model.execute.memory import settle
+from slicebed_agent.model.runtime import without_talk
 
 _LIBRARIES: Final = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
 _OK: Final = 0
@@ -92,11 +92,10 @@ def library() -> ctypes.CDLL:
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or not spec.submodule_search_locations:
         raise AgentError("TensorFlow is not installed", where="model", mend="install slicebed[agent]")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     folder = Path(spec.submodule_search_locations[0])
     try:
-        loaded = [ctypes.CDLL(str(folder / name)) for name in _LIBRARIES][-1]
+        with without_talk():
+            loaded = [ctypes.CDLL(str(folder / name)) for name in _LIBRARIES][-1]
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(loaded, name)
             function.restype, function.argtypes = result, arguments
