@@ -98,7 +98,7 @@ def sample(cuts: Sequence[Item], count: int, seed: int) -> list[Item]:
 
 
 def seeded_frame(boundary: Boundary, seed: int, batch: int) -> Array:
-    """An input that every host draws alike: standard normal, of whole numbers 0 to 255 (int8: 127), of bools both.
+    """An input that every host draws alike: standard normal, bools, bytes from 0 up, of wider whole numbers 0 to 9.
 
     Raises:
         AgentError: more than the first dimension is open.
@@ -109,7 +109,9 @@ def seeded_frame(boundary: Boundary, seed: int, batch: int) -> Array:
     if blank.dtype == np.bool_:
         return generator.integers(0, 2, blank.shape).astype(np.bool_)
     if np.issubdtype(blank.dtype, np.integer):
-        return generator.integers(0, min(256, np.iinfo(blank.dtype).max + 1), blank.shape).astype(blank.dtype)
+        # A byte is a colour; anything wider is rather an index, into a table that has ten rows if any has.
+        end = np.iinfo(blank.dtype).max + 1 if blank.dtype.itemsize == 1 else 10
+        return generator.integers(0, end, blank.shape).astype(blank.dtype)
     return generator.standard_normal(blank.shape).astype(blank.dtype)
 
 

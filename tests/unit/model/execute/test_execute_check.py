@@ -92,3 +92,11 @@ def test_a_frame_is_drawn_by_its_seed(dtype: str) -> None:
     assert (one.shape, one.dtype) == ((3, 6, 5), np.dtype(dtype))
     assert one.tobytes() == seeded_frame(boundary, 1, 3).tobytes() != two.tobytes()
     assert len(np.unique(one)) > 1
+
+
+def test_a_frame_of_indices_stays_within_small_tables_and_one_of_bytes_has_all_colours() -> None:
+    words, colours = (
+        seeded_frame(Boundary("input:0", np.dtype(dtype), (None, 5000)), 1, 1) for dtype in ("int64", "uint8")
+    )
+    assert set(np.unique(words)) == set(range(10))
+    assert (colours.min(), colours.max()) == (0, 255)
