@@ -7,7 +7,7 @@ import multiprocessing
 import secrets
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.load import open_model
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from slicebed_agent.model.profile.record import Profile
     from slicebed_agent.model.source import ModelSource
+
+# Above this a segment leaves nothing to choose.
+_MOST: Final = 0.8
 
 
 def profile_apart(source: ModelSource, options: Options) -> Profile:
@@ -86,7 +89,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def summary(found: Profile) -> str:
-    """The profile in two lines, or three with operators, with intervals."""
+    """The profile in two lines, with intervals; more on operators, and on a segment that is nearly everything."""
     cores = ",".join(map(str, found.host.cores))
     text = (
         f"{found.model}: whole {found.whole.time_s.scaled(1e3)} ms on cores {cores},"
@@ -99,5 +102,11 @@ def summary(found: Profile) -> str:
         text += (
             f"\n{own} of {len(found.operators.rows)} operators have a kernel of their own, their sum : whole"
             f" {found.operators.sum_to_whole}; traced : whole {found.operators.traced_to_whole}"
+        )
+    longest = max(found.segments, key=lambda each: each.time_s.median)
+    if longest.time_s.median > _MOST * found.whole.time_s.median:
+        text += (
+            f"\nthe segment to {longest.name} is {longest.time_s.median / found.whole.time_s.median:.0%} of the whole: "
+            "no other cut can be told from this; more places are found with a higher --max-tensors"
         )
     return text

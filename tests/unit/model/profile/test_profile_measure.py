@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -175,3 +176,13 @@ def test_the_agents_command_takes_the_options_that_say_which_model(path: Path, t
         refused = subprocess.run([*command, *wrong], capture_output=True, text=True, check=False)
         assert refused.returncode == 2
         assert told in refused.stderr.splitlines()[-1]
+
+
+def test_a_segment_that_is_nearly_everything_is_told(found: Profile) -> None:
+    def told(*shares: float) -> str:
+        pairs = zip(found.segments, shares, strict=True)
+        segments = [dataclasses.replace(each, time_s=found.whole.time_s.scaled(share)) for each, share in pairs]
+        return summary(dataclasses.replace(found, segments=tuple(segments)))
+
+    assert "of the whole:" not in told(0.5, 0.1, 0.1, 0.1, 0.1, 0.1)
+    assert "\nthe segment to joined is 90% of the whole: no other cut" in told(0.02, 0.9, 0.02, 0.02, 0.02, 0.02)
