@@ -74,13 +74,13 @@ def test_every_wrong_name_is_told_with_its_place_and_the_nearest(sliced):
 
 
 def test_a_model_that_no_camera_can_feed_is_refused(sliced):
-    with pytest.raises(SpecError, match=r"net has 2 outputs; give model\.output: one of one:0, other:0"):
+    with pytest.raises(SpecError, match=r"^model: net: 2 outputs: one:0, other:0; name one under output:$"):
         sliced(("add", "relu"), two=True, outputs=("one", "other"))
     assert sliced(("add", "relu"), two=True, output="other").answer == "other:0"
     with pytest.raises(AgentConfigError, match="leaves sizes unknown; give the input's shape"):
         sliced(("add", "relu"), dims=(None, None))
     assert sliced(("add", "relu"), dims=(None, None), input_shape=(3,))
-    with pytest.raises(SpecError, match=r"net takes batches of 2 only, source\.batch_size is 1; give"):
+    with pytest.raises(SpecError, match=r"model: net: it takes batches of 2 only, source\.batch_size is 1; give"):
         sliced(("add", "relu"), dims=(2, 3))
     assert sliced(("add", "relu"), dims=(2, 3), batch=2)
 

@@ -114,6 +114,11 @@ BAD_EXPERIMENTS = (
     Bad("unknown setting", "cnn14", "{name: cnn14, sed: 3}", "3:22", ('unknown key "sed"', 'mean "seed"', "weights")),
     Bad("seed of a model", "cnn14", "{name: cnn14, seed: -1}", "3:28", ("seed: -1 is out of range",)),
     Bad("shape of a frame", "cnn14", "{name: cnn14, input_shape: [0, 1]}", "3:36", ("0 is out of range", "1 to 65536")),
+    Bad("an input that is no name", "cnn14", "{name: cnn14, input: 3}", "3:29", ("input: 3 is not a name",)),
+    Bad("one input of several", "cnn14", "{name: cnn14, input: [a, {}]}", "3:33", ("a mapping is not a name",)),
+    Bad("no input", "cnn14", "{name: cnn14, input: []}", "3:29", ("input: an empty list", "each once")),
+    Bad("an input twice", "cnn14", "{name: cnn14, input: [a, a]}", "3:29", ('input: "a" is given twice', "each once")),
+    Bad("two outputs", "cnn14", "{name: cnn14, output: [a, b]}", "3:30", ("output: a list is not a name",)),
     Bad("weights that are not there", "cnn14", "{name: cnn14, weights: w.npz}", "3:31", ('no such file "w.npz"',)),
     Bad(
         "weights and a seed",

@@ -53,6 +53,20 @@ def test_settings_of_a_model_are_those_of_the_command_line(experiment):
     assert plain["model_settings"] == {"seed": 7, "input_shape": [64, 64, 3], "output": "predictions"}
 
 
+def test_several_inputs_are_a_list_and_one_may_stand_alone(experiment):
+    several = experiment("{name: vgg16, input: [left, right]}", "[[a, b]]")
+    assert several.model == ModelChoice("vgg16", inputs=("left", "right"))
+    assert several.to_plain()["model_settings"] == {"input": ["left", "right"]}
+    alone = experiment("{name: vgg16, input: left}", "[[a, b]]")
+    assert alone.model == experiment("{name: vgg16, input: [left]}", "[[a, b]]").model
+    assert alone.model == ModelChoice("vgg16", inputs=("left",))
+
+
+def test_the_models_place_is_that_of_its_key(experiment):
+    found = experiment("{name: vgg16, seed: 7}", "[[a, b]]")
+    assert found.model.where("vgg16") == f"{found.path}:3:1: model: vgg16"
+
+
 def test_files_are_found_beside_the_experiment(experiment, tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "net.pb").write_bytes(b"")

@@ -8,17 +8,16 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import InterruptedRunError, RunError, SlicebedError, SpecError
+from slicebed.errors import InterruptedRunError, MissingRequirementError, RunError, SlicebedError, SpecError
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions, verification_of
 from slicebed.run.model_files import place_model
 from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed
 from slicebed.run.samples import write_samples
-from slicebed.run.sliced_model import slice_model, source_of
+from slicebed.run.sliced_model import open_experiment
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.spec.order import PlannedRun, plan_runs
-from slicebed.split.obtain import obtain_model
 from slicebed.testbed.apply import kept_base_rtts
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
@@ -112,8 +111,9 @@ def run_campaign(
         deploy: make sure first that host tools and agents are there and running; False when they surely are.
 
     Raises:
-        SpecError: the inventory lacks a host or a link, the model a split point, or there is nothing to resume.
+        SpecError: the model lacks a split point, the inventory a host or a link, or there is nothing to resume.
         AgentError: the model cannot be opened.
+        MissingRequirementError: there is no agent image, or no such inventory.
         ConflictError: another campaign runs on these hosts.
         ProvisionError: a playbook failed.
         VerdictError: a link's measured round trip is not the asked one.
@@ -121,12 +121,12 @@ def run_campaign(
         InterruptedRunError: Ctrl-C; the run under way is kept the same way.
     """
     runs = wanted.runs()
-    image = read_image_facts(checkout)
-    hosts = _hosts_of(wanted)
     find = find_unfinished if resume else create_campaign
     try:
-        opened = obtain_model(source_of(wanted.experiment.model), image=image, say=progress.say)
-        model = slice_model(wanted.experiment, opened)
+        # First what the experiment's file alone is to blame for: that a typo shows must not take a lab and an image.
+        opened, model = open_experiment(wanted.experiment, image=_image_if_built(checkout), say=progress.say)
+        image = read_image_facts(checkout)
+        hosts = _hosts_of(wanted)
         with hosts_taken(wanted.inventory):
             campaign = find(wanted.results, wanted.experiment.name, wanted.plan(model))
             left = [run for run in runs if not campaign.is_done(run.run_id)]
@@ -179,6 +179,14 @@ def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, 
         cast = _Cast(setting, read_inventory(stage.wanted.inventory), lasting)
         for configuration, block in groupby(left, key=lambda run: run.configuration):
             _run_block(stage, cast, configuration, tuple(block))
+
+
+def _image_if_built(checkout: Checkout) -> ImageFacts | None:
+    try:
+        return read_image_facts(checkout)
+    except MissingRequirementError:
+        # Only a model that has to be frozen first needs it now, and says then what is missing.
+        return None
 
 
 def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:

@@ -7,17 +7,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
+from slicebed.spec.model_words import tell_in_experiment
 from slicebed.spec.models import LAYER_KINDS, ModelChoice
 from slicebed.spec.problems import SpecErrors
-from slicebed_agent.errors import AgentConfigError
+from slicebed.split.obtain import obtain_model
+from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from slicebed.spec.cuts import Cut
     from slicebed.spec.experiment import Experiment
     from slicebed.split.model import OpenedModel
+    from slicebed.testbed.image import ImageFacts
 
 Boundary = tuple[str, ...]
 
@@ -65,9 +68,34 @@ def source_of(choice: ModelChoice) -> ModelSource:
         weights=choice.weights,
         seed=choice.seed,
         input_shape=choice.input_shape,
-        inputs=None if choice.input is None else (choice.input,),
+        inputs=choice.inputs,
         outputs=None if choice.output is None else (choice.output,),
     )
+
+
+def open_experiment(
+    experiment: Experiment, *, image: ImageFacts | None, say: Callable[[str], None]
+) -> tuple[OpenedModel, SlicedModel]:
+    """Open the experiment's model and look up every cut in it; no host is asked for anything.
+
+    Args:
+        experiment: the validated experiment.
+        image: the agent image last built, which freezes the model where TensorFlow is not installed; None without one.
+        say: told, in a few words, when something begins that takes a moment.
+
+    Raises:
+        AgentError: the model is unknown, damaged or foreign, or cannot be sliced; with the place of ``model:`` in the
+            experiment.
+        SpecError: the same, found by the agent image; or as of `slice_model`.
+        MissingRequirementError: the model has to be frozen, and there is neither TensorFlow nor an agent image.
+        ProvisionError: the agent image could not freeze it.
+    """
+    try:
+        opened = obtain_model(source_of(experiment.model), image=image, say=say)
+    except (AgentError, SpecError) as error:
+        tell_in_experiment(error, experiment.model)
+        raise
+    return opened, slice_model(experiment, opened)
 
 
 def slice_model(experiment: Experiment, opened: OpenedModel) -> SlicedModel:
@@ -118,13 +146,13 @@ def _layer_outputs(opened: OpenedModel) -> tuple[Boundary, ...]:
 
 def _require_frames(experiment: Experiment, opened: OpenedModel) -> None:
     """Refuse a model that the experiment's camera cannot feed, or whose answer is not one tensor."""
-    where, batch_size = str(experiment.path), experiment.source.batch_size
+    where, batch_size = experiment.model.where(opened.name), experiment.source.batch_size
     outputs = opened.graph.outputs
     if len(outputs) != 1:
-        what = f"{opened.name} has {len(outputs)} outputs"
-        raise SpecError(what, where=where, mend=f"give model.output: one of {', '.join(outputs)}")
+        what = f"{len(outputs)} outputs: {', '.join(outputs)}"
+        raise SpecError(what, where=where, mend="name one under output:")
     for tensor in opened.frozen.card.inputs:
         batch = tensor.shape[0] if tensor.shape else None
         if batch not in {None, batch_size}:
-            what = f"{opened.name} takes batches of {batch} only, source.batch_size is {batch_size}"
+            what = f"it takes batches of {batch} only, source.batch_size is {batch_size}"
             raise SpecError(what, where=where, mend=f"give source.batch_size: {batch}")

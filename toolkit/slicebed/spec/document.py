@@ -65,6 +65,10 @@ class Document:
             location = location[:-1]
         return self.value_marks.get((), Mark(1, 1))
 
+    def place(self, mark: Mark) -> str:
+        """A place in the file as an error line begins with it."""
+        return f"{self.path}:{mark.line}:{mark.column}"
+
 
 def read_document(path: Path) -> Document:
     """Read a YAML file whose top level is a mapping.

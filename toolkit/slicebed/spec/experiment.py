@@ -22,7 +22,7 @@ from slicebed_agent.host.wish import LinkCondition
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slicebed.spec.document import Document, Location
+    from slicebed.spec.document import Document
     from slicebed.spec.experiment_model import SourceModel
     from slicebed.spec.models import Images, ModelChoice
 
@@ -190,7 +190,7 @@ def load_experiment(path: Path) -> Experiment:
         queues=Queues(model.queues.inbound, model.queues.outbound),
         repeats=model.repeats,
         order=Order(model.order.randomised, model.order.seed),
-        cuts=tuple(replace(cut, place=_place(document, ("cuts", index))) for index, cut in enumerate(model.cuts)),
+        cuts=tuple(replace(cut, place=_place_of_cut(document, index)) for index, cut in enumerate(model.cuts)),
         configurations=tuple(_configuration(each, model.chain) for each in model.configurations),
     )
 
@@ -216,9 +216,8 @@ def _source(document: Document, model: SourceModel) -> Source:
     return Source(model.rate, model.batch_size, model.seed, model.queue, images_of(document, model.images))
 
 
-def _place(document: Document, location: Location) -> str:
-    mark = document.value_mark(location)
-    return f"{document.path}:{mark.line}:{mark.column}"
+def _place_of_cut(document: Document, index: int) -> str:
+    return document.place(document.value_mark(("cuts", index)))
 
 
 def _configuration(model: ConfigurationModel, chain: list[str]) -> Configuration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from slicebed.spec.cuts import Cut, cut_of
 from slicebed.spec.models import Images
@@ -57,7 +57,23 @@ def _tensor_name(value: object) -> str:
     return value
 
 
+def _names(value: object) -> object:
+    """A name alone stands for a list of it."""
+    return value if isinstance(value, list) else [_tensor_name(value)]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    allowed = "every input of the model, each once"
+    if not names:
+        refuse("an empty list", allowed)
+    for name in names:
+        if names.count(name) > 1:
+            refuse(f'"{name}" is given twice', allowed)
+    return names
+
+
 TensorName = Annotated[str, PlainValidator(_tensor_name)]
+TensorNames = Annotated[list[TensorName], BeforeValidator(_names), AfterValidator(_each_once)]
 
 
 class ModelModel(StrictModel):
@@ -67,7 +83,7 @@ class ModelModel(StrictModel):
     weights: FileName | None = None
     seed: Annotated[int, whole(0, MAX_SEED)] | None = None
     input_shape: list[Annotated[int, whole(1, _MAX_SIDE)]] | None = None
-    input: TensorName | None = None
+    input: TensorNames | None = None
     output: TensorName | None = None
 
 

@@ -46,8 +46,9 @@ def model_of(document: Document, model: ModelModel) -> ModelChoice:
         weights=None if model.weights is None else _beside(document, model.weights),
         seed=model.seed,
         input_shape=None if model.input_shape is None else tuple(model.input_shape),
-        input=model.input,
+        inputs=None if model.input is None else tuple(model.input),
         output=model.output,
+        place=document.place(document.key_mark(("model",))),
     )
 
 

@@ -5,7 +5,7 @@ The models themselves live with the agent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -57,16 +57,22 @@ class ModelChoice:
         weights: of a model of the zoo: a file of weights.
         seed: of a model of the zoo: draw the weights from it.
         input_shape: of one frame, where the model leaves it open or another is wanted.
-        input: name of the input, where there are several.
+        inputs: names of the inputs, all of them, where there are several.
         output: name of the output, where there are several.
+        place: ``file:line:column`` where the experiment names the model; for errors.
     """
 
     argument: str
     weights: Path | None = None
     seed: int | None = None
     input_shape: tuple[int, ...] | None = None
-    input: str | None = None
+    inputs: tuple[str, ...] | None = None
     output: str | None = None
+    place: str | None = field(default=None, compare=False)
+
+    def where(self, inside: str | None = None) -> str:
+        """Where an error of the model stands: in the experiment, and in the model where that is known."""
+        return ": ".join(part for part in (self.place, "model", inside) if part is not None)
 
     def settings(self) -> dict[str, object]:
         """What was asked besides the model, as JSON-ready values; nothing of what was not."""
@@ -74,7 +80,7 @@ class ModelChoice:
             "weights": None if self.weights is None else str(self.weights),
             "seed": self.seed,
             "input_shape": None if self.input_shape is None else list(self.input_shape),
-            "input": self.input,
+            "input": None if self.inputs is None else list(self.inputs),
             "output": self.output,
         }
         return {name: value for name, value in asked.items() if value is not None}
