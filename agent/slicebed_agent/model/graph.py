@@ -101,6 +101,11 @@ class Graph:
         """Every tensor by its name."""
         return {tensor.name: tensor for operator in self.operators for tensor in operator.outputs}
 
+    def parameters_of(self, operator: Operator) -> int:
+        """Number of weights that an operator uses; one that several use counts for each."""
+        used = (self.constants[name] for name in operator.constants)
+        return sum(each.elements for each in used if each.is_parameter)
+
     @property
     def parameters(self) -> int:
         """Number of weights."""

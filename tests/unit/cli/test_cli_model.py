@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from graphdef_writer import FLOAT, dtype, node, placeholder
 
 REPOSITORY = Path(__file__).parents[3]
 GRAPHS = REPOSITORY / "tests/unit/model/graphdef/data"
@@ -28,6 +29,16 @@ def run(tmp_path_factory):
         return done
 
     return slicebed
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Two ways from the input to the output: no place where one tensor crosses."""
+    path = tmp_path_factory.mktemp("graph") / "wide.pb"
+    number = dtype(FLOAT)
+    left, right = node("left", "Relu", ["input"], T=number), node("right", "Tanh", ["input"], T=number)
+    path.write_bytes(placeholder("input", [None, 4]) + left + right + node("sum", "AddV2", ["left", "right"], T=number))
+    return path
 
 
 @pytest.mark.parametrize(("graph", "published"), [(VGG, 52), (INCEPTION, 34)])
@@ -70,7 +81,7 @@ def test_slices_hold_their_own_weights_and_are_all_there_or_none(run, tmp_path):
         each["outputs"][0]["name"] for each in answer["slices"][:-1]
     ]
     # Parameters of four bytes, and nothing of the neighbours'.
-    assert sum(each["weights_bytes"] for each in answer["slices"]) <= 4 * answer["parameters"]
+    assert sum(each["weights_bytes"] for each in answer["slices"]) == 4 * answer["parameters"]
     said = run("slice", "cnn14", "--cut", "max_pooling2d", "--out", out, code=4).stderr
     assert said.startswith(f"slicebed: {out}: is not empty;")
 
@@ -101,3 +112,37 @@ def test_a_mistake_is_one_line_with_its_mend(run, arguments, said):
     assert len(stderr.splitlines()) == 1
     assert said in stderr
     assert not (REPOSITORY / "x").exists()
+
+
+def test_what_a_killed_slice_left_goes_with_the_next_one_and_a_file_is_no_folder(run, tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, other = tmp_path / f".slices.{gone.pid}-0.partial", tmp_path / f".others.{gone.pid}-0.partial"
+    for folder in (left, other):
+        (folder / "slice1").mkdir(parents=True)
+    run("slice", "cnn14", "--cut", "max_pooling2d", "--out", tmp_path / "slices")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "slices"]
+    said = run("slice", "cnn14", "--cut", "max_pooling2d", "--out", tmp_path / "slices/slice1/graph.pb", code=4).stderr
+    assert "graph.pb: is no folder; name one that does not exist yet" in said
+
+
+def test_checking_nothing_is_no_success(run, wide):
+    said = run("check", wide, "--all", code=2).stderr
+    assert "exact finds no split point where at most 1 tensor(s) cross: nothing to check" in said
+    assert "0 split points of wide by exact; more are found with a higher --max-tensors" in run("cuts", wide).stdout
+    run("check", "cnn14", "--sample", "0", code=2)
+
+
+def test_several_tensors_are_named_in_any_order_and_by_any_algorithm(run, wide, tmp_path):
+    (point, *_) = json.loads(run("cuts", wide, "--max-tensors", "2", "--json").stdout)["cuts"]
+    turned = "+".join(reversed(point["name"].split("+")))
+    assert turned != point["name"]
+    answer = run("slice", wide, "--max-tensors", "2", "--cut", turned, "--out", tmp_path / "s", "--json")
+    assert json.loads(answer.stdout)["cut"] == [point["name"]]
+    said = run("check", VGG, "--algorithm", "nonsense", "--all", code=2).stderr
+    assert "nonsense" in said
+
+
+def test_operators_have_their_parameters(run):
+    rows = json.loads(run("inspect", VGG, "--level", "op", "--json").stdout)["rows"]
+    assert {row["name"]: row["parameters"] for row in rows}["vgg_16/conv1/conv1_1/Conv2D"] == 3 * 3 * 3 * 64

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from slicebed_agent.model.graph import SplitPoint, Tensor
     from slicebed_agent.model.zoo.entries import Entry
 
+_MEGA, _GIGA = 10**6, 10**9
+
 
 def zoo_table(entries: Iterable[Entry]) -> Table:
     """One row for each model of the zoo; top-1 and operators are the published ones, not of seeded weights."""
@@ -42,13 +44,12 @@ def operators_table(opened: OpenedModel) -> Table:
     """One row for each operator, in the order of computation."""
     table = _table("Operator", "Kind", right=("Output", "Bytes a frame", "Parameters", "MFLOP"))
     for operator in opened.graph.operators:
-        constants = (opened.graph.constants[key] for key in operator.constants)
         table.add_row(
             Text(operator.name, overflow="fold"),
             operator.kind,
             shapes_text(operator.outputs),
             bytes_text(operator.outputs),
-            f"{sum(each.elements for each in constants if each.is_parameter):,}",
+            f"{opened.graph.parameters_of(operator):,}",
             f"{operator.flops / 1e6:,.2f}",
         )
     return table
@@ -71,22 +72,26 @@ def layers_table(opened: OpenedModel) -> Table:
 
 
 def cuts_table(points: Sequence[SplitPoint]) -> Table:
-    """One row for each split point."""
+    """One row for each split point; a small model's work and weights in units that show them."""
+    whole = points[0] if points else None
+    giga = whole is None or whole.flops_before + whole.flops_after >= _GIGA
+    mega = whole is None or whole.parameters_before + whole.parameters_after >= _MEGA
+    flop, parameter = (_GIGA if giga else _MEGA), (_MEGA if mega else 1)
+    flops, parameters = ("GFLOP" if giga else "MFLOP"), ("M params" if mega else "Params")
     table = _table(
         "Split point",
         "Layer",
-        right=("Tensor", "Bytes a frame", "GFLOP\nbefore", "\nafter", "M params\nbefore", "\nafter"),
+        right=("Tensor", "Bytes a frame", f"{flops}\nbefore", "\nafter", f"{parameters}\nbefore", "\nafter"),
     )
+    decimals = 2 if mega else 0
     for point in points:
         table.add_row(
             Text(point.name, overflow="fold"),
             Text(point.layer, overflow="fold"),
             shapes_text(point.tensors),
             bytes_text(point.tensors),
-            f"{point.flops_before / 1e9:.3f}",
-            f"{point.flops_after / 1e9:.3f}",
-            f"{point.parameters_before / 1e6:.2f}",
-            f"{point.parameters_after / 1e6:.2f}",
+            *(f"{work / flop:,.3f}" for work in (point.flops_before, point.flops_after)),
+            *(f"{count / parameter:,.{decimals}f}" for count in (point.parameters_before, point.parameters_after)),
         )
     return table
 
@@ -102,7 +107,7 @@ def check_line(row: CutCheck) -> Text:
 
 def slice_line(folder: Path, manifest: Manifest) -> Text:
     """What was written, and what it takes and gives."""
-    size = f"{manifest.graph_bytes / 1e6:.1f} MB, of it weights {manifest.weights_bytes / 1e6:.1f} MB"
+    size = f"{_size(manifest.graph_bytes)}, weights {_size(manifest.weights_bytes)}"
     return Text(f"{folder}: {size}; {_ports(manifest.inputs)} -> {_ports(manifest.outputs)}")
 
 
@@ -166,6 +171,10 @@ def bytes_text(tensors: Sequence[Tensor]) -> str:
     sizes = [tensor.bytes_per_frame for tensor in tensors]
     known = [size for size in sizes if size is not None]
     return f"{sum(known):,}" if len(known) == len(sizes) else "?"
+
+
+def _size(count_bytes: int) -> str:
+    return f"{count_bytes / 1e6:.1f} MB" if count_bytes >= _MEGA else f"{count_bytes / 1e3:.1f} kB"
 
 
 def _ports(ports: Sequence[Port]) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 LevelOption = Annotated[Level, typer.Option(help="Operators, or layers.")]
+AlgorithmOption = Annotated[str, typer.Option(help="Whose split points: exact, couper, or a plug-in's name.")]
 TensorsOption = Annotated[int, typer.Option("--max-tensors", help="How many tensors may cross at one split point.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, alone.")]
 
@@ -75,7 +76,7 @@ def cuts(
     source: ModelSource,
     *,
     level: LevelOption = Level.OPERATOR,
-    algorithm: Annotated[str, typer.Option(help="exact, couper, or a plug-in's name.")] = "exact",
+    algorithm: AlgorithmOption = "exact",
     max_tensors: TensorsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +91,8 @@ def cuts(
     out = console()
     out.print(cuts_table(points))
     beside = "" if algorithm == "exact" else f"; exact counts {len(exact)}"
-    out.print(f"{len(points)} split points of {opened.name} by {algorithm}{beside}")
+    more = "" if points else "; more are found with a higher --max-tensors"
+    out.print(f"{len(points)} split points of {opened.name} by {algorithm}{beside}{more}")
     out.print(opened.summary())
 
 
@@ -100,6 +102,7 @@ def slice_model(
     source: ModelSource,
     *,
     cut: Annotated[str, typer.Option(metavar="A[,B...]", help="One split point for each boundary.")],
+    algorithm: AlgorithmOption = "exact",
     out: Annotated[Path, typer.Option(help="Folder for the slices; must not exist, or be empty.")],
     max_tensors: TensorsOption = 1,
     as_json: JsonOption = False,
@@ -108,7 +111,7 @@ def slice_model(
     from slicebed.split.slices import slice_folder, write_cut  # noqa: PLC0415 - numpy, which --help can wait for
 
     opened = _opened(source)
-    points = opened.cut(_names(cut), max_tensors)
+    points = opened.cut(_names(cut), max_tensors, algorithm)
     manifests = write_cut(opened, points, out)
     if as_json:
         slices = [{**asdict(manifest), "folder": str(slice_folder(out, n))} for n, manifest in enumerate(manifests, 1)]
@@ -125,10 +128,11 @@ def check(
     *,
     cut: Annotated[str | None, typer.Option(metavar="A[,B...]", help="This cut.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every split point.")] = False,
-    sample: Annotated[int | None, typer.Option(help="So many split points, drawn by --draw.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many split points, drawn by --draw.")] = None,
     draw: Annotated[int, typer.Option(help="Draws the sample and the frame.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Frames at a time.")] = 1,
     level: LevelOption = Level.OPERATOR,
+    algorithm: AlgorithmOption = "exact",
     max_tensors: TensorsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,9 +144,15 @@ def check(
         raise SpecError("which cuts?", where="slicebed model check", mend="give one of --cut, --all and --sample N")
     opened = _opened(source)
     if cut is not None:
-        chosen: list[Sequence[SplitPoint]] = [opened.cut(_names(cut), max_tensors)]
+        chosen: list[Sequence[SplitPoint]] = [opened.cut(_names(cut), max_tensors, algorithm)]
     else:
-        chosen = [(point,) for point in opened.split_points(level, max_tensors=max_tensors)]
+        chosen = [(point,) for point in opened.split_points(level, algorithm, max_tensors)]
+        if not chosen:
+            raise SpecError(
+                f"{algorithm} finds no split point where at most {max_tensors} tensor(s) cross: nothing to check",
+                where=opened.name,
+                mend="more are found with a higher --max-tensors",
+            )
         chosen = chosen if sample is None else checks.sample(chosen, sample, draw)
     rows = []
     with Executor(opened.frozen.path) as executor:

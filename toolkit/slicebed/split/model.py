@@ -81,7 +81,11 @@ class OpenedModel:
     def rows(self, level: Level) -> list[dict[str, Any]]:
         """Its operators or layers, as ``slicebed model inspect --json`` prints them."""
         every: tuple[LayerRow | Operator, ...] = self.layers() if level is Level.LAYER else self.graph.operators
-        return [{**asdict(row), "outputs": [tensor_to_plain(each) for each in row.outputs]} for row in every]
+        rows = [{**asdict(row), "outputs": [tensor_to_plain(each) for each in row.outputs]} for row in every]
+        if level is Level.OPERATOR:
+            for row, operator in zip(rows, self.graph.operators, strict=True):
+                row["parameters"] = self.graph.parameters_of(operator)
+        return rows
 
     def split_points(
         self, level: Level = Level.OPERATOR, algorithm: str = "exact", max_tensors: int = 1
@@ -94,13 +98,13 @@ class OpenedModel:
         points = algorithms.split_points(self.graph, algorithm, max_tensors)
         return points if level is Level.OPERATOR else layer_points(self.graph, points)
 
-    def cut(self, names: Sequence[str], max_tensors: int = 1) -> tuple[SplitPoint, ...]:
-        """The exact split points of these names, of operators or of layers, one for each boundary.
+    def cut(self, names: Sequence[str], max_tensors: int = 1, algorithm: str = "exact") -> tuple[SplitPoint, ...]:
+        """An algorithm's split points of these names, of operators or of layers, one for each boundary.
 
         Raises:
             AgentConfigError: there is no such point (with the nearest names), or their order goes backwards.
         """
-        points = self.split_points(max_tensors=max_tensors)
+        points = self.split_points(Level.OPERATOR, algorithm, max_tensors)
         taken = {point.name for point in points}
         by_layer = [point for point in layer_points(self.graph, points) if point.name not in taken]
         # Told apart by its operators' name a layer's point is the operators' point: one place has one name in a result.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slicebed.errors import ConflictError
+from slicebed.leftovers import own_name, remove_left
 from slicebed_agent.model.execute.publish import write_slice
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from slicebed.split.model import OpenedModel
     from slicebed_agent.model.execute.publish import Manifest
     from slicebed_agent.model.graph import SplitPoint
+
+_PARTIAL = ".partial"
 
 
 def slice_folder(out: Path, number: int) -> Path:
@@ -37,12 +39,16 @@ def write_cut(opened: OpenedModel, cut: Sequence[SplitPoint], out: Path) -> list
         ConflictError: the folder holds something.
         AgentError: a slice cannot be written; then there is none.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not out.is_dir():
+        raise ConflictError("is no folder", where=str(out), mend="name one that does not exist yet")
+    if out.exists() and any(out.iterdir()):
         raise ConflictError("is not empty", where=str(out), mend="name another folder, or empty this one")
     inner = [tuple(tensor.name for tensor in point.tensors) for point in cut]
     boundaries = [opened.graph.inputs, *inner, opened.graph.outputs]
     card = asdict(opened.frozen.card)
-    partial = out.parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    prefix = f".{out.name}."
+    remove_left(out.parent, prefix, _PARTIAL)
+    partial = out.parent / own_name(prefix, _PARTIAL)
     partial.mkdir(parents=True)
     try:
         manifests = [

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import MissingRequirementError, ProvisionError
+from slicebed.leftovers import own_name, remove_left
 from slicebed.testbed.host_tools import build_host_tools
 
 if TYPE_CHECKING:
@@ -133,12 +134,14 @@ def _record_folder(wanted: Path | None) -> Iterator[Path]:
         wanted.mkdir(parents=True, exist_ok=True)
         yield wanted
         return
-    for left in Path(tempfile.gettempdir()).glob(f"{_RECORDS}*-*"):
-        owner = left.name.removeprefix(_RECORDS).partition("-")[0]
-        if owner.isdecimal() and not Path("/proc", owner).exists() and left.stat().st_uid == os.getuid():
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_RECORDS}{os.getpid()}-") as folder:
-        yield Path(folder)
+    temporary = Path(tempfile.gettempdir())
+    remove_left(temporary, _RECORDS)
+    folder = temporary / own_name(_RECORDS)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

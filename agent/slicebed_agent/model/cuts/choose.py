@@ -20,8 +20,10 @@ def find(points: Sequence[SplitPoint], name: str) -> SplitPoint:
     Raises:
         AgentConfigError: there is none; with the three nearest names.
     """
+    # Several tensors cross whatever order they are named in.
+    asked = sorted(name.split("+"))
     for point in points:
-        if point.name == name:
+        if sorted(point.name.split("+")) == asked:
             return point
     near = difflib.get_close_matches(name, [point.name for point in points], n=3, cutoff=0.0)
     raise AgentConfigError(

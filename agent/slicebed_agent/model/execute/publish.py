@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from slicebed_agent.model.execute.nodes import Node, Weight
     from slicebed_agent.model.execute.slice import Slice
+    from slicebed_agent.model.graph import Graph as ModelGraph
     from slicebed_agent.model.graph import Tensor
 
 FORMAT: Final = 1
@@ -64,7 +65,7 @@ class Manifest:
 
     Attributes:
         inputs, outputs: in the order in which arrays are given and returned.
-        weights_bytes: of all constants in the graph that are larger than 4 KiB.
+        weights_bytes: of all weights in the graph, as they are held when it runs.
         graph_bytes: size of the graph's file.
         graph_sha256: its hash.
         model: the card of the model that it was cut from.
@@ -103,7 +104,8 @@ def write_slice(
     """
     graph = FrozenGraph(path)
     try:
-        known = read_graph(path, inputs=_names(card, "inputs"), outputs=_names(card, "outputs")).tensors()
+        whole = read_graph(path, inputs=_names(card, "inputs"), outputs=_names(card, "outputs"))
+        known = whole.tensors()
         for name in (*feeds, *fetches):
             if name not in known:
                 raise AgentConfigError(
@@ -112,7 +114,7 @@ def write_slice(
         plan = _Plan(graph, feeds, fetches)
         inputs = tuple(plan.port(known[name]) for name in feeds)
         outputs = tuple(plan.port(known[name]) for name in fetches)
-        return _write_folder(folder, plan, (inputs, outputs), card or {})
+        return _write_folder(folder, plan, (inputs, outputs, plan.weights_bytes(whole)), card or {})
     finally:
         graph.close()
 
@@ -141,7 +143,10 @@ class _Plan:
                 chosen += "_fed"
             taken.add(chosen)
             self.placeholders[name] = chosen
-        self.weights_bytes = sum(node.weight.length for node in self.nodes if node.weight is not None)
+
+    def weights_bytes(self, whole: ModelGraph) -> int:
+        held = (whole.constants[node.name] for node in self.nodes if node.name in whole.constants)
+        return sum(constant.bytes for constant in held if constant.is_parameter)
 
     def port(self, tensor: Tensor) -> Port:
         own = self.placeholders.get(tensor.name)
@@ -154,7 +159,7 @@ class _Plan:
 
 
 def _write_folder(
-    folder: Path, plan: _Plan, ports: tuple[tuple[Port, ...], tuple[Port, ...]], card: Mapping[str, Any]
+    folder: Path, plan: _Plan, told: tuple[tuple[Port, ...], tuple[Port, ...], int], card: Mapping[str, Any]
 ) -> Manifest:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AgentConfigError("it exists already", where=str(folder), mend="give another folder, or remove this one")
@@ -164,9 +169,9 @@ def _write_folder(
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         with (partial / GRAPH).open("wb") as file:
             hashed = _Hashed(file)
-            _write_graph(plan, ports[0], hashed)
+            _write_graph(plan, told[0], hashed)
             _to_disk(file)
-        manifest = Manifest(*ports, plan.weights_bytes, hashed.bytes, hashed.sha256, card)
+        manifest = Manifest(*told, hashed.bytes, hashed.sha256, card)
         with (partial / MANIFEST).open("wb") as file:
             file.write(_manifest_text(manifest))
             _to_disk(file)
