@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import re
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,11 +52,22 @@ def load_file(path: Path) -> Any:
     keras = tensorflow().keras
     keras.backend.clear_session(free_memory=False)  # names that Keras makes up depend on what it made before
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with warnings_unless_refused():
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras' errors have no common root
         raise AgentConfigError(
             f"Keras cannot read it: {_plain(error)}", where=str(path), mend="save it again with Keras 3"
         ) from error
+
+
+@contextlib.contextmanager
+def warnings_unless_refused() -> Iterator[None]:
+    """Hold back what Keras warns of: where an error follows, it says everything in one line."""
+    with warnings.catch_warnings(record=True) as held:
+        warnings.simplefilter("always")
+        yield
+    for each in held:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def trace_keras(
@@ -73,9 +86,12 @@ def trace_keras(
         outputs: which outputs, by the names of output layers or of other layers; needed where there are several.
 
     Raises:
-        AgentConfigError: sizes stay open, or there are several inputs or outputs and none were chosen.
+        AgentConfigError: sizes stay open, there are several inputs or outputs and none were chosen, or the model was
+            never built and so has no weights.
     """
     tf = tensorflow()
+    if not model.built:
+        _build(model, input_shape)
     specs, names = _specs(tf, model, input_shape)
     order = choose("inputs", inputs, names, model.name, whole=True)
     recorder = LayerRecorder(tf)
@@ -95,17 +111,42 @@ def trace_keras(
     return Trace(concrete, tuple(concrete.inputs[: len(order)]), tuple(traced), model, tuple(recorder.calls), paths)
 
 
+def _build(model: Any, input_shape: tuple[int, ...] | None) -> None:
+    """Make the layers of a model that never saw a frame; weights made now would be nobody's."""
+    if input_shape is None:
+        raise AgentConfigError(
+            "it was saved before it was built, and does not say what it takes",
+            where=model.name,
+            mend="call it on a frame and save it again; where no layer has weights, give --input-shape",
+        )
+    before = len(model.weights)
+    try:
+        model.build((None, *input_shape))
+    except Exception as error:  # a layer may raise anything
+        raise _not_computable(error, model.name) from error
+    if missing := len(model.weights) - before:
+        raise AgentConfigError(
+            f"it was saved before it was built: {missing} arrays of weights are missing",
+            where=model.name,
+            mend="call it on a frame, train it or load its weights, and save it again",
+        )
+
+
 def _traced(tf: Any, forward: Any, signature: Sequence[Any], where: str) -> Any:
     try:
         return tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
     except AgentConfigError:
         raise
     except Exception as error:  # a layer may raise anything
-        raise AgentConfigError(
-            f"it cannot be computed for this input: {_plain(error)}",
-            where=where,
-            mend="give the size of one frame (--input-shape H,W,C)",
-        ) from error
+        raise _not_computable(error, where) from error
+
+
+def _not_computable(error: Exception, where: str) -> AgentConfigError:
+    return AgentConfigError(
+        f"it cannot be computed for this input: {_plain(error)}",
+        where=where,
+        mend="give the size of one frame (--input-shape H,W,C)",
+    )
 
 
 def _specs(tf: Any, model: Any, input_shape: tuple[int, ...] | None) -> tuple[list[Any], list[str]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _KERAS_SUFFIXES: Final = frozenset({".keras", ".h5"})
 # What frozen files look like; a new number makes every kept one be frozen again.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class NotFrozenError(AgentError):
@@ -224,11 +224,11 @@ def _frozen_card(request: _Request, source_sha256: str, sink: Incoming) -> Model
     else:
         if request.source is Source.ZOO:
             model = zoo.build(request.name, request.input_shape)
-            weights = (
-                zoo.preset(model, entry(request.name), request.seed)
-                if request.weights is None
-                else zoo.load_weights(model, request.weights)
-            )
+            if request.weights is None:
+                weights = zoo.preset(model, entry(request.name), request.seed)
+            else:
+                with keras_source.warnings_unless_refused():
+                    weights = zoo.load_weights(model, request.weights)
             trace = keras_source.trace_keras(model, **options)
         else:
             model = keras_source.load_file(_path(request))

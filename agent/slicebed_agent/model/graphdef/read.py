@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slicebed_agent.model.graphdef.restrict import Part
     from slicebed_agent.model.graphdef.wire import Node, NodeFile
 
-_SHAPE_MEND: Final = "give the input's shape, for example 1,224,224,3"
+_SHAPE_MEND: Final = "give the input's shape, for example 224,224,3"
 
 
 def read_graph(

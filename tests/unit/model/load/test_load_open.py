@@ -233,6 +233,28 @@ def test_an_old_h5_file_is_read(make, tmp_path, cache):
     assert open_model(ModelSource(str(tmp_path / "old.h5")), cache=cache).card.parameters == model.count_params()
 
 
+def test_a_model_that_was_never_built_is_told_or_built(tf, tmp_path, cache):
+    layers = tf.keras.layers
+    with pytest.warns(UserWarning, match="has not yet been built"):
+        tf.keras.Sequential([layers.Dense(3), layers.Dense(2)]).save(tmp_path / "bare.keras")
+    with pytest.raises(AgentConfigError, match="saved before it was built, and does not say what it takes"):
+        open_model(ModelSource(str(tmp_path / "bare.keras")), cache=cache)
+    with pytest.raises(AgentConfigError, match="saved before it was built: 4 arrays of weights are missing"):
+        open_model(ModelSource(str(tmp_path / "bare.keras"), input_shape=(7,)), cache=cache)
+    assert _nothing_kept(cache)
+    with pytest.warns(UserWarning, match="has not yet been built"):
+        tf.keras.Sequential([layers.ReLU(name="cut"), layers.Softmax(name="scores")]).save(tmp_path / "plain.keras")
+    card = open_model(ModelSource(str(tmp_path / "plain.keras"), input_shape=(7,)), cache=cache).card
+    assert [layer.name for layer in card.layers] == ["cut", "scores"]
+    assert card.inputs[0].shape == (None, 7)
+
+
+def test_weights_of_another_model_are_one_line_without_warnings(keras_file, cache, recwarn):
+    with pytest.raises(AgentConfigError, match="the weights do not fit"):
+        open_model(ModelSource("mobilenet_v2", weights=keras_file, input_shape=(32, 32, 3)), cache=cache)
+    assert not [each for each in recwarn if "nested container" in str(each.message)]
+
+
 def test_options_that_make_no_sense_are_told(keras_file, cache, tmp_path):
     with pytest.raises(AgentConfigError, match="for a model of the zoo only"):
         open_model(ModelSource(str(keras_file), seed=1), cache=cache)
