@@ -26,7 +26,7 @@ class ProcessMemory:
     """What a process of its own holds that loads this part as a published slice and runs it.
 
     Attributes:
-        weights_bytes: of its constants above 4 KiB.
+        weights_bytes: of its weights.
         resident_bytes: when it has run.
         anonymous_bytes: of those, what is its own alone; the rest are pages of files, TensorFlow's above all.
         peak_bytes: the most that was ever resident, loading TensorFlow included.
