@@ -157,6 +157,7 @@ def goodput(far, address, *arguments):
     far("iperf3", "--server", "--one-off", "--daemon", "--bind", address)
     time.sleep(0.3)
     out = json.loads(run("iperf3", "--json", "--client", address, "--time", "3", "--omit", "1", *arguments))
+    assert "sum_received" in out["end"], out.get("error", out)
     return out["end"]["sum_received"]["bits_per_second"]
 
 
