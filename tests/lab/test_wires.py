@@ -172,15 +172,19 @@ def test_tcp_fills_the_rate_that_its_host_sets_over_the_jitter_of_the_wire(plan,
     rate = link.forward.rate_bit_per_s
     interface = plan.links[0].ends[0].interface
     inside(LEFT, f"tc qdisc add dev {interface} root handle 1: htb default 1")
+    command = ["ip", "netns", "exec", RIGHT, "iperf3", "--server", "--one-off"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         inside(LEFT, f"tc class add dev {interface} parent 1: classid 1:1 htb rate {rate}bit burst {rate // 800}b")
-        inside(RIGHT, "iperf3 --server --one-off --daemon")
         time.sleep(0.5)
         # CUBIC's slow start ends early where delay varies, and BBR takes the shortest round trip for the usual one.
         streams = "--congestion cubic --parallel 4 --omit 4 --time 6"
         report = json.loads(inside(LEFT, f"iperf3 --client {RIGHT_ADDRESS} {streams} --json"))
     finally:
         inside(LEFT, f"tc qdisc delete dev {interface} root")
+        # One that is still ending would take the next test's client.
+        server.kill()
+        server.wait()
     # iperf3 may also end without a figure, and says why in a line of its report.
     assert "sum_received" in report["end"], report.get("error", report)
     goodput = report["end"]["sum_received"]["bits_per_second"]
