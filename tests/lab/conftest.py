@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from lab_machine import THREE, look
+from own_namespace import own_namespace
 
 from slicebed import lab
 from slicebed.spec.testbed import load_testbed
@@ -26,3 +27,11 @@ def machine(nobody_elses_lab):
 @pytest.fixture
 def three(machine, tmp_path):
     return lab.up(load_testbed(THREE), root=tmp_path)
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """A namespace of the test's own, joined to another; runs a command in the other."""
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    with own_namespace() as far:
+        yield far

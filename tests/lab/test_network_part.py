@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from measured import measured
-from own_namespace import ADDRESSES, FAR, NEAR, own_namespace, run, told
+from network_wishes import MEGABIT, apply, link, rate, restore
+from own_namespace import ADDRESSES, FAR, NEAR, run, told
 from packet_stream import arrived
 
 import slicebed_agent
@@ -31,42 +32,7 @@ pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace: needs root"),
 ]
-MEGABIT = 1_000_000
 EDGE = ip_address(ADDRESSES[4][1])
-SHARED = "10.77.0.0"
-
-
-@pytest.fixture
-def far(monkeypatch):
-    monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    with own_namespace() as far:
-        yield far
-
-
-def rate(bit_per_s, queue_packets=None):
-    return LinkCondition(rate_bit_per_s=bit_per_s, queue_packets=queue_packets)
-
-
-def link(number, condition, *, version=4, at=ShapeAt.SENDER):
-    """A peer somewhere in the network of the pair."""
-    base = ip_address(SHARED) if version == 4 else ip_address("fd77::")
-    return LinkWish(f"p{number}", base + number, condition, NEAR, at)
-
-
-def apply(wish):
-    """Apply, and look that nothing is left to do."""
-    network = Network()
-    plan = network.plan(wish)
-    network.apply(plan)
-    again = network.plan(wish)
-    assert (again.changes, again.steps) == ((), ())
-    return plan
-
-
-def restore(saved):
-    network = Network()
-    network.apply(network.plan_restore(saved))
-    assert not network.plan_restore(saved).steps
 
 
 def random_wish(dice):
@@ -111,35 +77,6 @@ def test_a_new_peer_costs_its_own_messages_and_a_change_one(far):
     assert [step.verb for step in gone.steps] == [Verb.DELETE, Verb.DELETE]
 
 
-@measured
-def test_only_the_named_peer_is_limited_and_it_is(far):
-    apply(NetworkWish((LinkWish("edge", EDGE, rate(20 * MEGABIT)),)))
-    assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 20 * MEGABIT, rel=0.04)
-    assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
-
-
-@measured
-def test_the_receiver_limits_what_comes_from_a_peer(far):
-    before = told()
-    network = Network()
-    wish = NetworkWish((LinkWish("edge", EDGE, rate(20 * MEGABIT), at=ShapeAt.RECEIVER),))
-    saved = network.save(wish)
-    plan = apply(wish)
-    told_changes = [str(change) for change in plan.changes]
-    assert "link edge (near, 10.77.0.2) inbound: rate_bit_per_s - -> 20000000" in told_changes
-    assert any(line.startswith("near: inbound_device - -> sbi-") for line in told_changes)
-    assert goodput(far, ADDRESSES[4][1], "--reverse") == pytest.approx(0.956 * 20 * MEGABIT, rel=0.06)
-    restore(saved)
-    assert told() == before
-
-
-@measured
-def test_peers_share_the_cap_of_the_uplink(far):
-    apply(NetworkWish((LinkWish("edge", EDGE, rate(90 * MEGABIT)),), uplink_bit_per_s=15 * MEGABIT))
-    assert goodput(far, ADDRESSES[4][1]) == pytest.approx(0.956 * 15 * MEGABIT, rel=0.05)
-    assert goodput(far, ADDRESSES[6][1]) > 200 * MEGABIT
-
-
 def test_a_peer_without_a_condition_of_its_own_comes_and_goes_by_its_share_of_the_cap(far):
     alone = NetworkWish((link(2, rate(MEGABIT)),), uplink_bit_per_s=10 * MEGABIT)
     both = NetworkWish((*alone.links, link(3, LinkCondition())), uplink_bit_per_s=10 * MEGABIT)
@@ -150,15 +87,6 @@ def test_a_peer_without_a_condition_of_its_own_comes_and_goes_by_its_share_of_th
     assert [str(change) for change in apply(alone).changes] == [
         "link 10.77.0.3 (near, 10.77.0.3): uplink_bit_per_s 10000000 -> -"
     ]
-
-
-def goodput(far, address, *arguments):
-    """Received bit per second of one TCP stream from here (or to here)."""
-    far("iperf3", "--server", "--one-off", "--daemon", "--bind", address)
-    time.sleep(0.3)
-    out = json.loads(run("iperf3", "--json", "--client", address, "--time", "3", "--omit", "1", *arguments))
-    assert "sum_received" in out["end"], out.get("error", out)
-    return out["end"]["sum_received"]["bits_per_second"]
 
 
 FILTER = f"filter add dev {NEAR} parent 1: protocol ip prio 5"

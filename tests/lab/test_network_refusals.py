@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from own_namespace import ADDRESSES, NEAR, own_namespace, run, told
+from network_wishes import apply
+from own_namespace import ADDRESSES, NEAR, run, told
 
 import slicebed_agent
 from slicebed_agent.errors import HostError
@@ -26,20 +27,6 @@ pytestmark = [
 EDGE = ip_address(ADDRESSES[4][1])
 RATE = LinkCondition(rate_bit_per_s=1_000_000)
 LINK = LinkWish("edge", EDGE, RATE, NEAR)
-
-
-@pytest.fixture
-def far(monkeypatch):
-    monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    with own_namespace() as far:
-        yield far
-
-
-def apply(wish):
-    """Apply, and look that nothing is left to do."""
-    network = Network()
-    network.apply(network.plan(wish))
-    assert not network.plan(wish).steps
 
 
 def test_the_way_in_is_refused_unless_asked_for(far, monkeypatch):

@@ -215,11 +215,11 @@ def _measure(executor: ProfiledExecutor, graph: Graph, parts: Sequence[Part], op
             if len(prepared) == 1:
                 host.pool_threads(cores)  # before minutes are spent
         _check_equal(made[-1], made[0], graph.outputs)
-        nothing = stack.enter_context(EmptyCall())
+        nothing = stack.enter_context(contextlib.closing(EmptyCall()))
         runs: list[tuple[Runnable, tuple[Array, ...]]] = [*prepared, (nothing, nothing.arrays)]
         traced = None
         if options.operators:
-            traced = stack.enter_context(executor.prepare_traced(graph.inputs, graph.outputs))
+            traced = stack.enter_context(contextlib.closing(executor.prepare_traced(graph.inputs, graph.outputs)))
             runs.append((traced, frame))
         times = time_rounds(runs, rounds=options.repeats, warmup_rounds=_WARMUP_ROUNDS, seed=options.seed)
         seconds, calls = times[: len(prepared)], times[len(prepared)]

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import random
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from slicebed_agent.model.execute.session import Session, TensorFlowGraph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
 
     from slicebed_agent.model.execute.tensors import Array
 
@@ -51,13 +50,7 @@ class EmptyCall:
         """Hand the array through."""
         return self._session.run(arrays)
 
-    def __enter__(self) -> Self:
-        """For a with block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Close the session."""
         self._session.close()
 

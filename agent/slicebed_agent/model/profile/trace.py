@@ -6,7 +6,7 @@ Source: TensorFlow's config.proto (RunOptions, RunMetadata) and step_stats.proto
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentError
 from slicebed_agent.model.execute import encode
@@ -15,7 +15,6 @@ from slicebed_agent.model.graphdef.protobuf import BYTES, VARINT, fields, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from slicebed_agent.model.execute.session import Session
     from slicebed_agent.model.execute.tensors import Array
@@ -60,13 +59,7 @@ class TracedRun:
         self.told.append(told)
         return made
 
-    def __enter__(self) -> Self:
-        """For a with block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Close the session."""
         self._session.close()
 

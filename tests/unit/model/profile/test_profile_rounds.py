@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
@@ -60,5 +61,5 @@ def test_the_collector_is_on_again_even_after_an_error() -> None:
 
 
 def test_an_empty_call_hands_its_array_through() -> None:
-    with EmptyCall() as call:
+    with contextlib.closing(EmptyCall()) as call:
         np.testing.assert_array_equal(call.run(call.arrays)[0], call.arrays[0])
