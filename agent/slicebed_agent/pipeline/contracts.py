@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import numpy.typing as npt
 
+from slicebed_agent.pipeline.queues import Policy
+
 Tensor = npt.NDArray[Any]
 Tensors = tuple[Tensor, ...]
-"""What crosses between two slices, or enters the first one: one tensor or several, in the order of the cut."""
-Encode = Callable[[Tensors], bytes]
-Decode = Callable[[bytes], Tensors]
-Compute = Callable[[Tensors], Tensors]
+"""What crosses between two stages, in the order of the cut: one tensor or several."""
 
-DEFAULT_PART_BYTES: Final = 1024 * 1024
-"""Longest part where the run sets no limit; on a stream, 1 MiB messages are faster than longer ones."""
+DEFAULT_PART_BYTES: Final = 4 * 1024 * 1024
+"""Longest part where the run sets no limit: ADR 12 has the figures."""
 
 
-class Stage(enum.StrEnum):
-    """Where in an agent something happens to a frame."""
+class At(enum.StrEnum):
+    """Where in an agent something happens to a frame, besides its stages, which have names of their own."""
 
     SOURCE = "source"
     INBOUND = "inbound"
     DECODE = "decode"
-    SLICE = "slice"
     OUTBOUND = "outbound"
+    ENCODE = "encode"
     LINK = "link"
     ANSWER = "answer"
     AGENT = "agent"
@@ -59,15 +58,126 @@ class Phase(enum.StrEnum):
     FAILED = "failed"
 
 
+class Codec(enum.StrEnum):
+    """How a boundary is written for a link; the proto says what each means."""
+
+    TENSOR_PROTO = "tensorproto"
+    RAW = "raw"
+    LOSSLESS = "lossless"
+    FP16 = "fp16"
+    UINT8 = "uint8"
+    AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TensorHead:
+    """One encoded tensor: what it was, how many bytes it takes now, and what its decoder must know.
+
+    Attributes:
+        dtype: as numpy names it.
+        shape: with the batch.
+        size_bytes: of its encoded bytes.
+        filter: how they are encoded, where the codec leaves a choice.
+        scale: of UINT8: value = lowest + scale * byte.
+        lowest: of UINT8.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    filter: str = ""
+    scale: float = 0.0
+    lowest: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Payload:
+    """An encoded boundary.
+
+    Attributes:
+        codec: how; never AUTO.
+        heads: of its tensors; none for TENSOR_PROTO.
+        buffers: its bytes, in pieces that follow each other; each offers the buffer protocol, flat, one byte an item.
+    """
+
+    codec: Codec
+    heads: tuple[TensorHead, ...]
+    buffers: tuple[memoryview, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all pieces."""
+        return sum(piece.nbytes for piece in self.buffers)
+
+
+Encode = Callable[[Tensors], Payload]
+"""Writes a boundary for a link; may keep views of the arrays. Raises PayloadError."""
+Decode = Callable[[Payload], Tensors]
+"""The arrays, read-only views where the codec allows. Raises PayloadError: bytes, heads and each other disagree."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What a stage made of a frame.
+
+    Attributes:
+        tensors: for the next stage; behind an answer, the answer.
+        answered: the frame ends here: an early exit is sure of it.
+        notes: what its sample says beside the times: labels, probabilities; JSON-ready.
+    """
+
+    tensors: Tensors
+    answered: bool = False
+    notes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+Work = Callable[[int, Tensors], Result]
+"""A stage at work: of a cut's version and what the stage is fed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QueuePlan:
+    """What waits before a stage or a link: so many frames (`messages`: parts of frames), and who loses."""
+
+    places: int
+    policy: Policy = Policy.NEWEST
+    messages: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class StagePlan:
+    """A stage of this agent: its name, what waits before it, and its sleep in multiples of its compute time."""
+
+    name: str
+    queue: QueuePlan
+    overhead_ratio: float = 0.0
+
+
 @dataclasses.dataclass(frozen=True)
 class SourcePlan:
-    """A camera: `frames` batches, one every 1 / `frames_per_s` seconds, through a queue of `queue_frames`."""
+    """A camera: `frames` batches (None: until the run is finished), one every 1 / `frames_per_s` seconds."""
 
-    frames: int
+    frames: int | None
     frames_per_s: float
     batch_size: int
     seed: int
-    queue_frames: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkPlan:
+    """The way to the next agent.
+
+    Attributes:
+        next_host: its name, which its certificate must carry.
+        next_address: host:port of its data plane.
+        max_message_bytes: longest part of an encoded boundary.
+        queue: before the sender, in frames.
+    """
+
+    next_host: str
+    next_address: str
+    max_message_bytes: int
+    queue: QueuePlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,33 +185,37 @@ class RunPlan:
     """What this agent does in a run; the pipeline's view of `RunConfig`, checked.
 
     Attributes:
-        next_host: name of the next agent's host; None on the last agent.
-        max_message_bytes: longest part of a serialised boundary.
-        overhead_ratio: sleep after every frame, in multiples of its compute time.
-        inbound_messages: places in the inbound queue, in messages.
-        outbound_frames: places in the outbound queue, in frames.
+        previous_host: whose frames come in; None on the first agent.
         source: the camera; the first agent only.
+        stages: of this agent, in order; may be none where there is a source.
+        link: None on the last agent, which answers.
+        reconnect_s: how long a broken stream is waited for while the run goes on; 0: it ends the run.
     """
 
     run_id: str
     host: str
-    next_host: str | None
-    overhead_ratio: float
-    max_message_bytes: int
-    inbound_messages: int
-    outbound_frames: int
+    previous_host: str | None
     source: SourcePlan | None
+    stages: tuple[StagePlan, ...]
+    link: LinkPlan | None
+    reconnect_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a frame ended, where and why; `output` is the serialised answer of a completed one."""
+    """How a frame ended, where and why.
+
+    Attributes:
+        output: the answer of a completed frame, as a serialised TensorProto.
+        exit: the early exit that gave it; empty where the whole chain did.
+    """
 
     end: End
     host: str
-    stage: Stage | str
+    stage: str
     reason: str = ""
     output: bytes = b""
+    exit: str = ""
 
     def __str__(self) -> str:
         """Host, stage and reason in one line."""
@@ -109,25 +223,49 @@ class Ending:
 
 
 @dataclasses.dataclass(slots=True)
+class StageTimes:
+    """What one stage took of a frame, in ns of the host's monotonic clock."""
+
+    queue_wait_ns: int
+    compute_ns: int | None = None
+    overhead_ns: int | None = None
+    notes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(slots=True)
 class Frame:
-    """A frame while this agent holds it, and the times it spent here, in ns of the host's monotonic clock."""
+    """A frame while this agent holds it, and the times it spent here, in ns of the host's monotonic clock.
+
+    Attributes:
+        version: of the cut that it goes through, given by the camera.
+        received_ns: captured here, or its first part came in.
+        complete_ns: ready for what it waits for now.
+        stage: where it is: an `At`, or a stage's name.
+        upstream_sent_ns: when the agent before began to send it, on that host's clock.
+        sent_ns: when this agent began to send it.
+        bytes_raw_out: of the arrays that were sent, before encoding.
+        stages: what each stage took, by name.
+    """
 
     frame_id: int
     received_ns: int
     complete_ns: int
-    stage: Stage
+    stage: str
+    version: int = 0
+    upstream_sent_ns: int | None = None
     receive_ns: int | None = None
-    queue_wait_ns: int | None = None
     decode_ns: int | None = None
-    compute_ns: int | None = None
-    overhead_ns: int | None = None
     encode_ns: int | None = None
     send_queue_wait_ns: int | None = None
+    sent_ns: int | None = None
     send_ns: int | None = None
     parts_in: int | None = None
     parts_out: int | None = None
     bytes_in: int | None = None
+    bytes_raw_out: int | None = None
     bytes_out: int | None = None
+    codec: str | None = None
+    stages: dict[str, StageTimes] = dataclasses.field(default_factory=dict)
 
 
 class Agreement(Protocol):
@@ -154,18 +292,30 @@ class Agreement(Protocol):
         """The same as a share of the largest value in that output."""
 
 
+class Draw(Protocol):
+    """What the camera shows."""
+
+    def __call__(self, frame_id: int) -> Tensors | None:
+        """A frame, by its number, which grows by one with each call; None when the film is over."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """The run's tools, made where TensorFlow lives.
+    """The run's tools, made above the pipeline.
 
     Attributes:
-        compute: the slice.
-        draw: what the model is fed for a frame, by its number; the first agent only.
-        judge: compares a frame's serialised answer; raises PayloadError when it is none. The first agent only.
+        work: what each stage does, by its name.
+        encode: for the link; None on the last agent.
+        decode: of what comes in.
+        answer: an answer as its report carries it: a serialised TensorProto.
+        draw: the first agent only.
+        judge: compares a frame's answer (frame id, serialised, by which exit); None where that frame is not checked;
+            raises PayloadError when it is no answer. The first agent only.
     """
 
-    compute: Compute
-    encode: Encode
+    work: Mapping[str, Work]
     decode: Decode
-    draw: Callable[[int], Tensors] | None = None
-    judge: Callable[[int, bytes], Agreement] | None = None
+    answer: Callable[[Tensors], bytes]
+    encode: Encode | None = None
+    draw: Draw | None = None
+    judge: Callable[[int, bytes, str], Agreement | None] | None = None
