@@ -296,7 +296,10 @@ class Draw(Protocol):
     """What the camera shows."""
 
     def __call__(self, frame_id: int) -> Tensors | None:
-        """A frame, by its number, which grows by one with each call; None when the film is over."""
+        """A frame, by its number, which grows with each call; None when the film is over.
+
+        A number that was left out is a picture that the camera missed: the film went on meanwhile.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
