@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slicebed_agent.model.execute.tensors import Array
-    from slicebed_agent.model.graphdef.protobuf import Field
+    from slicebed_agent.model.graphdef.protobuf import Buffer, Field
 
 # Fields of TensorProto, by the dtype's number: where TensorFlow lists values one by one (a single one, truth values,
 # halves and complex numbers), and as what. Halves are the varints of their bits, complex numbers two reals each.
@@ -59,7 +59,7 @@ def encode(arrays: Sequence[Array]) -> bytes:
     return b"".join(itertools.chain.from_iterable(framed))
 
 
-def decode(data: bytes) -> tuple[Array, ...]:
+def decode(data: Buffer) -> tuple[Array, ...]:
     """Parse what `encode`, or TensorFlow, serialised.
 
     Returns:
@@ -90,7 +90,7 @@ def _tensor(part: Field) -> tuple[int, int]:
     return start, end
 
 
-def _array(data: bytes, start: int, end: int) -> Array:
+def _array(data: Buffer, start: int, end: int) -> Array:
     code = 0
     dims: tuple[int, ...] = ()
     content = (0, 0)
@@ -117,7 +117,7 @@ def _plain(code: int) -> int:
     return code
 
 
-def _dims(data: bytes, start: int, end: int) -> tuple[int, ...]:
+def _dims(data: Buffer, start: int, end: int) -> tuple[int, ...]:
     found = []
     for number, kind, value, first, behind in fields(data, start, end):
         if number == 2 and kind == BYTES:
@@ -132,7 +132,7 @@ def _dims(data: bytes, start: int, end: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _filled(data: bytes, code: int, dims: tuple[int, ...], content: tuple[int, int], listed: list[Field]) -> Array:
+def _filled(data: Buffer, code: int, dims: tuple[int, ...], content: tuple[int, int], listed: list[Field]) -> Array:
     """Refuse before building: a few bytes of TensorProto can announce terabytes of repeated value."""
     try:
         dtype = dtype_of(code)
@@ -152,7 +152,7 @@ def _filled(data: bytes, code: int, dims: tuple[int, ...], content: tuple[int, i
     return _typed(flat, dtype, _LISTED[code]).reshape(dims)
 
 
-def _values(data: bytes, field: Field, expected: int) -> Array:
+def _values(data: Buffer, field: Field, expected: int) -> Array:
     """What one field of listed values holds: single values and packed ones may follow each other."""
     number, kind, _, start, end = field
     if number != expected:

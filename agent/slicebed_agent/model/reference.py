@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from slicebed_agent.errors import AgentConfigError, PayloadError
-from slicebed_agent.model import cnn14, digits
+from slicebed_agent.model import cnn14, codec, digits
 from slicebed_agent.model.execute.check import seeded_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from slicebed_agent.model.execute.executor import Executor
     from slicebed_agent.model.execute.slice import Boundary
@@ -29,6 +30,9 @@ class Images(enum.StrEnum):
 
     DIGITS = "digits"
     RANDOM = "random"
+    VIDEO = "video"
+    FOLDER = "folder"
+    SYNTHETIC = "synthetic"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +40,19 @@ class Agreement:
     """How a chain's answer compares, over the images of one frame.
 
     Attributes:
-        images: images in the frame.
+        images: images that were compared.
         labels_equal: images whose largest value stands where the whole model's does.
         labels_correct: images whose most likely class is the true one; None where there are no true labels.
-        max_abs_error: largest absolute difference from the whole model's answer.
+        max_abs_error: largest absolute difference from the whole model's answer; None of an early exit's, which is
+            another function's.
         max_rel_error: the same as a share of the largest absolute value in that answer.
     """
 
     images: int
     labels_equal: int
     labels_correct: int | None
-    max_abs_error: float
-    max_rel_error: float
+    max_abs_error: float | None
+    max_rel_error: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,32 +163,49 @@ class Reference:
         drawn = self.pool.draw(seed, frame_id, batch)
         return tuple(each[drawn] for each in self.pool.images)
 
-    def compare(self, drawn: npt.NDArray[np.intp], output: npt.NDArray[Any]) -> Agreement:
+    def compare(self, drawn: npt.NDArray[np.intp], answer: bytes, *, early: bool = False) -> Agreement:
         """Compare a chain's answer for the drawn images.
 
+        Args:
+            drawn: their numbers in the pool, in the answer's order; -1 is an image that is not of the pool.
+            answer: a serialised TensorProto.
+            early: an early exit gave it: a label for each image is compared, and nothing else.
+
         Raises:
-            PayloadError: the answer has another shape or dtype than the whole model's.
+            PayloadError: the answer is no tensor, or has another shape or dtype than the whole model's.
         """
-        expected = self.outputs[drawn]
-        if output.shape != expected.shape or output.dtype != expected.dtype:
-            raise PayloadError(
-                f"answer is {output.dtype} {output.shape}, expected {expected.dtype} {expected.shape}", where="answer"
-            )
+        (output,) = codec.decode(answer)[:1] or (None,)
+        shape = (len(drawn), *self.outputs.shape[1:])
+        alike = output is not None and (output.shape, output.dtype) == (shape, self.outputs.dtype)
+        wide_enough = output is not None and early and output.shape[:1] == shape[:1] and output.size == math.prod(shape)
+        if output is None or not (alike or wide_enough):
+            found = "nothing" if output is None else f"{output.dtype} {output.shape}"
+            raise PayloadError(f"answer is {found}, expected {self.outputs.dtype} {shape}", where="answer")
         if not np.isfinite(output).all():
             raise PayloadError("answer holds values that are no numbers", where="answer")
-        wide = np.complex128 if np.iscomplexobj(output) else np.float64
+        known = drawn >= 0
+        return self._agreement(drawn[known], output[known], early=early)
+
+    def _agreement(self, drawn: npt.NDArray[np.intp], output: Array, *, early: bool) -> Agreement:
+        expected = self.outputs[drawn]
         found = _labels(output)
-        correct = None if self.pool.labels is None else int(np.count_nonzero(found == self.pool.labels[drawn]))
-        error = float(np.max(np.abs(output.astype(wide) - expected.astype(wide)), initial=0.0))
-        largest = float(np.max(np.abs(expected.astype(wide)), initial=0.0))
+        labels = self.pool.labels
+        errors = (None, None) if early else _errors(output, expected)
         return Agreement(
-            images=len(drawn),
-            labels_equal=int(np.count_nonzero(found == _labels(expected))),
-            labels_correct=correct,
-            max_abs_error=error,
-            # Where zeros alone are expected, any difference is all of the answer.
-            max_rel_error=error / largest if largest else float(error > 0),
+            len(drawn),
+            int(np.count_nonzero(found == _labels(expected))),
+            None if labels is None else int(np.count_nonzero(found == labels[drawn])),
+            *errors,
         )
+
+
+def _errors(output: Array, expected: Array) -> tuple[float, float]:
+    """The largest difference, and as a share of the largest expected value."""
+    wide = np.complex128 if np.iscomplexobj(output) else np.float64
+    error = float(np.max(np.abs(output.astype(wide) - expected.astype(wide)), initial=0.0))
+    largest = float(np.max(np.abs(expected.astype(wide)), initial=0.0))
+    # Where zeros alone are expected, any difference is all of the answer.
+    return error, error / largest if largest else float(error > 0)
 
 
 def _labels(answer: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
@@ -215,9 +237,15 @@ class References:
         images, answer, batch = wanted
         boundaries = executor.describe(feeds)
         pool = pool_of(images, boundaries, batch)
-        key = (model, tuple(feeds), images, answer, len(pool))
+        small = images is Images.DIGITS and all((each.shape or (None,))[0] is None for each in boundaries)
+        at_once = max(batch, _DIGITS_AT_ONCE) if small else batch
+        return self.kept(
+            (model, tuple(feeds), images, answer, len(pool)),
+            lambda: Reference(executor, feeds, answer, pool, at_once),
+        )
+
+    def kept(self, key: tuple[object, ...], make: Callable[[], Reference]) -> Reference:
+        """The reference last used, if it was kept under the same key; a new one otherwise."""
         if self._last is None or self._last[0] != key:
-            small = images is Images.DIGITS and all((each.shape or (None,))[0] is None for each in boundaries)
-            at_once = max(batch, _DIGITS_AT_ONCE) if small else batch
-            self._last = (key, Reference(executor, feeds, answer, pool, at_once))
+            self._last = (key, make())
         return self._last[1]

@@ -273,7 +273,7 @@ class Agreement(Protocol):
 
     @property
     def images(self) -> int:
-        """Images in the frame."""
+        """Images of the frame that were compared."""
 
     @property
     def labels_equal(self) -> int:
@@ -284,11 +284,11 @@ class Agreement(Protocol):
         """Images whose label is the true one; None where nobody knows the true labels."""
 
     @property
-    def max_abs_error(self) -> float:
-        """Largest difference from the whole model's output."""
+    def max_abs_error(self) -> float | None:
+        """Largest difference from the whole model's output; None of an early answer, which is another function's."""
 
     @property
-    def max_rel_error(self) -> float:
+    def max_rel_error(self) -> float | None:
         """The same as a share of the largest value in that output."""
 
 

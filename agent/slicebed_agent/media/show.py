@@ -1,0 +1,85 @@
+"""The camera's film: frames by their numbers, and what the whole model says about those that are checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from slicebed_agent.errors import AgentConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from slicebed_agent.media.plan import ShowPlan
+    from slicebed_agent.model.execute.executor import Executor
+    from slicebed_agent.model.reference import Agreement, Reference, References
+    from slicebed_agent.pipeline.contracts import Tensors
+
+    Executors = Callable[[str], AbstractContextManager[Executor]]
+
+
+class Show(Protocol):
+    """What a camera shows."""
+
+    def draw(self, frame_id: int) -> Tensors | None:
+        """A frame, by its number, which grows by one with each call; None when the film is over.
+
+        Raises:
+            AgentError: the film cannot be read, or not as fast as it is shown.
+        """
+
+    def judge(self, frame_id: int, answer: bytes, exit_name: str) -> Agreement | None:
+        """Compare a frame's answer with the whole model's; None where that frame is not checked.
+
+        Args:
+            frame_id: which frame.
+            answer: a serialised TensorProto.
+            exit_name: the early exit that gave it, whose labels alone are compared; empty where the whole chain did.
+
+        Raises:
+            PayloadError: it is no answer.
+        """
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+
+
+class TensorShow:
+    """Digits or random values, drawn anew for each frame."""
+
+    def __init__(self, whole: Reference, seed: int, batch: int) -> None:
+        """Show frames of `batch` images from the reference's pool."""
+        self._whole, self._seed, self._batch = whole, seed, batch
+
+    def draw(self, frame_id: int) -> Tensors:
+        """Of each tensor that the model is fed, `batch` images."""
+        return self._whole.draw(self._seed, frame_id, self._batch)
+
+    def judge(self, frame_id: int, answer: bytes, exit_name: str) -> Agreement:
+        """All images of all frames are checked."""
+        drawn = self._whole.pool.draw(self._seed, frame_id, self._batch)
+        return self._whole.compare(drawn, answer, early=bool(exit_name))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_show(plan: ShowPlan, references: References, executor: Executors) -> Show:
+    """Make a show ready, the answers to expect included.
+
+    Args:
+        plan: what to show.
+        references: keeps the whole model's answers for the next run.
+        executor: opens the model of a file, by its hash.
+
+    Raises:
+        AgentConfigError: the model does not take such images, or the file is no film.
+        AgentError: the model cannot be run.
+    """
+    if plan.check is None:
+        raise AgentConfigError(f"{plan.images} without a model", where="source.check", mend="say what the model is fed")
+    with executor(plan.check.model_sha256) as opened:
+        whole = references.of(
+            *(plan.check.model_sha256, opened, plan.check.feeds), (plan.images, plan.check.answer, plan.batch_size)
+        )
+    return TensorShow(whole, plan.seed, plan.batch_size)
