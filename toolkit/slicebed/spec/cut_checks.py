@@ -12,42 +12,59 @@ from slicebed.spec.problems import Problem
 
 if TYPE_CHECKING:
     from slicebed.spec.cuts import Cut
-    from slicebed.spec.document import Document
+    from slicebed.spec.document import Document, Location
     from slicebed.spec.problems import Mark
 
 
 def cut_problems(document: Document, chain: list[str] | None) -> list[Problem]:
-    """Every mistake of the cuts; those with the chain only where it is known."""
-    cuts = document.data.get("cuts")
+    """Every mistake of the chain's cuts; those with the chain only where it is known."""
+    return cut_list_problems(document, ("cuts",), document.data.get("cuts"), chain, "the chain")
+
+
+def cut_list_problems(
+    document: Document, location: Location, cuts: object, hosts: list[str] | None, on: str
+) -> list[Problem]:
+    """Every mistake of a list of cuts.
+
+    Args:
+        document: the file.
+        location: where the list stands.
+        cuts: what stands there.
+        hosts: of the slices, in order; None where they are not known.
+        on: what the hosts are, for messages.
+    """
     if not isinstance(cuts, list):
         return []
     if not cuts:
-        return [Problem(document.value_mark(("cuts",)), "cuts: an empty list", "at least one cut")]
-    model = zoo_name(named_model(document))
+        return [Problem(document.value_mark(location), "cuts: an empty list", "at least one cut")]
     problems = []
     seen: set[str] = set()
     for index, value in enumerate(cuts):
         cut = cut_of(value)
         if cut is None:
             continue
-        mark = document.value_mark(("cuts", index))
+        mark = document.value_mark((*location, index))
         if cut.label in seen:
             problems.append(Problem(mark, f'cut "{cut.label}" is given twice', "each cut once"))
         seen.add(cut.label)
-        if chain is not None and len(chain) >= 2 and len(cut.points) != len(chain) - 1:
+        if hosts is not None and len(hosts) >= 2 and len(cut.points) != len(hosts) - 1:
             what = f'cut "{cut.label}" has {_count(len(cut.points), "split point")}'
-            wanted = f"{_count(len(chain) - 1, 'split point')} for the chain {', '.join(chain)}"
+            wanted = f"{_count(len(hosts) - 1, 'split point')} for {on} {', '.join(hosts)}"
             problems.append(Problem(mark, what, wanted))
-        if cut.layers is None:
-            problems += _name_problems(mark, cut)
-        elif model not in LAYER_KINDS and has_model(document):
-            what = f'cut "{cut.label}": {named_model(document)} is not cut by layer numbers'
-            allowed = f"a list of names of split points, as slicebed model cuts {named_model(document)} prints them"
-            problems.append(Problem(mark, what, allowed))
-        else:
-            problems += _range_problems(mark, cut, cut.layers, model) if model in LAYER_KINDS else []
-            problems += _order_problems(mark, cut, cut.layers, chain)
+        problems += _point_problems(document, mark, cut, hosts)
     return problems
+
+
+def _point_problems(document: Document, mark: Mark, cut: Cut, hosts: list[str] | None) -> list[Problem]:
+    model = zoo_name(named_model(document))
+    if cut.layers is None:
+        return _name_problems(mark, cut)
+    if model not in LAYER_KINDS and has_model(document):
+        what = f'cut "{cut.label}": {named_model(document)} is not cut by layer numbers'
+        allowed = f"a list of names of split points, as slicebed model cuts {named_model(document)} prints them"
+        return [Problem(mark, what, allowed)]
+    ranges = _range_problems(mark, cut, cut.layers, model) if model in LAYER_KINDS else []
+    return ranges + _order_problems(mark, cut, cut.layers, hosts)
 
 
 def _name_problems(mark: Mark, cut: Cut) -> list[Problem]:

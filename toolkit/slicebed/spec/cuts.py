@@ -12,6 +12,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _DIGEST_DIGITS = 8
 # With a campaign and a configuration of usual length a run's name stays within the agents' 128 characters.
 _LONGEST_LABEL = 64
+WHOLE = "whole"
+"""The label of a model that is not cut."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Cut:
     """Where the model is cut: what each host but the last hands over after.
 
     Attributes:
-        points: layer numbers, strictly increasing, or names of split points, all of one kind.
+        points: layer numbers, strictly increasing, or names of split points, all of one kind; none of a model that is
+            left whole.
         place: ``file:line:column`` where the experiment names it; for errors.
     """
 
@@ -28,7 +31,9 @@ class Cut:
 
     @property
     def layers(self) -> tuple[int, ...] | None:
-        """The layer numbers; None of a cut by names."""
+        """The layer numbers; None of a cut by names, and of none at all."""
+        if not self.points:
+            return None
         numbers = tuple(point for point in self.points if isinstance(point, int))
         return numbers if len(numbers) == len(self.points) else None
 
@@ -36,9 +41,11 @@ class Cut:
     def label(self) -> str:
         """One word for the cut, fit for a file name: ``1-8``, ``block_3_add-block_13_project``.
 
-        It is a function of the points alone, and different for different ones: where a name must be altered or cut
-        short, or could be read otherwise, some digits of a hash of the names follow.
+        It is a function of the points alone (``whole`` without any), and different for different ones: where a name
+        must be altered or cut short, or could be read otherwise, some digits of a hash of the names follow.
         """
+        if not self.points:
+            return WHOLE
         if self.layers is not None:
             return "-".join(map(str, self.layers))
         names = [str(point) for point in self.points]

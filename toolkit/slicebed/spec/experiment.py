@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -11,33 +11,65 @@ from typing import TYPE_CHECKING
 
 from slicebed.spec.cuts import Cut
 from slicebed.spec.document import read_document
+from slicebed.spec.exit_checks import head_file
 from slicebed.spec.experiment_checks import experiment_problems
 from slicebed.spec.experiment_model import MAX_FRAMES, ConfigurationModel, ExperimentModel
-from slicebed.spec.model_checks import images_of, model_of
+from slicebed.spec.model_checks import beside, images_of, model_of
+from slicebed.spec.pipeline import Drop, Exit, Pipeline, Pixels, Placement, StageQueue, pairs_of
 from slicebed.spec.problems import Problem, SpecErrors, problem_lines
 from slicebed.spec.schema import validate
 from slicebed.spec.testbed import Link, Testbed, load_testbed
 from slicebed_agent.host.wish import LinkCondition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from slicebed.spec.document import Document
+    from slicebed.spec.document import Document, Location
     from slicebed.spec.experiment_model import SourceModel
     from slicebed.spec.models import Images, ModelChoice
+    from slicebed.spec.pipeline_model import PlacementModel
 
 __all__ = ["MAX_FRAMES", "Configuration", "Cut", "Experiment", "HostCondition", "LinkDelay", "load_experiment"]
+
+AS_TESTBED = "testbed"
+"""The configuration of an experiment that names none: its testbed file's own links."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The camera of the first host: batches of ``batch_size`` images, ``rate_per_s`` of them a second."""
+    """The camera of the first host: batches of ``batch_size`` images, ``rate_per_s`` of them a second.
+
+    Attributes:
+        rate_per_s: frames a second.
+        batch_size: images in a frame.
+        seed: of what is drawn.
+        queue_frames: places in the queue behind the camera.
+        images: what it sees.
+        drop: which frame that queue loses when it is full.
+        file: the video, or the folder of pictures.
+        height: of the pictures; 0 is the video's own.
+        width: of the pictures; 0 is the video's own.
+        loops: how often video or folder are shown; 0: as often as it takes.
+        place: ``file:line:column``; for errors.
+    """
 
     rate_per_s: float
     batch_size: int
     seed: int
     queue_frames: int
     images: Images
+    drop: Drop = Drop.NEWEST
+    file: Path | None = None
+    height: int = 0
+    width: int = 0
+    loops: int = 0
+    place: str | None = field(default=None, compare=False)
+
+    def to_plain(self) -> dict[str, object]:
+        """As JSON holds it."""
+        plain = asdict(self) | {"file": None if self.file is None else str(self.file)}
+        del plain["place"]
+        return plain
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,7 @@ class HostCondition:
     Attributes:
         overhead_ratio: after each frame the slice sleeps this many times its processing time.
         latency_us: added to all inbound and to all outbound traffic of the host, one way, in microseconds.
-        max_message_bytes: longest serialised piece of a tensor in one message.
+        max_message_bytes: longest serialised piece of a tensor in one message; 0 leaves it to the transport.
     """
 
     overhead_ratio: float
@@ -87,24 +119,32 @@ class LinkDelay:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One condition of the whole chain; ``hosts`` is in the order of the chain."""
+    """One condition of the whole chain; ``hosts`` is in the order of the chain.
+
+    ``as_testbed`` is that of an experiment that names no conditions: the testbed's links hold, and the hosts neither
+    sleep nor divide frames.
+    """
 
     name: str
     hosts: Mapping[str, HostCondition]
+    as_testbed: bool = False
 
-    def links(self) -> tuple[LinkDelay, ...]:
-        """The delays of the links along the chain.
+    def links(self, pairs: Sequence[tuple[str, str]] | None = None) -> tuple[LinkDelay, ...]:
+        """The delays of the links along the chain, or between these hosts; not of ``as_testbed``, which sets none.
 
         The paper's latency applies to inbound and to outbound traffic of each host (section 3.3), so that a message
         from a to b waits once at a and once at b: one-way delay = latency(a) + latency(b), round trip twice that.
         """
         return tuple(
-            LinkDelay(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us) for a, b in pairwise(self.hosts)
+            LinkDelay(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us)
+            for a, b in (pairwise(self.hosts) if pairs is None else pairs)
         )
 
-    def asked_of(self, testbed: Testbed) -> Testbed:
+    def asked_of(self, testbed: Testbed, pairs: Sequence[tuple[str, str]] | None = None) -> Testbed:
         """Give the testbed as this configuration wants it: along the chain its delays alone, elsewhere the file's."""
-        delays = {frozenset((link.a, link.b)): LinkCondition(delay_us=link.delay_us) for link in self.links()}
+        if self.as_testbed:
+            return testbed
+        delays = {frozenset((link.a, link.b)): LinkCondition(delay_us=link.delay_us) for link in self.links(pairs)}
 
         def asked(link: Link) -> Link:
             delay = delays.get(link.pair)
@@ -124,11 +164,31 @@ class Experiment:
     chain: tuple[str, ...]
     frames: int
     source: Source
-    queues: Queues
+    queues: Queues | None
     repeats: int
     order: Order
     cuts: tuple[Cut, ...]
     configurations: tuple[Configuration, ...]
+    placements: tuple[Placement, ...] = ()
+    pipeline: Pipeline = field(default_factory=Pipeline)
+
+    @property
+    def every_placement(self) -> tuple[Placement, ...]:
+        """The placements; without any, the one in which each host of the chain runs one slice."""
+        if self.placements:
+            return self.placements
+        transformer = self.chain[0] if self.source.images.are_pictures else None
+        return (Placement("", self.chain, transformer, None, self.cuts),)
+
+    @property
+    def every_cut(self) -> tuple[Cut, ...]:
+        """The cuts of all placements, each once."""
+        return tuple(dict.fromkeys(cut for placement in self.every_placement for cut in placement.cuts))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every link that frames pass."""
+        return pairs_of(self.every_placement, self.chain[0])
 
     def configuration(self, name: str) -> Configuration:
         """The configuration of that name; raises KeyError."""
@@ -154,11 +214,13 @@ class Experiment:
             "model_settings": self.model.settings(),
             "chain": list(self.chain),
             "frames": self.frames,
-            "source": asdict(self.source),
-            "queues": asdict(self.queues),
+            "source": self.source.to_plain(),
+            "queues": None if self.queues is None else asdict(self.queues),
             "repeats": self.repeats,
             "order": asdict(self.order),
             "cuts": [cut.label for cut in self.cuts],
+            "placements": [placement.to_plain() for placement in self.placements],
+            "pipeline": self.pipeline.to_plain(),
             "configurations": [
                 {"name": each.name, "hosts": {host: asdict(condition) for host, condition in each.hosts.items()}}
                 for each in self.configurations
@@ -187,11 +249,13 @@ def load_experiment(path: Path) -> Experiment:
         chain=tuple(model.chain),
         frames=model.frames,
         source=_source(document, model.source),
-        queues=Queues(model.queues.inbound, model.queues.outbound),
+        queues=None if model.queues is None else Queues(model.queues.inbound, model.queues.outbound),
         repeats=model.repeats,
         order=Order(model.order.randomised, model.order.seed),
-        cuts=tuple(replace(cut, place=_place_of_cut(document, index)) for index, cut in enumerate(model.cuts)),
-        configurations=tuple(_configuration(each, model.chain) for each in model.configurations),
+        cuts=_placed(document, ("cuts",), model.cuts),
+        configurations=_configurations(model),
+        placements=tuple(_placement(document, index, each) for index, each in enumerate(model.placements or ())),
+        pipeline=_pipeline(document, model),
     )
 
 
@@ -213,11 +277,62 @@ def _load_testbed(document: Document, problems: list[Problem]) -> tuple[Testbed 
 
 
 def _source(document: Document, model: SourceModel) -> Source:
-    return Source(model.rate, model.batch_size, model.seed, model.queue, images_of(document, model.images))
+    named = model.video if model.video is not None else model.folder
+    width, height = model.resolution or (0, 0)
+    return Source(
+        model.rate,
+        model.batch_size,
+        model.seed,
+        model.queue,
+        images_of(document, model),
+        drop=model.drop,
+        file=None if named is None else beside(document, named),
+        height=height,
+        width=width,
+        loops=model.loops or 0,
+        place=document.place(document.key_mark(("source",))),
+    )
 
 
-def _place_of_cut(document: Document, index: int) -> str:
-    return document.place(document.value_mark(("cuts", index)))
+def _pipeline(document: Document, model: ExperimentModel) -> Pipeline:
+    given = {} if model.stages is None else model.stages.given()
+    pixels = model.pixels
+    return Pipeline(
+        codec=model.codec,
+        queues=MappingProxyType({kind: StageQueue(each.queue, each.drop) for kind, each in given.items()}),
+        exits=tuple(
+            Exit(
+                each.after,
+                head_file(document, each.head),
+                each.threshold,
+                place=document.place(document.value_mark(("exits", index))),
+            )
+            for index, each in enumerate(model.exits or ())
+        ),
+        pixels=None if pixels is None else Pixels(pixels.range[0], pixels.range[1], pixels.bgr),
+        reconnect_us=model.reconnect,
+    )
+
+
+def _placement(document: Document, index: int, model: PlacementModel) -> Placement:
+    whole = (Cut((), place=document.place(document.value_mark(("placements", index)))),)
+    cuts = _placed(document, ("placements", index, "cuts"), model.cuts) or whole
+    return Placement(model.name, tuple(model.slices), model.transformer, model.classifier, cuts)
+
+
+def _placed(document: Document, location: Location, cuts: Sequence[Cut] | None) -> tuple[Cut, ...]:
+    """The cuts with the place of each in the file."""
+    return tuple(
+        replace(cut, place=document.place(document.value_mark((*location, index))))
+        for index, cut in enumerate(cuts or ())
+    )
+
+
+def _configurations(model: ExperimentModel) -> tuple[Configuration, ...]:
+    if model.configurations is not None:
+        return tuple(_configuration(each, model.chain) for each in model.configurations)
+    idle = HostCondition(overhead_ratio=0.0, latency_us=0, max_message_bytes=0)
+    return (Configuration(AS_TESTBED, MappingProxyType(dict.fromkeys(model.chain, idle)), as_testbed=True),)
 
 
 def _configuration(model: ConfigurationModel, chain: list[str]) -> Configuration:

@@ -6,8 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slicebed.spec.cut_checks import cut_problems
+from slicebed.spec.exit_checks import exit_problems
 from slicebed.spec.model_checks import model_problems
+from slicebed.spec.pipeline_checks import pipeline_problems
 from slicebed.spec.problems import Problem
+from slicebed.spec.source_checks import source_problems
 
 if TYPE_CHECKING:
     from slicebed.spec.document import Document, Location
@@ -21,10 +24,13 @@ def experiment_problems(document: Document, testbed: Testbed | None) -> list[Pro
     hosts = None if chain is None else list(dict.fromkeys(chain))
     known = testbed is None or all(name in testbed.host_names for name in hosts or ())
     # A wrong name in the chain is told there, not again by every configuration that has the right one.
-    problems = model_problems(document) + cut_problems(document, hosts)
+    placed = document.data.get("placements") is not None
+    problems = model_problems(document) + source_problems(document) + exit_problems(document)
+    problems += pipeline_problems(document, hosts if known else None, testbed)
+    problems += [] if placed else cut_problems(document, hosts)
     problems += _configuration_problems(document, hosts if known else None, testbed)
     if chain is not None:
-        problems += _chain_problems(document, chain, testbed)
+        problems += _chain_problems(document, chain, testbed, each_linked=not placed)
     return problems
 
 
@@ -35,17 +41,21 @@ def _chain(document: Document) -> list[str] | None:
     return None
 
 
-def _chain_problems(document: Document, chain: list[str], testbed: Testbed | None) -> list[Problem]:
+def _chain_problems(
+    document: Document, chain: list[str], testbed: Testbed | None, *, each_linked: bool
+) -> list[Problem]:
+    """Mistakes of the chain itself; with placements, only the links that these use must be there."""
     problems = []
-    if len(chain) < 2:
-        problems.append(Problem(document.value_mark(("chain",)), f"a chain of {len(chain)} hosts", "two or more hosts"))
+    least = "two or more hosts" if each_linked else "at least one host"
+    if len(chain) < (2 if each_linked else 1):
+        problems.append(Problem(document.value_mark(("chain",)), f"a chain of {len(chain)} hosts", least))
     for index, name in enumerate(chain):
         mark = document.value_mark(("chain", index))
         if name in chain[:index]:
             problems.append(Problem(mark, f'host "{name}" is twice in the chain', "each host once"))
         if testbed is not None and name not in testbed.host_names:
             problems.append(Problem(mark, f'unknown host "{name}"', _hosts_of(testbed)))
-    if testbed is None:
+    if testbed is None or not each_linked:
         return problems
     linked = ", ".join(f"{link.a}-{link.b}" for link in testbed.links) or "none"
     for index, (a, b) in enumerate(pairwise(chain), start=1):

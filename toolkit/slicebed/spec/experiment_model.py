@@ -6,8 +6,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from slicebed.spec.cuts import Cut, cut_of
 from slicebed.spec.models import Images
+from slicebed.spec.pipeline import Codec
+from slicebed.spec.pipeline_model import (
+    CodecName,
+    CutValue,
+    ExitModel,
+    PicturesModel,
+    PixelsModel,
+    PlacementModel,
+    StagesModel,
+)
 from slicebed.spec.schema import (
     Boolean,
     FileName,
@@ -29,14 +38,6 @@ MAX_SEED = 2**63 - 1
 # A frame of so many pictures fills the memory of any host before it is sent.
 MAX_BATCH = 4096
 _MAX_SIDE = 65_536
-
-
-def _cut(value: object) -> Cut:
-    cut = cut_of(value)
-    if cut is None:
-        allowed = 'layer numbers joined by hyphens, in quotes, such as "1-8", or a list of names of split points'
-        refuse(f"{told(value)} is not a cut", allowed)
-    return cut
 
 
 def _model(value: object) -> object:
@@ -87,7 +88,7 @@ class ModelModel(StrictModel):
     output: TensorName | None = None
 
 
-class SourceModel(StrictModel):
+class SourceModel(PicturesModel):
     """The camera."""
 
     rate: Annotated[float, frames_per_s("0.001 frame/s", "1000 frame/s")]
@@ -135,8 +136,14 @@ class ExperimentModel(StrictModel):
     chain: list[HostName]
     frames: Annotated[int, whole(1, MAX_FRAMES)]
     source: SourceModel
-    queues: QueuesModel
+    queues: QueuesModel | None = None
+    stages: StagesModel | None = None
+    codec: CodecName = Codec.TENSOR_PROTO
+    reconnect: Annotated[int, duration_us("0 s", "3600 s")] = 0
+    pixels: PixelsModel | None = None
     repeats: Annotated[int, whole(1, 1000)]
     order: OrderModel
-    cuts: list[Annotated[Cut, PlainValidator(_cut)]]
-    configurations: list[ConfigurationModel]
+    cuts: list[CutValue] | None = None
+    placements: list[PlacementModel] | None = None
+    exits: list[ExitModel] | None = None
+    configurations: list[ConfigurationModel] | None = None

@@ -12,7 +12,7 @@ from slicebed.spec.problems import Problem
 
 if TYPE_CHECKING:
     from slicebed.spec.document import Document, Location
-    from slicebed.spec.experiment_model import ModelModel
+    from slicebed.spec.experiment_model import ModelModel, SourceModel
 
 _FILES = "a .keras file, a SavedModel folder or a frozen GraphDef (.pb), relative to this file"
 _KEYS: tuple[Location, ...] = (("model", "name"), ("model",))
@@ -42,8 +42,8 @@ def has_model(document: Document) -> bool:
 def model_of(document: Document, model: ModelModel) -> ModelChoice:
     """The model that a file without `model_problems` means; paths are told from where the command runs."""
     return ModelChoice(
-        argument=zoo_name(model.name) or str(_beside(document, model.name)),
-        weights=None if model.weights is None else _beside(document, model.weights),
+        argument=zoo_name(model.name) or str(beside(document, model.name)),
+        weights=None if model.weights is None else beside(document, model.weights),
         seed=model.seed,
         input_shape=None if model.input_shape is None else tuple(model.input_shape),
         inputs=None if model.input is None else tuple(model.input),
@@ -52,10 +52,14 @@ def model_of(document: Document, model: ModelModel) -> ModelChoice:
     )
 
 
-def images_of(document: Document, asked: Images | None) -> Images:
-    """What the camera sees: what is asked for, else the digits where they fit the model."""
-    if asked is not None:
-        return asked
+def images_of(document: Document, source: SourceModel) -> Images:
+    """What the camera sees: what is asked for, else its file, else the digits where they fit the model."""
+    if source.images is not None:
+        return source.images
+    if source.video is not None:
+        return Images.VIDEO
+    if source.folder is not None:
+        return Images.FOLDER
     return Images.DIGITS if zoo_name(named_model(document)) == DIGITS_MODEL else Images.RANDOM
 
 
@@ -94,7 +98,7 @@ def _weights_problems(document: Document) -> list[Problem]:
         return []
     mark = document.value_mark(("model", "weights"))
     problems = []
-    if not _beside(document, weights).is_file():
+    if not beside(document, weights).is_file():
         problems.append(Problem(mark, f'weights: no such file "{weights}"', "a path relative to this file"))
     if said.get("seed") is not None:
         problems.append(Problem(document.key_mark(("model", "seed")), "seed besides weights", "one of the two"))
@@ -110,7 +114,8 @@ def _image_problems(document: Document, model: str) -> list[Problem]:
         what = f'images: "{Images.DIGITS}" are no pictures for {model}'
         mark = document.value_mark(("source", "images"))
         return [Problem(mark, what, f"{Images.RANDOM}, or model: {DIGITS_MODEL}")]
-    digits = asked == Images.DIGITS or (asked is None and model == DIGITS_MODEL)
+    none = asked is None and source.get("video") is None and source.get("folder") is None
+    digits = asked == Images.DIGITS or (none and model == DIGITS_MODEL)
     if digits and isinstance(batch, int) and batch > HELD_OUT_IMAGES:
         what = f"batch_size: {batch} is more than the digits kept from training"
         mark = document.value_mark(("source", "batch_size"))
@@ -119,9 +124,10 @@ def _image_problems(document: Document, model: str) -> list[Problem]:
 
 
 def _exists(document: Document, named: str) -> bool:
-    return "\0" not in named and _beside(document, named).exists()
+    return "\0" not in named and beside(document, named).exists()
 
 
-def _beside(document: Document, named: str) -> Path:
+def beside(document: Document, named: str) -> Path:
+    """A path that a file names, told from where the command runs."""
     # normpath: messages and manifests show models/..., not experiments/../models/...
     return Path(os.path.normpath(document.path.parent / named))

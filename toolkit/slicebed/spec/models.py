@@ -42,10 +42,22 @@ HELD_OUT_IMAGES = 359
 
 
 class Images(StrEnum):
-    """What the camera sees: the digits kept from training, with their true labels, or seeded values without any."""
+    """What the camera sees.
+
+    DIGITS are those kept from training, with their true labels; RANDOM are seeded values without any: both come in the
+    shape that the model is fed. VIDEO, FOLDER and SYNTHETIC are pictures, which a transformer brings into it.
+    """
 
     DIGITS = "digits"
     RANDOM = "random"
+    VIDEO = "video"
+    FOLDER = "folder"
+    SYNTHETIC = "synthetic"
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether they need a transformer."""
+        return self not in {Images.DIGITS, Images.RANDOM}
 
 
 @dataclass(frozen=True)

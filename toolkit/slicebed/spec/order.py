@@ -12,18 +12,31 @@ from slicebed.spec.experiment import MAX_FRAMES, Configuration, Cut, Experiment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from slicebed.spec.pipeline import Placement
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cut under one configuration; ``repeat`` counts from 1 and ``run_id`` is like ``c1_1-8_r1``."""
+    """One cut of one placement under one configuration; ``repeat`` counts from 1.
+
+    ``run_id`` is like ``c1_1-8_r1``, of a placement with a name like ``ctestbed_sliced_1-8_r1``.
+    """
 
     run_id: str
     configuration: Configuration
     cut: Cut
     repeat: int
     frames: int
+    placement: Placement
+
+    @property
+    def title(self) -> str:
+        """Placement and cut, as far as they have a name, for whoever waits."""
+        cut = f"cut {self.cut.label}" if self.cut.points else ""
+        placed = f"placement {self.placement.name}" if self.placement.name else ""
+        return ", ".join(filter(None, (placed, cut)))
 
 
 def plan_runs(
@@ -35,8 +48,8 @@ def plan_runs(
     """Put the runs of an experiment in order.
 
     A configuration is a block, so that conditions change between configurations only. With ``order.randomised`` the
-    blocks are shuffled, and inside each block every repeat shuffles the cuts anew; otherwise all follow the file.
-    A part of the experiment keeps the order that its runs have in the whole.
+    blocks are shuffled, and inside each block every repeat shuffles placements and cuts anew; otherwise all follow the
+    file. A part of the experiment keeps the order that its runs have in the whole.
 
     Args:
         experiment: the validated experiment.
@@ -48,7 +61,7 @@ def plan_runs(
         SpecError: a configuration or cut that the experiment lacks, or a count of frames out of range.
     """
     names = _chosen("configuration", configuration_names, [each.name for each in experiment.configurations])
-    labels = _chosen("cut", cut_labels, [cut.label for cut in experiment.cuts])
+    labels = _chosen("cut", cut_labels, [cut.label for cut in experiment.every_cut])
     count = experiment.frames if frames is None else frames
     if not 1 <= count <= MAX_FRAMES:
         raise SpecError(f"{count} frames are out of range", mend=f"allowed: 1 to {MAX_FRAMES}")
@@ -58,13 +71,19 @@ def plan_runs(
     def ordered(items: Sequence[T]) -> list[T]:
         return shuffle.sample(items, len(items)) if experiment.order.randomised else list(items)
 
+    pairs = [(placement, cut) for placement in experiment.every_placement for cut in placement.cuts]
     whole = [
-        PlannedRun(f"c{configuration.name}_{cut.label}_r{repeat}", configuration, cut, repeat, count)
+        PlannedRun(_run_id(configuration, placement, cut, repeat), configuration, cut, repeat, count, placement)
         for configuration in ordered(experiment.configurations)
         for repeat in range(1, experiment.repeats + 1)
-        for cut in ordered(experiment.cuts)
+        for placement, cut in ordered(pairs)
     ]
     return tuple(run for run in whole if run.configuration.name in names and run.cut.label in labels)
+
+
+def _run_id(configuration: Configuration, placement: Placement, cut: Cut, repeat: int) -> str:
+    words = [f"c{configuration.name}", placement.name, cut.label, f"r{repeat}"]
+    return "_".join(word for word in words if word)
 
 
 def _chosen(kind: str, asked: Iterable[str] | None, known: list[str]) -> frozenset[str]:
