@@ -1,0 +1,134 @@
+"""The data plane's transport: Arrow Flight's DoExchange with mutual TLS (ADR 12).
+
+Arrow is imported by the first use, not with this module: it costs a third of a second and 60 MB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from slicebed_agent.errors import AgentConfigError, AgentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slicebed_agent.rpc.flight_core import Server
+    from slicebed_agent.rpc.stream import Call, Stream
+
+_FILES: Final = ("ca.pem", "cert.pem", "key.pem")
+_MEND_ADDRESS: Final = "is the address this host's, and does another agent hold the port?"
+
+
+@dataclasses.dataclass(frozen=True)
+class Security:
+    """How an agent proves who it is, PEM; all None: plaintext, nobody proves anything.
+
+    Attributes:
+        ca: the testbed's certificate authority, which must have signed both sides' certificates.
+        certificate: of this host, in whose name (common name and subject alternative name) it is.
+        key: of that certificate.
+    """
+
+    ca: bytes | None
+    certificate: bytes | None
+    key: bytes | None = dataclasses.field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Security:
+        """From ca.pem, cert.pem and key.pem in a folder.
+
+        Raises:
+            AgentConfigError: names the file that cannot be read, or is no PEM.
+        """
+        return cls(*(_pem(folder / name) for name in _FILES))
+
+    @classmethod
+    def plaintext(cls) -> Security:
+        """No TLS: for measurements, and networks that nobody else is on."""
+        return cls(None, None, None)
+
+    @property
+    def mutual(self) -> bool:
+        """True with TLS."""
+        return self.ca is not None
+
+
+def connect(address: str, host: str, security: Security, hello: bytes) -> Stream:
+    """Open a stream to the agent at host:port; whether it is taken, the first message tells.
+
+    Args:
+        address: host:port of its data plane.
+        host: name of its host, which its certificate must carry.
+        security: who this agent is.
+        hello: a serialised StreamHello.
+
+    Raises:
+        StreamError: the transport refuses to try.
+    """
+    return _core().connect(address, host, security, hello)
+
+
+def serve(address: str, security: Security, handle: Callable[[Call], None]) -> Server:
+    """Listen on host:port (port 0: any free one); streams are taken from now on.
+
+    Args:
+        address: where.
+        security: who this agent is; with TLS, a client without a certificate of the same authority fails in the handshake.
+        handle: runs each stream, in a thread of its own; it reads until the end, and a StreamError that it raises
+            is what the other side is told.
+
+    Raises:
+        AgentConfigError: the address is not host:port, or the certificate is none.
+        AgentError: it cannot be listened on.
+    """
+    host, port = split_address(address)
+    _probe(host, port, address)
+    return _core().Server(host, port, security, handle)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of host:port.
+
+    Raises:
+        AgentConfigError: it is none.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise AgentConfigError(f"not an address: {address!r}", mend="give HOST:PORT, for example 10.0.0.1:7071")
+    return host, int(port)
+
+
+def _probe(host: str, port: int, address: str) -> None:
+    """Flight itself would share the port with another agent, and each would get some of the streams."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(found[0], found[1]) as probe:
+            # As Flight will: connections of the agent before, which wait for their last packets, are no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[4])
+            probe.listen(1)
+    except OSError as error:
+        raise AgentError(f"cannot listen: {error.strerror}", where=address, mend=_MEND_ADDRESS) from error
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AgentConfigError(
+            f"cannot be read: {error.strerror}",
+            where=str(path),
+            mend="--tls names the folder of ca.pem, cert.pem and key.pem, which the agent playbook makes",
+        ) from error
+    if b"-----BEGIN " not in content:
+        raise AgentConfigError("is no PEM file", where=str(path), mend="run the agent playbook again")
+    return content
+
+
+def _core():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the module itself
+    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+
+    return flight_core
