@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
+from slicebed.run.exits import heads_of
+from slicebed.run.pictures import pictures_of, transform_of
 from slicebed.spec.model_words import tell_in_experiment
 from slicebed.spec.models import LAYER_KINDS, ModelChoice
 from slicebed.spec.problems import SpecErrors
@@ -17,6 +20,9 @@ from slicebed_agent.model.source import ModelSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from slicebed.run.exits import Head
+    from slicebed.run.files import RunFile
+    from slicebed.run.pictures import Transform
     from slicebed.spec.cuts import Cut
     from slicebed.spec.experiment import Experiment
     from slicebed.split.model import OpenedModel
@@ -36,6 +42,10 @@ class SlicedModel:
         answer: the tensor that the chain's answers are held against.
         boundaries: of every cut: the tensors that the model is fed, those that cross at each split point, and those
             that it answers with.
+        feeds: what the whole model is fed.
+        transform: of the camera's pictures; None where it has none.
+        pictures: the camera's video, or its folder as a ZIP file.
+        heads: of every cut: its early exits, by the slice that they follow, counted from 0.
     """
 
     name: str
@@ -43,13 +53,23 @@ class SlicedModel:
     weights: str
     answer: str
     boundaries: Mapping[Cut, tuple[Boundary, ...]]
+    feeds: Boundary = ()
+    transform: Transform | None = None
+    pictures: RunFile | None = None
+    heads: Mapping[Cut, Mapping[int, Head]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def heads_of(self, cut: Cut) -> Mapping[int, Head]:
+        """The early exits of a cut, by the slice that they follow, counted from 0."""
+        return self.heads.get(cut, {})
 
     def slices(self, cut: Cut) -> tuple[tuple[Boundary, Boundary], ...]:
-        """What every host of the chain is fed and what it hands on."""
+        """What every slice is fed and what it hands on."""
         return tuple(pairwise(self.boundaries[cut]))
 
     def stage(self, cut: Cut, tier: int) -> str:
-        """A host's slice as an error line names it."""
+        """A slice, counted from 0, as an error line names it."""
+        if not cut.points:
+            return "slice (the whole model)"
         if cut.layers is not None:
             first, last = cut.slices(len(LAYER_KINDS[self.name]))[tier]
             return f"slice (layers {first} to {last})"
@@ -58,7 +78,11 @@ class SlicedModel:
 
     def to_plain(self) -> dict[str, Any]:
         """As manifests hold it."""
-        return {"name": self.name, "graph_sha256": self.sha256, "weights": self.weights}
+        plain: dict[str, Any] = {"name": self.name, "graph_sha256": self.sha256, "weights": self.weights}
+        if self.pictures is not None:
+            plain["pictures_sha256"] = self.pictures.sha256
+        heads = {head.file.sha256 for exits in self.heads.values() for head in exits.values()}
+        return plain | ({"exit_heads_sha256": sorted(heads)} if heads else {})
 
 
 def source_of(choice: ModelChoice) -> ModelSource:
@@ -102,13 +126,13 @@ def slice_model(experiment: Experiment, opened: OpenedModel) -> SlicedModel:
     """Look up every cut of the experiment in its model.
 
     Raises:
-        SpecErrors: a cut that the model does not have, each with its place in the experiment and the nearest names;
-            or the model's input takes no frames such as the experiment's.
+        SpecErrors: a cut that the model does not have, each with its place in the experiment and the nearest names.
+        SpecError: the model's input takes no frames such as the experiment's, or an early exit does not fit its cut.
     """
     _require_frames(experiment, opened)
     boundaries: dict[Cut, tuple[Boundary, ...]] = {}
     lines = []
-    for cut in experiment.cuts:
+    for cut in experiment.every_cut:
         try:
             boundaries[cut] = (opened.graph.inputs, *_points(cut, opened), opened.graph.outputs)
         except AgentConfigError as error:
@@ -121,10 +145,16 @@ def slice_model(experiment: Experiment, opened: OpenedModel) -> SlicedModel:
         weights=str(opened.frozen.card.weights),
         answer=opened.graph.outputs[0],
         boundaries=boundaries,
+        feeds=tuple(opened.graph.inputs),
+        transform=transform_of(experiment, opened) if experiment.source.images.are_pictures else None,
+        pictures=pictures_of(experiment.source),
+        heads=heads_of(experiment, opened, boundaries),
     )
 
 
 def _points(cut: Cut, opened: OpenedModel) -> tuple[Boundary, ...]:
+    if not cut.points:
+        return ()
     if cut.layers is not None:
         after = _layer_outputs(opened)
         return tuple(after[number - 1] for number in cut.layers)
