@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import threading
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import grpc
 
-from slicebed_agent import __version__, config
+from slicebed_agent import __version__, bench, codec, config, status
+from slicebed_agent.bench import Shelf
+from slicebed_agent.current import Current, WrongTimeError
 from slicebed_agent.errors import AgentConfigError, AgentError, OneLineError, PayloadError
-from slicebed_agent.model import codec, runtime
+from slicebed_agent.host.usage import Meter
+from slicebed_agent.model import runtime
 from slicebed_agent.model.files import Store
-from slicebed_agent.model.held import Held
+from slicebed_agent.model.held import Held, Versions
 from slicebed_agent.model.reference import References
-from slicebed_agent.pipeline.contracts import Bench, End, Ending, Phase, Stage
+from slicebed_agent.pipeline.contracts import At, End, Ending, Phase
+from slicebed_agent.pipeline.link import Link
 from slicebed_agent.pipeline.run import Run
-from slicebed_agent.rpc import channel as channels
+from slicebed_agent.rpc import flight
 from slicebed_agent.rpc.v1 import agent_pb2
 from slicebed_agent.transfer import ModelFiles, NoRoomError
 
@@ -28,57 +33,54 @@ if TYPE_CHECKING:
 
     from slicebed_agent.config import Assignment
     from slicebed_agent.model.held import HeldSlice
-    from slicebed_agent.model.reference import Agreement, Reference
-    from slicebed_agent.pipeline.contracts import SourcePlan, Tensors
+    from slicebed_agent.pipeline.ledger import Ledger
+    from slicebed_agent.pipeline.run import Note, OpenLink
+    from slicebed_agent.rpc.flight import Security
 
 _LOG = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
-_CONNECT_S: Final = 20.0
 _DRAIN_S: Final = 30.0
 _REPLY_S: Final = 1.0  # kept back from a call's own deadline, so that the answer still arrives
-_PHASES: Final = {
-    Phase.PREPARED: agent_pb2.RUN_PHASE_PREPARED,
-    Phase.RUNNING: agent_pb2.RUN_PHASE_RUNNING,
-    Phase.DONE: agent_pb2.RUN_PHASE_DONE,
-    Phase.FAILED: agent_pb2.RUN_PHASE_FAILED,
-}
 
 
 class Control:
     """Implements `slicebed_agent.rpc.v1.Control`; method names are the proto's."""
 
-    def __init__(self, host: str, state_dir: Path, model_bytes: int) -> None:
+    def __init__(self, host: str, state_dir: Path, model_bytes: int, security: Security) -> None:
         """Remember who this agent is; it has no run yet.
 
         Args:
             host: name of the testbed host.
             state_dir: where samples and model files are kept.
             model_bytes: how much of model files.
+            security: of the links to other agents.
         """
-        self._host, self._state_dir = host, state_dir
+        self._host, self._state_dir, self._security = host, state_dir, security
         store = Store(state_dir / "models")
         self._models = ModelFiles(store, model_bytes)
-        self._held = Held(store)
-        self._references = References()
+        self._shelf = Shelf(store, Held(store), References())
+        self._meter = Meter()
         self._changing = threading.Lock()
-        self._run: Run | None = None
-        self._channel: tuple[str, grpc.Channel] | None = None
+        self._current: Current | None = None
+        # Of the last run that was prepared: kept until the next one is, so that what both need stays in memory.
+        self._versions: Versions | None = None
 
     @property
     def run(self) -> Run | None:
         """The current run, also after it finished."""
-        return self._run
+        current = self._current
+        return None if current is None else current.run
 
     def shutdown(self, drain_s: float) -> None:
         """End the current run because the agent stops: drain, write samples, tell the agent before."""
         with self._changing:
-            if self._run is not None:
+            if self._current is not None:
                 reason = "the agent was stopped"
-                self._run.refuse_new(reason)
-                self._run.close(drain_s, reason, Ending(End.FAILED, self._host, Stage.AGENT, reason))
-            if self._channel is not None:
-                self._channel[1].close()
-            self._held.close()
+                self._current.run.refuse_new(reason)
+                self._current.end(drain_s, reason, Ending(End.FAILED, self._host, At.AGENT, reason))
+            if self._versions is not None:
+                self._versions.close()
+                self._versions = None
 
     def Describe(  # noqa: N802 - the proto names it
         self, _request: agent_pb2.DescribeRequest, context: grpc.ServicerContext
@@ -99,13 +101,13 @@ class Control:
     def HasModel(  # noqa: N802 - the proto names it
         self, request: agent_pb2.ModelFile, context: grpc.ServicerContext
     ) -> agent_pb2.HasModelReply:
-        """Whether a model file is here."""
+        """Whether a file is here."""
         return _answered(context, lambda: agent_pb2.HasModelReply(present=self._models.has(request)))
 
     def PutModel(  # noqa: N802 - the proto names it
         self, request_iterator: Iterator[agent_pb2.ModelChunk], context: grpc.ServicerContext
     ) -> agent_pb2.PutModelReply:
-        """Take a model file in, whatever run is under way."""
+        """Take a file in, whatever run is under way."""
         return _answered(context, lambda: agent_pb2.PutModelReply(removed=self._models.put(request_iterator)))
 
     def Prepare(  # noqa: N802 - the proto names it
@@ -120,7 +122,7 @@ class Control:
     ) -> agent_pb2.StartReply:
         """Start the camera."""
         with self._changing:
-            run = self._current(request, context)
+            run = self._of(request.run_id, context).run
             if not run.is_first or run.phase is not Phase.PREPARED:
                 why = "this agent has no camera" if not run.is_first else run.trouble or f"it is {run.phase}"
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"cannot start run {request.run_id}: {why}")
@@ -132,104 +134,131 @@ class Control:
         self, request: agent_pb2.RunRequest, context: grpc.ServicerContext
     ) -> agent_pb2.StatusReply:
         """Where the run stands."""
-        run = self._current(request, context)
-        # The phase first: once it says done, the counts read after it are final.
-        phase, trouble = run.phase, run.trouble
-        return agent_pb2.StatusReply(
-            run_id=run.plan.run_id,
-            phase=_PHASES[phase],
-            error="" if trouble is None else str(trouble),
-            error_stage="" if trouble is None else str(trouble.stage),
-            **run.counts(),
-        )
+        current = self._of(request.run_id, context)
+        return status.reply(request.run_id, current.run.status(), current.assignment.codec)
+
+    def PrepareCut(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.CutConfig, context: grpc.ServicerContext
+    ) -> agent_pb2.PrepareReply:
+        """Make other slices ready beside those in use."""
+        with self._changing:
+            current = self._of(request.run_id, context)
+            begin = time.monotonic()
+            return _answered(
+                context, lambda: _prepared(current.prepare_cut(request), begin, f"version {request.version} of the cut")
+            )
+
+    def SwitchCut(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.CutRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.SwitchReply:
+        """Let frames go through other slices from now on."""
+        with self._changing:
+            current = self._of(request.run_id, context)
+            return _answered(context, lambda: agent_pb2.SwitchReply(first_frame_id=current.switch_cut(request.version)))
+
+    def ReleaseCut(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.CutRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.ReleaseReply:
+        """Let go of slices that no frame goes through any more."""
+        with self._changing:
+            current = self._of(request.run_id, context)
+
+            def release() -> agent_pb2.ReleaseReply:
+                current.release_cut(request.version, abandoned=request.abandoned)
+                return agent_pb2.ReleaseReply()
+
+            return _answered(context, release)
 
     def Finish(  # noqa: N802 - the proto names it
         self, request: agent_pb2.RunRequest, context: grpc.ServicerContext
     ) -> agent_pb2.FinishReply:
         """Drain until shortly before the call's own deadline (30 s without one), then write everything to disk."""
         with self._changing:
-            run = self._current(request, context)
+            current = self._of(request.run_id, context)
             remaining = context.time_remaining()
             drain_s = _DRAIN_S if remaining is None else min(_DRAIN_S, max(0.0, remaining - _REPLY_S))
-            run.close(drain_s, "not answered before the run was finished")
-            path = self._samples_path(run.plan.run_id)
-            return agent_pb2.FinishReply(samples_path=str(path), samples=run.samples)
+            current.end(drain_s, "not answered before the run was finished")
+            path = self._samples_path(request.run_id)
+            return agent_pb2.FinishReply(samples_path=str(path), samples=current.run.samples)
 
     def _samples_path(self, run_id: str) -> Path:
         return Path("spool") / run_id / f"{self._host}.jsonl"
 
-    def _current(self, request: agent_pb2.RunRequest, context: grpc.ServicerContext) -> Run:
-        run = self._run
-        if run is None or run.plan.run_id != request.run_id:
-            held = "none" if run is None else repr(run.plan.run_id)
+    def _of(self, run_id: str, context: grpc.ServicerContext) -> Current:
+        current = self._current
+        if current is None or current.run.plan.run_id != run_id:
+            held = "none" if current is None else repr(current.run.plan.run_id)
             context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"{self._host}: no run {request.run_id!r}, the current one is {held}",
+                grpc.StatusCode.FAILED_PRECONDITION, f"{self._host}: no run {run_id!r}, the current one is {held}"
             )
-        return run
+        return current
 
     def _prepare(self, request: agent_pb2.RunConfig) -> agent_pb2.PrepareReply:
         begin = time.monotonic()
         assignment = config.read(request, self._host)
         plan = assignment.plan
-        with self._held.change(assignment.cut, assignment.warm_batch) as held:
-            bench = self._bench(assignment, held)
-            if self._run is not None:
-                self._run.close(0.0, "replaced by another run")
-                self._run = None
-            channel = None
-            if assignment.next_address is not None:
-                channel = self._connect(assignment.next_address, plan.next_host or "")
-            self._run = Run(plan, bench, channel, self._state_dir / self._samples_path(plan.run_id))
-        took = time.monotonic() - begin
-        _LOG.info(
-            "run %s prepared in %.2f s: model %s from %s to %s, next %s",
-            *(plan.run_id, took, held.cut.model_sha256[:12], ", ".join(held.cut.feeds), ", ".join(held.cut.fetches)),
-            plan.next_host or "none",
-        )
-        outputs = [
-            agent_pb2.TensorInfo(name=boundary.name, dtype=boundary.dtype.name, shape=shape)
-            for boundary, shape in held.outputs()
-        ]
-        return agent_pb2.PrepareReply(weights_bytes=held.slice.weights_bytes, outputs=outputs, prepare_s=took)
+        with contextlib.ExitStack() as undo:
+            versions = Versions(self._shelf.held)
+            undo.callback(versions.close)
+            open_until = undo.enter_context(contextlib.ExitStack())
+            made = versions.add(plan.version, assignment.cuts, assignment.warm_batch)
+            tools = bench.make(assignment, versions, self._shelf, open_until)
+            if self._current is not None:
+                self._current.end(0.0, "replaced by another run")
+                self._current = None
+            link = self._link(assignment) if plan.link is not None else None
+            path = self._state_dir / self._samples_path(plan.run_id)
+            run = Run(plan, tools, link, path, self._meter.read)
+            self._current = Current(run, assignment, versions, open_until.pop_all())
+            undo.pop_all()
+        former, self._versions = self._versions, versions
+        if former is not None:
+            former.close()
+        return _prepared(made, begin, f"run {plan.run_id}")
 
-    def _bench(self, assignment: Assignment, held: HeldSlice) -> Bench:
-        bench = Bench(held.slice.run, codec.encode, codec.decode)
-        source, subject = assignment.plan.source, assignment.subject
-        if source is None or subject is None:
-            return bench
-        whole = self._references.of(
-            *(held.cut.model_sha256, held.model.executor, held.cut.feeds),
-            (subject.images, subject.answer, source.batch_size),
-        )
-        return _with_camera(bench, source, whole)
+    def _link(self, assignment: Assignment) -> OpenLink:
+        plan = assignment.plan
+        to = plan.link
+        if to is None:
+            raise AgentError("no link was asked for", where=plan.host)
 
-    def _connect(self, address: str, host: str) -> grpc.Channel:
-        if self._channel is None or self._channel[0] != address:
-            if self._channel is not None:
-                self._channel[1].close()
-            self._channel = (address, channels.open_channel(address))
-        channel = self._channel[1]
-        # Always asked: an agent that was killed since the last run is found here, not by the first frame.
-        health = channels.ask_health(channel, _CONNECT_S, wait=True)
-        if health != channels.SERVING:
-            raise AgentError(
-                f"no healthy agent at {address}: {health} within {_CONNECT_S:g} s",
-                where=host,
-                mend="prepare from the last agent to the first, and check the agent's --data address and the link",
+        def open_link(ledger: Ledger, note: Note, on_broken: Callable[[Ending], None]) -> Link:
+            opened: list[Link] = []
+
+            def rate() -> int:
+                return assignment.rate_bit_per_s or (opened[0].state().rate_bit_per_s if opened else 0)
+
+            encode = codec.encoder(assignment.codec, rate, note)
+            opened.append(
+                Link(
+                    plan,
+                    encode,
+                    lambda: flight.connect(to.next_address, to.next_host, self._security),
+                    ledger,
+                    note,
+                    on_broken,
+                )
             )
-        return channel
+            return opened[0]
+
+        return open_link
 
 
-def _with_camera(bench: Bench, source: SourcePlan, whole: Reference) -> Bench:
-    def draw(frame_id: int) -> Tensors:
-        return whole.draw(source.seed, frame_id, source.batch_size)
-
-    def judge(frame_id: int, output: bytes) -> Agreement:
-        drawn = whole.pool.draw(source.seed, frame_id, source.batch_size)
-        return whole.compare(drawn, bench.decode(output)[0])
-
-    return Bench(bench.compute, bench.encode, bench.decode, draw, judge)
+def _prepared(made: dict[str, HeldSlice], begin: float, what: str) -> agent_pb2.PrepareReply:
+    took = time.monotonic() - begin
+    _LOG.info("%s prepared in %.2f s: %s", what, took, "; ".join(f"{name} {each}" for name, each in made.items()))
+    slices = [
+        agent_pb2.PreparedSlice(
+            stage=stage,
+            weights_bytes=held.slice.weights_bytes,
+            outputs=[
+                agent_pb2.TensorInfo(name=boundary.name, dtype=boundary.dtype.name, shape=shape)
+                for boundary, shape in held.outputs()
+            ],
+        )
+        for stage, held in made.items()
+    ]
+    return agent_pb2.PrepareReply(slices=slices, prepare_s=took)
 
 
 def _answered(context: grpc.ServicerContext, answer: Callable[[], Reply]) -> Reply:
@@ -239,6 +268,8 @@ def _answered(context: grpc.ServicerContext, answer: Callable[[], Reply]) -> Rep
         _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
     except NoRoomError as error:
         _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error)
+    except WrongTimeError as error:
+        _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
     except OneLineError as error:
         _refuse(context, grpc.StatusCode.UNAVAILABLE, error)
 

@@ -1,20 +1,23 @@
-"""The model that an agent has open, and the slice it has in use."""
+"""The models that an agent has open, and the slices it has in use."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import logging
+import threading
 from typing import TYPE_CHECKING
 
-from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.execute.executor import Executor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from slicebed_agent.model.execute.slice import Boundary, Slice
+    from slicebed_agent.model.execute.tensors import Array
     from slicebed_agent.model.files import Store
 
 _LOG = logging.getLogger(__name__)
@@ -92,22 +95,19 @@ class HeldSlice:
 
 
 class Held:
-    """At most one slice in use; a new one is prepared beside it and takes its place when all else is ready.
+    """Slices in use, by what they are: one that is asked for twice is prepared once, and goes when nobody uses it.
 
-    Slices of the same model share the weights that they have in common, also while one replaces the other. One thread
-    at a time may change it.
+    Slices of the same model share the weights that they have in common. One thread at a time may take and give back.
     """
 
     def __init__(self, store: Store) -> None:
         """Nothing is open yet."""
         self._store = store
-        self._current: HeldSlice | None = None
+        self._models: dict[str, tuple[HeldModel, int]] = {}
+        self._slices: dict[Cut, tuple[HeldSlice, int]] = {}
 
-    @contextlib.contextmanager
-    def change(self, cut: Cut, batch: int) -> Iterator[HeldSlice]:
-        """Prepare a slice, or take the one in use when it is the same; the block then puts it to work.
-
-        When the block ends the former slice is let go; when it fails, the new one is, and the former stays.
+    def take(self, cut: Cut, batch: int) -> HeldSlice:
+        """Prepare a slice, or take the one in use when it is the same.
 
         Args:
             cut: which slice.
@@ -117,39 +117,141 @@ class Held:
             AgentConfigError: the model is not on this host, is no frozen graph, or has no such slice.
             AgentError: TensorFlow refuses it.
         """
-        former = self._current
-        if former is not None and former.cut == cut:
-            former.warm(batch)
-            yield former
+        found, users = self._slices.get(cut, (None, 0))
+        if found is not None:
+            found.warm(batch)
+        else:
+            model = self._take_model(cut.model_sha256)
+            try:
+                found = HeldSlice(model, cut, batch)
+            except BaseException:
+                self._give_back_model(model)
+                raise
+        self._slices[cut] = (found, users + 1)
+        return found
+
+    def give_back(self, held: HeldSlice) -> None:
+        """Use a slice no longer; the last user's end frees it, once the frame in hand is computed."""
+        _, users = self._slices[held.cut]
+        if users > 1:
+            self._slices[held.cut] = (held, users - 1)
             return
-        made = self._prepare(cut, batch)
+        del self._slices[held.cut]
+        held.slice.release()
+        self._give_back_model(held.model)
+
+    @contextlib.contextmanager
+    def executor(self, sha256: str) -> Iterator[Executor]:
+        """A model that is open while the block lasts.
+
+        Raises:
+            AgentConfigError: it is not on this host, or is no frozen graph.
+        """
+        model = self._take_model(sha256)
         try:
-            yield made
+            yield model.executor
+        finally:
+            self._give_back_model(model)
+
+    def _take_model(self, sha256: str) -> HeldModel:
+        found, users = self._models.get(sha256, (None, 0))
+        if found is None:
+            found = HeldModel(self._store, sha256)
+        self._models[sha256] = (found, users + 1)
+        return found
+
+    def _give_back_model(self, model: HeldModel) -> None:
+        _, users = self._models[model.sha256]
+        if users > 1:
+            self._models[model.sha256] = (model, users - 1)
+            return
+        del self._models[model.sha256]
+        model.close()
+
+
+class Versions:
+    """The slices of a run's stages, in every version of the cut that is in use.
+
+    A frame goes through the slice of its own version; where that version changed nothing for a stage, through the one
+    before it. Frames may run while one thread adds and lets go.
+    """
+
+    def __init__(self, held: Held) -> None:
+        """None yet."""
+        self._held = held
+        self._lock = threading.Lock()
+        self._stages: dict[str, list[tuple[int, HeldSlice]]] = {}
+
+    def add(self, version: int, cuts: Mapping[str, Cut], batch: int) -> dict[str, HeldSlice]:
+        """Prepare the slices of a version beside those in use; all of them or none.
+
+        Args:
+            version: larger than any before.
+            cuts: by the stage's name.
+            batch: frames at a time in the warm-up.
+
+        Raises:
+            AgentConfigError: see `Held.take`; the message names the stage.
+            AgentError: TensorFlow refuses one.
+        """
+        made: dict[str, HeldSlice] = {}
+        try:
+            for stage, cut in cuts.items():
+                try:
+                    made[stage] = self._held.take(cut, batch)
+                except AgentError as error:
+                    error.where = stage if error.where is None else f"{stage}: {error.where}"
+                    raise
         except BaseException:
-            self._let_go(made, former)
+            for held in made.values():
+                self._held.give_back(held)
             raise
-        self._current = made
-        self._let_go(former, made)
+        with self._lock:
+            for stage, held in made.items():
+                self._stages.setdefault(stage, []).append((version, held))
+        return made
+
+    def run(self, stage: str, version: int, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Compute a stage's slice in this version.
+
+        Raises:
+            PayloadError: the arrays are not what it takes.
+            AgentError: there is no such version here, any more or yet; TensorFlow cannot compute it.
+        """
+        with self._lock:
+            versions = self._stages[stage]
+            place = bisect.bisect_right(versions, version, key=lambda each: each[0])
+            if place == 0:
+                raise AgentError(f"version {version} of the cut is not on this host", where=stage)
+            held = versions[place - 1][1]
+        return held.slice.run(arrays)
+
+    def release_before(self, version: int) -> None:
+        """Let go of what only frames of earlier versions went through."""
+        with self._lock:
+            gone = []
+            for stage, versions in self._stages.items():
+                place = bisect.bisect_right(versions, version, key=lambda each: each[0])
+                keep = max(0, place - 1)
+                gone += versions[:keep]
+                self._stages[stage] = versions[keep:]
+        self._give_back(gone)
+
+    def release(self, version: int) -> None:
+        """Let go of what was prepared for this version alone."""
+        with self._lock:
+            gone = [each for versions in self._stages.values() for each in versions if each[0] == version]
+            for stage, versions in self._stages.items():
+                self._stages[stage] = [each for each in versions if each[0] != version]
+        self._give_back(gone)
 
     def close(self) -> None:
-        """Let go of everything, once the frame in hand is computed."""
-        former, self._current = self._current, None
-        self._let_go(former, None)
+        """Let go of everything, once the frames in hand are computed."""
+        with self._lock:
+            gone = [each for versions in self._stages.values() for each in versions]
+            self._stages = {stage: [] for stage in self._stages}
+        self._give_back(gone)
 
-    def _prepare(self, cut: Cut, batch: int) -> HeldSlice:
-        former = self._current
-        if former is not None and former.model.sha256 == cut.model_sha256:
-            return HeldSlice(former.model, cut, batch)
-        model = HeldModel(self._store, cut.model_sha256)
-        try:
-            return HeldSlice(model, cut, batch)
-        except BaseException:
-            model.close()
-            raise
-
-    def _let_go(self, gone: HeldSlice | None, stays: HeldSlice | None) -> None:
-        if gone is None:
-            return
-        gone.slice.release()
-        if stays is None or stays.model is not gone.model:
-            gone.model.close()
+    def _give_back(self, gone: list[tuple[int, HeldSlice]]) -> None:
+        for _, held in gone:
+            self._held.give_back(held)

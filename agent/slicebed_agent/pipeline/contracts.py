@@ -190,6 +190,7 @@ class RunPlan:
         stages: of this agent, in order; may be none where there is a source.
         link: None on the last agent, which answers.
         reconnect_s: how long a broken stream is waited for while the run goes on; 0: it ends the run.
+        version: of the cut that the camera's first frames go through.
     """
 
     run_id: str
@@ -199,6 +200,7 @@ class RunPlan:
     stages: tuple[StagePlan, ...]
     link: LinkPlan | None
     reconnect_s: float = 0.0
+    version: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,7 +310,6 @@ class Bench:
 
     Attributes:
         work: what each stage does, by its name.
-        encode: for the link; None on the last agent.
         decode: of what comes in.
         answer: an answer as its report carries it: a serialised TensorProto.
         draw: the first agent only.
@@ -319,6 +320,5 @@ class Bench:
     work: Mapping[str, Work]
     decode: Decode
     answer: Callable[[Tensors], bytes]
-    encode: Encode | None = None
     draw: Draw | None = None
     judge: Callable[[int, bytes, str], Agreement | None] | None = None

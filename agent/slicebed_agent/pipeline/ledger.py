@@ -5,25 +5,44 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from slicebed_agent.pipeline.contracts import End, Ending, Frame, Left, Stage
+from slicebed_agent.pipeline.contracts import End, Ending, Frame, Left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slicebed_agent.pipeline.samples import Spool
 
-_MEASURES = tuple(
+_MEASURES: Final = tuple(
     field.name for field in dataclasses.fields(Frame) if field.name not in {"frame_id", "complete_ns", "stage"}
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counted:
+    """What the account of an agent says, all of it at one instant.
+
+    Attributes:
+        captured: frames; on later agents: received.
+        early: of the completed ones, those that an early exit answered.
+        ended_below: every frame with a smaller number has ended; of use on the first agent only.
+    """
+
+    captured: int
+    completed: int
+    dropped: int
+    failed: int
+    early: int
+    ended_below: int
 
 
 class Ledger:
     """Counts frames, writes one sample line when a frame leaves, and passes on one report when it ends.
 
     A frame leaves the agent when it was sent, answered, dropped or failed here; it ends when its fate is known, which
-    on the agents before that point is later. Both happen once: what comes second is ignored.
+    on the agents before that point is later. Both happen once: what comes second is ignored. Of a frame that left and
+    ended nothing is kept but its part in the counts.
     """
 
     def __init__(self, run_id: str, host: str, spool: Spool, sink: Callable[[Frame, Ending], End]) -> None:
@@ -41,8 +60,10 @@ class Ledger:
         self._here: dict[int, Frame] = {}
         self._open: dict[int, Frame] = {}
         self._captured = 0
+        self._early = 0
         self._abandoned = False
         self._ends: collections.Counter[End] = collections.Counter()
+        self._stopped: collections.Counter[tuple[str, End]] = collections.Counter()
 
     def opened(self, frame: Frame) -> None:
         """A frame came into this agent's hands."""
@@ -50,33 +71,46 @@ class Ledger:
             self._here[frame.frame_id] = self._open[frame.frame_id] = frame
             self._captured += 1
 
-    def left(self, frame: Frame, how: Left, stage: Stage | None = None, reason: str | None = None) -> None:
+    def left(self, frame: Frame, how: Left, stage: str | None = None, reason: str | None = None) -> None:
         """The frame left this agent."""
         with self._changed:
             if self._here.pop(frame.frame_id, None) is None:
                 return
+            if how is Left.DROPPED or how is Left.FAILED:
+                self._stopped[str(stage), End.DROPPED if how is Left.DROPPED else End.FAILED] += 1
+            self._changed.notify_all()
         line: dict[str, object] = {
             "kind": "frame",
             "run_id": self._run_id,
             "host": self._host,
             "frame_id": frame.frame_id,
         }
-        line |= {name: getattr(frame, name) for name in _MEASURES}
+        line |= {name: getattr(frame, name) for name in _MEASURES if name != "stages"}
+        line["stages"] = {
+            name: {
+                "queue_wait_ns": times.queue_wait_ns,
+                "compute_ns": times.compute_ns,
+                "overhead_ns": times.overhead_ns,
+                "notes": dict(times.notes),
+            }
+            for name, times in list(frame.stages.items())
+        }
         self._spool.write(line | {"left": how, "stage": stage, "reason": reason})
 
     def ended(self, frame_id: int, ending: Ending) -> None:
         """The frame's end is known."""
         with self._changed:
-            frame = self._open.get(frame_id)
+            frame = self._open.pop(frame_id, None)
             if frame is None:
                 return
-            del self._open[frame_id]
         counted_as = self._sink(frame, ending)
         with self._changed:
             self._ends[counted_as] += 1
+            if counted_as is End.COMPLETED and ending.exit:
+                self._early += 1
             self._changed.notify_all()
 
-    def stopped_here(self, frame: Frame, end: End, stage: Stage, reason: str) -> None:
+    def stopped_here(self, frame: Frame, end: End, stage: str, reason: str) -> None:
         """The frame goes no further: dropped or failed in this agent."""
         self.left(frame, Left.DROPPED if end is End.DROPPED else Left.FAILED, stage, reason)
         self.ended(frame.frame_id, Ending(end, self._host, stage, reason))
@@ -107,6 +141,16 @@ class Ledger:
             self._changed.wait_for(lambda: self._abandoned or self._idle(), timeout_s)
             return self._idle()
 
+    def wait_passed(self, version: int, timeout_s: float) -> bool:
+        """Wait until no frame of an earlier version of the cut is here or without an end; False after the time."""
+
+        def passed() -> bool:
+            held = (*self._here.values(), *self._open.values())
+            return all(frame.version >= version for frame in held)
+
+        with self._changed:
+            return self._changed.wait_for(passed, timeout_s)
+
     def abandon(self) -> None:
         """A neighbour is gone: frames under way have nowhere to go, or nobody who waits for them."""
         with self._changed:
@@ -122,12 +166,25 @@ class Ledger:
         with self._changed:
             return self._idle()
 
+    def counted(self) -> Counted:
+        """The account as it stands."""
+        with self._changed:
+            return Counted(
+                captured=self._captured,
+                completed=self._ends[End.COMPLETED],
+                dropped=self._ends[End.DROPPED],
+                failed=self._ends[End.FAILED],
+                early=self._early,
+                # Frames are opened in the order of their numbers where there is a camera.
+                ended_below=next(iter(self._open), self._captured),
+            )
+
+    def stopped(self, stages: tuple[str, ...], end: End) -> int:
+        """Frames that were dropped or failed in this agent at any of these stages."""
+        with self._changed:
+            return sum(self._stopped[stage, end] for stage in stages)
+
     def counts(self) -> dict[str, int]:
         """Frames captured (on later agents: received), completed, dropped and failed."""
-        with self._changed:
-            return {
-                "captured": self._captured,
-                "completed": self._ends[End.COMPLETED],
-                "dropped": self._ends[End.DROPPED],
-                "failed": self._ends[End.FAILED],
-            }
+        counted = self.counted()
+        return {name: getattr(counted, name) for name in ("captured", "completed", "dropped", "failed")}

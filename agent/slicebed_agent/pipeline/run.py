@@ -1,73 +1,119 @@
-"""One run on one agent: its queues, worker and link, from Prepare to Finish."""
+"""One run on one agent: its camera or inbound queue, its stages and its link, from Prepare to Finish."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
-
-import grpc
+from typing import TYPE_CHECKING, Final
 
 from slicebed_agent import __version__
-from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline import wire
-from slicebed_agent.pipeline.contracts import Bench, End, Ending, Frame, Left, Phase, RunPlan, Stage, Tensors
+from slicebed_agent.errors import AgentError, PayloadError
+from slicebed_agent.pipeline.contracts import At, Bench, End, Ending, Frame, Left, Phase, RunPlan, StagePlan, Tensors
 from slicebed_agent.pipeline.inbound import Inbound
 from slicebed_agent.pipeline.ledger import Ledger
-from slicebed_agent.pipeline.link import Link
-from slicebed_agent.pipeline.queues import BoundedQueue
+from slicebed_agent.pipeline.queues import Policy
 from slicebed_agent.pipeline.samples import Spool
 from slicebed_agent.pipeline.source import Camera
-from slicebed_agent.pipeline.stage import Worker
+from slicebed_agent.pipeline.stage import Waiting, Ways, Worker
+from slicebed_agent.pipeline.state import Latencies, RunState, StageState
+from slicebed_agent.pipeline.upstream import Upstream
+from slicebed_agent.pipeline.usage import Sampler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from slicebed_agent.pipeline.link import Link
     from slicebed_agent.pipeline.outlet import Outlet
     from slicebed_agent.pipeline.parts import Part
 
+    Note = Callable[[dict[str, object]], None]
+    OpenLink = Callable[[Ledger, Note, Callable[[Ending], None]], Link]
+
 _LOG = logging.getLogger(__name__)
+_JOIN_S: Final = 10.0
 
 
 class Run:
     """What an agent does between Prepare and Finish.
 
-    First agent: camera, worker, link, and the record of every frame's end. Later agents: inbound queue, worker, link;
+    First agent: camera, stages, link, and the record of every frame's end. Later agents: inbound queue, stages, link;
     ends are reported to the agent before. The last agent has no link: it answers.
     """
 
-    def __init__(self, plan: RunPlan, bench: Bench, channel: grpc.Channel | None, samples: Path) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        bench: Bench,
+        link: OpenLink | None,
+        samples: Path,
+        usage: Callable[[], Mapping[str, int | None]] | None = None,
+    ) -> None:
         """Make everything ready and open the link's stream.
 
+        Args:
+            plan: what this agent does.
+            bench: the run's tools.
+            link: opens the way to the next agent; None on the last one.
+            samples: file of samples.
+            usage: meter of the container; None where nobody asks for it.
+
         Raises:
-            AgentError: the samples file cannot be written.
+            AgentError: the samples file cannot be written; the next agent cannot be reached.
         """
-        self.plan = plan
-        self._bench = bench
-        self._spool = Spool(samples)
-        self._spool.write({"kind": "header", "run_id": plan.run_id, "host": plan.host, "agent_version": __version__})
+        self.plan, self._bench = plan, bench
+        self._spool = Spool(samples, self._disk_refused)
         self._ledger = Ledger(plan.run_id, plan.host, self._spool, self._record if plan.source else self._relay)
         self._lock = threading.Lock()
-        self._outlet: Outlet | None = None
+        self._closing = threading.Lock()
+        self._upstream = Upstream(plan.reconnect_s, self._stream_lost)
         self._trouble: Ending | None = None
         self._started = False
         self._closed = False
+        self._latencies = Latencies()
+        self._draining: tuple[int, int] | None = None
         self._camera: Camera | None = None
-        self._frames: BoundedQueue[tuple[Frame, Tensors]] | None = None
         self._inbound: Inbound | None = None
-        self._link: Link | None = None
-        if plan.next_host is not None and channel is not None:
-            self._link = Link(plan, plan.next_host, channel, self._ledger, self._link_broken)
-        deliver = self._link.deliver if self._link else self._answer
-        if plan.source is not None and bench.draw is not None:
-            self._frames = BoundedQueue(plan.source.queue_frames)
-            self._camera = Camera(plan.source, bench.draw, self._ledger, self._frames)
-            self._worker = Worker(bench, plan.overhead_ratio, self._ledger, self._frames.take, deliver)
+        self._waiting: list[Waiting] = []
+        self._workers: list[Worker] = []
+        self._spool.begin({"kind": "header", "run_id": plan.run_id, "host": plan.host, "agent_version": __version__})
+        try:
+            self._link = link(self._ledger, self.note, self._link_broken) if link is not None else None
+        except AgentError:
+            self._spool.close(None)
+            raise
+        self._join_stages()
+        self._usage = Sampler(usage, self.note) if usage is not None else None
+        for part in (*self._workers, self._usage):
+            if part is not None:
+                part.start()
+
+    def _join_stages(self) -> None:
+        deliver = self._link.deliver if self._link is not None else self._answer
+        for place in reversed(range(len(self.plan.stages))):
+            deliver = self._place(self.plan.stages[place], deliver, first=place == 0)
+        self._workers.reverse()
+        self._waiting.reverse()
+        if self.plan.source is not None and self._bench.draw is not None:
+            self._camera = Camera(self.plan.source, self._bench.draw, self._ledger, deliver, self._camera_failed)
+            self._camera.switch(self.plan.version)
+
+    def _place(
+        self, stage: StagePlan, deliver: Callable[[Frame, Tensors], None], *, first: bool
+    ) -> Callable[[Frame, Tensors], None]:
+        """Put a stage before `deliver`; what takes its frames."""
+        waiting: Waiting | Inbound
+        put = deliver
+        if first and self.plan.source is None:
+            self._inbound = waiting = Inbound(stage.queue, self._ledger, self._taken)
         else:
-            self._inbound = Inbound(plan.inbound_messages, self._ledger)
-            self._worker = Worker(bench, plan.overhead_ratio, self._ledger, self._inbound.take, deliver)
-        self._worker.start()
+            waiting = Waiting(stage.queue, At.SOURCE if first else stage.name, self._ledger)
+            self._waiting.append(waiting)
+            put = waiting.put
+        ways = Ways(waiting.take, deliver, self._answer, self._bench.decode)
+        self._workers.append(Worker(stage, self._bench.work[stage.name], self._ledger, ways))
+        return put
 
     @property
     def samples(self) -> int:
@@ -82,7 +128,7 @@ class Run:
     @property
     def started(self) -> bool:
         """True once the camera was started or a frame came in."""
-        return self._started or self._ledger.counts()["captured"] > 0
+        return self._started or self._ledger.counted().captured > 0
 
     def start(self) -> None:
         """Start the camera; the first agent only, once."""
@@ -90,15 +136,51 @@ class Run:
             self._started = True
             self._camera.start()
 
+    def note(self, line: dict[str, object]) -> None:
+        """Write a line of another kind than a frame's beside the frames'."""
+        self._spool.write({"run_id": self.plan.run_id, "host": self.plan.host} | line)
+
+    # A change of the cut.
+
+    def switch(self, version: int) -> int:
+        """Let frames go through this version of the cut from the next one on; the first agent only.
+
+        Returns:
+            The number of that frame, which has not been captured yet.
+        """
+        if self._camera is None:
+            raise AgentError("it has no camera", where=self.plan.host, mend="ask the first agent to switch")
+        with self._lock:
+            first = self._camera.switch(version)
+            self._draining = (version, first)
+        self.note({"kind": "cut", "version": version, "first_frame_id": first, **_now("switched")})
+        self._note_drained()
+        return first
+
+    def _note_drained(self) -> None:
+        with self._lock:
+            if self._draining is None or self._ledger.counted().ended_below < self._draining[1]:
+                return
+            (version, first), self._draining = self._draining, None
+        self.note({"kind": "cut", "version": version, "first_frame_id": first, **_now("drained")})
+
+    def wait_passed(self, version: int, timeout_s: float) -> bool:
+        """Wait until no frame of an earlier version of the cut is under way here; False after the time."""
+        return self._ledger.wait_passed(version, timeout_s)
+
     # The stream from the agent before.
 
     def attach(self, outlet: Outlet) -> bool:
-        """Take a stream as this run's; False when it has one already, is over, or begins here."""
-        with self._lock:
-            if self._outlet is not None or self._closed or self._inbound is None:
-                return False
-            self._outlet = outlet
-            return True
+        """Take a stream as this run's; False when it has one already, is over or failed, or begins here."""
+        if self._closed or self._trouble is not None or self._inbound is None:
+            return False
+        return self._upstream.attach(outlet)
+
+    def inbound_credit(self) -> int | None:
+        """Frames that the agent before may send now; None: as many as it likes."""
+        if self._inbound is None or self.plan.stages[0].queue.policy is not Policy.BLOCK:
+            return None
+        return max(0, self.plan.stages[0].queue.places - len(self._inbound))
 
     def receive(self, part: Part) -> None:
         """Take a sound message of the attached stream.
@@ -113,13 +195,25 @@ class Run:
         """The attached stream is over: as it should be, or with a line that says why not."""
         if self._inbound is not None:
             self._inbound.broken(trouble or "the stream ended before the frame's last part")
-        if trouble is not None and not self._closed:
-            self._ledger.abandon()
-            self._trouble_at(Ending(End.FAILED, self.plan.host, Stage.INBOUND, trouble))
+        if trouble is None or self._closed:
+            return
+        if self.plan.reconnect_s:
+            self.note({"kind": "link", "event": "lost", "at_ns": time.monotonic_ns(), "reason": trouble})
+        self._upstream.lost(trouble)
+
+    def _stream_lost(self, trouble: str) -> None:
+        """It did not come back in time."""
+        self._ledger.abandon()
+        self._trouble_at(Ending(End.FAILED, self.plan.host, At.INBOUND, trouble))
+
+    def _taken(self) -> None:
+        if self.plan.stages[0].queue.policy is Policy.BLOCK:
+            self._upstream.credit()
 
     def abandon(self) -> None:
         """The attached stream is gone: nobody waits for what is under way."""
-        self._ledger.abandon()
+        if not self.plan.reconnect_s:
+            self._ledger.abandon()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until every frame that came has ended."""
@@ -132,16 +226,19 @@ class Run:
 
     # Ends of frames.
 
-    def _answer(self, frame: Frame, data: bytes) -> None:
-        frame.stage = Stage.ANSWER
+    def _answer(self, frame: Frame, tensors: Tensors, early: str = "") -> None:
+        frame.stage = At.ANSWER
+        begin = time.monotonic_ns()
+        data = self._bench.answer(tensors)
+        frame.encode_ns = time.monotonic_ns() - begin
         frame.parts_out, frame.bytes_out = 1, len(data)
-        self._ledger.left(frame, Left.ANSWERED)
-        self._ledger.ended(frame.frame_id, Ending(End.COMPLETED, self.plan.host, Stage.ANSWER, output=data))
+        self._ledger.left(frame, Left.ANSWERED, early or None)
+        self._ledger.ended(
+            frame.frame_id, Ending(End.COMPLETED, self.plan.host, early or At.ANSWER, output=data, exit=early)
+        )
 
     def _relay(self, frame: Frame, ending: Ending) -> End:
-        with self._lock:
-            if self._outlet is not None:
-                self._outlet.put(wire.ending_to_wire(self.plan.run_id, frame.frame_id, ending))
+        self._upstream.report(frame.frame_id, ending)
         return ending.end
 
     def _record(self, frame: Frame, ending: Ending) -> End:
@@ -149,16 +246,19 @@ class Run:
         agreement = None
         if ending.end is End.COMPLETED and self._bench.judge is not None:
             try:
-                agreement = self._bench.judge(frame.frame_id, ending.output)
+                agreement = self._bench.judge(frame.frame_id, ending.output, ending.exit)
             except PayloadError as error:
-                ending = Ending(End.FAILED, ending.host, Stage.ANSWER, str(error))
+                ending = Ending(End.FAILED, ending.host, At.ANSWER, str(error))
         completed = ending.end is End.COMPLETED
+        if completed:
+            self._latencies.add(ended_ns, ended_ns - frame.received_ns)
         self._spool.write(
             {
                 "kind": "end",
                 "run_id": self.plan.run_id,
                 "host": self.plan.host,
                 "frame_id": frame.frame_id,
+                "version": frame.version,
                 "captured_ns": frame.received_ns,
                 "ended_ns": ended_ns,
                 "latency_ns": ended_ns - frame.received_ns,
@@ -166,15 +266,19 @@ class Run:
                 "end_host": None if completed else ending.host,
                 "end_stage": None if completed else ending.stage,
                 "end_reason": None if completed else ending.reason,
+                "answered_by": ending.host if completed else None,
+                "exit": ending.exit or None,
                 "images": self.plan.source.batch_size if self.plan.source else None,
+                "checked": agreement.images if agreement else 0,
                 "labels_equal": agreement.labels_equal if agreement else None,
                 "labels_correct": agreement.labels_correct if agreement else None,
                 "max_abs_error": agreement.max_abs_error if agreement else None,
                 "max_rel_error": agreement.max_rel_error if agreement else None,
             }
         )
-        if ending.end is End.FAILED:
+        if ending.end is End.FAILED and not self.plan.reconnect_s:
             self._trouble_at(ending)
+        self._note_drained()
         return ending.end
 
     # Trouble.
@@ -189,14 +293,20 @@ class Run:
             # Frames captured from now on would only fail too. Not stop(): this may be the camera's own thread.
             threading.Thread(target=self._camera.stop, name="stop camera", daemon=True).start()
 
+    def _camera_failed(self, reason: str) -> None:
+        self._trouble_at(Ending(End.FAILED, self.plan.host, At.SOURCE, reason))
+
+    def _disk_refused(self, reason: str) -> None:
+        ending = Ending(End.FAILED, self.plan.host, At.AGENT, reason)
+        self._trouble_at(ending)
+        self._upstream.refuse(ending)
+
     def _link_broken(self, ending: Ending) -> None:
         if self.is_first and self.phase is Phase.DONE:
             return
         self._ledger.abandon()
         self._trouble_at(ending)
-        with self._lock:
-            if self._outlet is not None:
-                self._outlet.refuse(grpc.StatusCode.UNAVAILABLE, str(ending), ending)
+        self._upstream.refuse(ending)
 
     # State and end.
 
@@ -214,9 +324,38 @@ class Run:
         """What made the run fail, when it did."""
         return self._trouble
 
-    def counts(self) -> dict[str, int]:
-        """Frames captured, completed, dropped, failed, as this agent knows."""
-        return self._ledger.counts()
+    def status(self) -> RunState:
+        """Where the run stands, with the totals of its parts."""
+        # The phase first: once it says done, the counts read after it are final.
+        phase = self.phase
+        return RunState(
+            phase=phase,
+            trouble=self._trouble,
+            counted=self._ledger.counted(),
+            stages=tuple(self._state_of(place) for place in range(len(self._workers))),
+            link=self._link.state() if self._link is not None else None,
+            next_frame_id=self._camera.next_frame_id if self._camera is not None else 0,
+            latency_ns=self._latencies.percentiles(),
+            usage=self._usage.last if self._usage is not None else {},
+        )
+
+    def _state_of(self, place: int) -> StageState:
+        worker = self._workers[place]
+        queues = (self._inbound, *self._waiting) if self._inbound is not None else self._waiting
+        waiting = queues[place]
+        name = worker.plan.name
+        # What is lost on the way into the first stage is lost to that stage.
+        at = (name, At.SOURCE, At.INBOUND, At.DECODE) if place == 0 else (name,)
+        return StageState(
+            name=name,
+            frames=worker.totals.frames,
+            dropped=self._ledger.stopped(at, End.DROPPED),
+            failed=self._ledger.stopped(at, End.FAILED),
+            queued=len(waiting) if waiting is not None else 0,
+            queue_wait_ns=worker.totals.queue_wait_ns,
+            compute_ns=worker.totals.compute_ns,
+            overhead_ns=worker.totals.overhead_ns,
+        )
 
     def refuse_new(self, reason: str) -> None:
         """Begin nothing more: stop the camera, fail frames that come in from now on."""
@@ -233,31 +372,37 @@ class Run:
             reason: why frames that are still under way then fail.
             refusal: what to tell the agent before, when the stream ends before it wanted.
         """
-        if self._closed:
-            return
+        with self._closing:
+            if not self._closed:
+                self._close(drain_s, reason, refusal)
+
+    def _close(self, drain_s: float, reason: str, refusal: Ending | None) -> None:
         if self._camera is not None:
             self._camera.stop()
         drained = self._ledger.wait_idle(drain_s)
-        self._worker.halt()
+        for worker in self._workers:
+            worker.halt()
         if not drained:
             self._ledger.fail_here(reason)
-            self._ledger.fail_sent(Ending(End.FAILED, self.plan.next_host or self.plan.host, Stage.LINK, reason))
+            next_host = self.plan.link.next_host if self.plan.link is not None else self.plan.host
+            self._ledger.fail_sent(Ending(End.FAILED, next_host, At.LINK, reason))
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
-            outlet = self._outlet
         if self._link is not None:
             self._link.close(drained=drained)
-        for waiting in (self._frames, self._inbound):
+        for waiting in (*self._waiting, self._inbound):
             if waiting is not None:
                 waiting.close()
-        self._worker.join()
+        deadline = time.monotonic() + _JOIN_S
+        for worker in self._workers:
+            worker.join(deadline)
         self._ledger.fail_here(reason)
+        if self._usage is not None:
+            self._usage.stop()
         self._spool.close({"kind": "footer", **self._ledger.counts()})
-        if outlet is not None:
-            if refusal is None:
-                outlet.close()
-            else:
-                outlet.refuse(grpc.StatusCode.UNAVAILABLE, str(refusal), refusal)
+        self._upstream.end(refusal)
         _LOG.info("run %s ended on %s: %s", self.plan.run_id, self.plan.host, self._ledger.counts())
+
+
+def _now(event: str) -> dict[str, object]:
+    return {"at_ns": time.monotonic_ns(), "event": event}

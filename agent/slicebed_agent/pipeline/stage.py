@@ -1,48 +1,109 @@
-"""The worker: one frame at a time through decode, compute, overhead sleep and encode."""
+"""A stage: a thread that takes one frame at a time through its work, and the queue before it."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Bench, End, Frame, Stage, Tensors
+from slicebed_agent.pipeline.contracts import At, Decode, End, Frame, Payload, QueuePlan, StagePlan, StageTimes, Tensors
+from slicebed_agent.pipeline.queues import BoundedQueue, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slicebed_agent.pipeline.contracts import Result, Work
     from slicebed_agent.pipeline.ledger import Ledger
 
 _LOG = logging.getLogger(__name__)
-_JOIN_S: Final = 10.0
+
+
+class Waiting:
+    """Frames that wait before a stage; the one that has no place is dropped, under the queue's name."""
+
+    def __init__(self, plan: QueuePlan, name: str, ledger: Ledger) -> None:
+        """Make an empty queue.
+
+        Args:
+            plan: how many places, and who loses.
+            name: what a drop is told as: "source", or the stage's own.
+            ledger: told of drops.
+        """
+        self._queue: BoundedQueue[tuple[Frame, Tensors]] = BoundedQueue(plan.places, plan.policy)
+        self._name, self._ledger = name, ledger
+
+    def put(self, frame: Frame, tensors: Tensors) -> None:
+        """Let a frame wait here; with BLOCK, once there is a place."""
+        frame.stage = self._name
+        frame.complete_ns = time.monotonic_ns()
+        lost = self._queue.offer((frame, tensors))
+        # A closed queue belongs to a run that ends: what it gives back ends with the run.
+        if lost is None or self._queue.closed:
+            return
+        oldest = self._queue.policy is Policy.OLDEST
+        reason = f"older than {self._queue.places} that wait" if oldest else "queue full"
+        self._ledger.stopped_here(lost[0], End.DROPPED, self._name, reason)
+
+    def take(self) -> tuple[Frame, Tensors] | None:
+        """Wait for the next frame; None once closed."""
+        return self._queue.take()
+
+    def close(self) -> None:
+        """Wake whoever waits and take nothing more; the ledger knows the frames that are left."""
+        self._queue.close()
+
+    def __len__(self) -> int:
+        """Frames that wait."""
+        return len(self._queue)
+
+
+@dataclasses.dataclass(slots=True)
+class Totals:
+    """Sums over the frames that a stage was done with."""
+
+    frames: int = 0
+    queue_wait_ns: int = 0
+    compute_ns: int = 0
+    overhead_ns: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Ways:
+    """Where a stage's frames come from and where they go.
+
+    Attributes:
+        take: waits for the next frame, encoded or as arrays; None ends the stage.
+        deliver: takes what goes on.
+        answer: takes what ends here, and the stage's name.
+        decode: of what comes encoded.
+    """
+
+    take: Callable[[], tuple[Frame, Tensors | Payload] | None]
+    deliver: Callable[[Frame, Tensors], None]
+    answer: Callable[[Frame, Tensors, str], None]
+    decode: Decode
 
 
 class Worker:
-    """Takes frames, runs the slice on them, and delivers the result; a frame that fails does not stop it."""
+    """Takes frames, does the stage's work on them, and passes the result on; a frame that fails does not stop it."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        overhead_ratio: float,
-        ledger: Ledger,
-        take: Callable[[], tuple[Frame, Tensors | bytes] | None],
-        deliver: Callable[[Frame, bytes], None],
-    ) -> None:
+    def __init__(self, plan: StagePlan, work: Work, ledger: Ledger, ways: Ways) -> None:
         """Make a worker that stands still until `start`.
 
         Args:
-            bench: the slice and the codec.
-            overhead_ratio: how long to sleep after computing, in multiples of the compute time.
+            plan: name, and how long to sleep after computing, in multiples of the compute time.
+            work: of the stage.
             ledger: told of frames that fail here.
-            take: waits for the next frame, serialised or as arrays; None ends the worker.
-            deliver: takes the serialised result.
+            ways: from and to the neighbours.
         """
-        self._bench, self._ratio, self._ledger = bench, overhead_ratio, ledger
-        self._take, self._deliver = take, deliver
+        self.plan = plan
+        self.totals = Totals()
+        self._work, self._ledger, self._ways = work, ledger, ways
         self._halt = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="slice", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=plan.name, daemon=True)
 
     def start(self) -> None:
         """Begin taking frames."""
@@ -52,39 +113,47 @@ class Worker:
         """Cut an overhead sleep short; the caller closes what `take` waits for."""
         self._halt.set()
 
-    def join(self) -> None:
-        """Wait for the frame in hand."""
+    def join(self, deadline_s: float) -> None:
+        """Wait for the frame in hand, until this instant of the monotonic clock."""
         if self._thread.ident is not None:
-            self._thread.join(_JOIN_S)
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
             if self._thread.is_alive():
-                _LOG.error("slice: a frame computes for more than %g s, its thread was left behind", _JOIN_S)
+                _LOG.error("%s: a frame computes for too long, its thread was left behind", self.plan.name)
 
-    def _work(self) -> None:
-        while (job := self._take()) is not None:
+    def _loop(self) -> None:
+        while (job := self._ways.take()) is not None:
             frame, content = job
             try:
-                self._process(frame, content)
+                result = self._process(frame, content)
+                if result.answered:
+                    self._ways.answer(frame, result.tensors, self.plan.name)
+                else:
+                    self._ways.deliver(frame, result.tensors)
             except PayloadError as error:
                 self._fail(frame, str(error))
             # TensorFlow raises what its kernels meet (memory, shapes); the frame is lost, the agent is not.
             except Exception as error:  # noqa: BLE001 - reported as the frame's end and logged
                 self._fail(frame, f"{type(error).__name__}: {error}")
 
-    def _process(self, frame: Frame, content: Tensors | bytes) -> None:
+    def _process(self, frame: Frame, content: Tensors | Payload) -> Result:
         begin = time.monotonic_ns()
-        frame.queue_wait_ns = begin - frame.complete_ns
-        if isinstance(content, bytes):
-            frame.stage = Stage.DECODE
-            content = self._bench.decode(content)
+        times = StageTimes(queue_wait_ns=begin - frame.complete_ns)
+        frame.stages[self.plan.name] = times
+        if isinstance(content, Payload):
+            frame.stage = At.DECODE
+            content = self._ways.decode(content)
             frame.decode_ns, begin = _lap(begin)
-        frame.stage = Stage.SLICE
-        result = self._bench.compute(content)
-        frame.compute_ns, begin = _lap(begin)
-        self._halt.wait(self._ratio * frame.compute_ns / 1e9)
-        frame.overhead_ns, begin = _lap(begin)
-        data = self._bench.encode(result)
-        frame.encode_ns, begin = _lap(begin)
-        self._deliver(frame, data)
+        frame.stage = self.plan.name
+        result = self._work(frame.version, content)
+        times.notes = result.notes
+        times.compute_ns, begin = _lap(begin)
+        self._halt.wait(self.plan.overhead_ratio * times.compute_ns / 1e9)
+        times.overhead_ns, begin = _lap(begin)
+        self.totals.frames += 1
+        self.totals.queue_wait_ns += times.queue_wait_ns
+        self.totals.compute_ns += times.compute_ns
+        self.totals.overhead_ns += times.overhead_ns
+        return result
 
     def _fail(self, frame: Frame, reason: str) -> None:
         line = " ".join(reason.split())
