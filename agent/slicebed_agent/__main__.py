@@ -1,4 +1,4 @@
-"""The agent's command line: serve, health, freeze, profile, train, version."""
+"""The agent's command line: serve, health, freeze, profile, train, train-exit, version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="slicebed-agent", description="Runs one slice of a model on a testbed host.")
+    parser = argparse.ArgumentParser(prog="slicebed-agent", description="Runs stages of a pipeline on a testbed host.")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -45,7 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", required=True, help="name of this testbed host, as in the inventory")
     serve.add_argument("--control", required=True, metavar="127.0.0.1:PORT", help="loopback address of Control")
     serve.add_argument(
-        "--data", required=True, action="append", metavar="ADDR:PORT", help="address of Data; repeatable"
+        "--data", required=True, action="append", metavar="ADDR:PORT", help="address of the data plane; repeatable"
+    )
+    protection = serve.add_mutually_exclusive_group(required=True)
+    protection.add_argument(
+        "--tls", type=Path, metavar="DIR", help="ca.pem, cert.pem and key.pem: the data plane's mutual TLS"
+    )
+    protection.add_argument(
+        "--plaintext", action="store_true", help="no TLS: anyone who reaches the data port may send frames"
     )
     serve.add_argument("--state-dir", required=True, type=Path, metavar="DIR", help="where samples and models are kept")
     serve.add_argument(
@@ -107,6 +114,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=_train)
 
+    train_exit = commands.add_parser("train-exit", help="train an early-exit head behind a split point of a model")
+    train_exit.add_argument("model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a .pb")
+    train_exit.add_argument("--after", required=True, metavar="POINT", help="split point whose tensors the head is fed")
+    train_exit.add_argument("--out", required=True, type=Path, metavar="FILE.pb", help="the head; its card gets .json")
+    train_exit.add_argument(
+        "--data", type=Path, metavar="FILE.npz", help="pictures and labels (default: the package's digits)"
+    )
+    train_exit.add_argument("--seed", type=int, default=20201123)
+    train_exit.add_argument("--epochs", type=int, default=60)
+    train_exit.set_defaults(run=_train_exit)
+
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser
@@ -137,10 +155,17 @@ def _model_of(options: argparse.Namespace) -> ModelSource:
 
 def _serve(options: argparse.Namespace) -> None:
     from slicebed_agent import server  # noqa: PLC0415 - the other commands need neither gRPC nor numpy
+    from slicebed_agent.rpc.flight import Security  # noqa: PLC0415 - as above
 
     server.serve(
         server.Options(
-            options.host, options.control, tuple(options.data), options.state_dir, options.model_bytes, options.grace
+            host=options.host,
+            control=options.control,
+            data=tuple(options.data),
+            security=Security.plaintext() if options.plaintext else Security.read(options.tls),
+            state_dir=options.state_dir,
+            model_bytes=options.model_bytes,
+            grace_s=options.grace,
         )
     )
 
@@ -215,6 +240,16 @@ def _train(options: argparse.Namespace) -> None:
     sys.stdout.write(
         f"held-out accuracy {record.held_out_accuracy:.4f} on {record.held_out_images} images, "
         f"weights {record.weights_sha256[:12]}\n"
+    )
+
+
+def _train_exit(options: argparse.Namespace) -> None:
+    from slicebed_agent.model import exit_head  # noqa: PLC0415 - imports TensorFlow when it runs
+
+    card = exit_head.train(options.model, options.after, options.out, options.seed, options.epochs, data=options.data)
+    sys.stdout.write(
+        f"held-out accuracy {card.held_out_accuracy:.4f} on {card.held_out_images} images, "
+        f"{card.head_bytes} bytes, head {card.head_sha256[:12]}\n"
     )
 
 

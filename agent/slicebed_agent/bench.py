@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from slicebed_agent import codec
 from slicebed_agent.config import Classify, Exit
 from slicebed_agent.errors import AgentConfigError, AgentError
-from slicebed_agent.media.transform import Transform, classify
 from slicebed_agent.media.show import open_show
+from slicebed_agent.media.transform import Transform, classify
 from slicebed_agent.model import codec as tensor_proto
 from slicebed_agent.model.early_exit import confidence
 from slicebed_agent.pipeline.contracts import Bench, Result
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable
     from pathlib import Path
 

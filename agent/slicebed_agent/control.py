@@ -246,7 +246,7 @@ class Control:
 
 def _prepared(made: dict[str, HeldSlice], begin: float, what: str) -> agent_pb2.PrepareReply:
     took = time.monotonic() - begin
-    _LOG.info("%s prepared in %.2f s: %s", what, took, "; ".join(f"{name} {each}" for name, each in made.items()))
+    _LOG.info("%s prepared in %.2f s: %s", what, took, "; ".join(f"{name} {each.cut}" for name, each in made.items()))
     slices = [
         agent_pb2.PreparedSlice(
             stage=stage,

@@ -1,4 +1,4 @@
-"""The agent's process: its gRPC services, their health, and a graceful end."""
+"""The agent's process: Control and its health, the data plane, and a graceful end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from slicebed_agent import __version__
 from slicebed_agent.control import Control
-from slicebed_agent.data import Data
-from slicebed_agent.errors import AgentConfigError
+from slicebed_agent.data import DataPlane
+from slicebed_agent.errors import AgentConfigError, OneLineError
 from slicebed_agent.model import runtime
 from slicebed_agent.model.execute.capi import library
 from slicebed_agent.rpc import channel as channels
@@ -23,11 +23,10 @@ from slicebed_agent.rpc.v1 import agent_pb2_grpc
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import grpc
+    from slicebed_agent.rpc.flight import Security
 
 _LOG = logging.getLogger(__name__)
 _CONTROL_CALLS: Final = 8
-_DATA_CALLS: Final = 32
 _GOODBYE_S: Final = 2.0
 
 
@@ -38,7 +37,8 @@ class Options:
     Attributes:
         host: name of the testbed host, as in the inventory.
         control: loopback host:port of the Control service.
-        data: host:port of the Data service, one or more.
+        data: host:port of the data plane, one or more.
+        security: of the data plane.
         state_dir: where samples and model files are kept.
         model_bytes: how much of model files it keeps.
         grace_s: how long frames under way may take after SIGTERM.
@@ -47,16 +47,17 @@ class Options:
     host: str
     control: str
     data: tuple[str, ...]
+    security: Security
     state_dir: Path
     model_bytes: int
     grace_s: float
 
 
 class Agent:
-    """Both servers of one agent."""
+    """Control and the data plane of one agent."""
 
     def __init__(self, options: Options) -> None:
-        """Bind every address; nothing is served yet.
+        """Bind every address; Control serves nothing yet, and the data plane has no run to feed.
 
         Raises:
             AgentConfigError: an address is malformed, or Control would listen beyond this host.
@@ -64,21 +65,19 @@ class Agent:
         """
         _check_loopback(options.control)
         self._options = options
-        self.control = Control(options.host, options.state_dir, options.model_bytes)
+        self.control = Control(options.host, options.state_dir, options.model_bytes, options.security)
         self._health = health.HealthServicer()
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        self._control_server = channels.make_server(_CONTROL_CALLS)
-        agent_pb2_grpc.add_ControlServicer_to_server(self.control, self._control_server)
-        self._data_server = channels.make_server(_DATA_CALLS)
-        agent_pb2_grpc.add_DataServicer_to_server(Data(lambda: self.control.run), self._data_server)
-        for server in self._servers:
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.control_port = channels.bind(self._control_server, options.control)
-        self.data_ports = tuple(channels.bind(self._data_server, address) for address in options.data)
-
-    @property
-    def _servers(self) -> tuple[grpc.Server, grpc.Server]:
-        return self._control_server, self._data_server
+        self._server = channels.make_server(_CONTROL_CALLS)
+        agent_pb2_grpc.add_ControlServicer_to_server(self.control, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.control_port = channels.bind(self._server, options.control)
+        self._data = DataPlane(lambda: self.control.run, options.security)
+        try:
+            self.data_ports = tuple(self._data.listen(address) for address in options.data)
+        except OneLineError:
+            self._data.stop(0.0)
+            raise
 
     def start(self) -> None:
         """Serve; healthy once TensorFlow's library is loaded, so that no run waits for that.
@@ -86,11 +85,11 @@ class Agent:
         Raises:
             AgentError: TensorFlow is not installed, or cannot be loaded.
         """
-        for server in self._servers:
-            server.start()
+        self._server.start()
         _LOG.info(
-            "slicebed-agent %s: host %s, control port %d, data ports %s",
+            "slicebed-agent %s: host %s, control port %d, data ports %s (%s)",
             *(__version__, self._options.host, self.control_port, ", ".join(map(str, self.data_ports))),
+            "mutual TLS" if self._options.security.mutual else "plaintext",
         )
         version = runtime.tensorflow_version()
         library()
@@ -101,11 +100,11 @@ class Agent:
         """Drain the current run for at most the grace, keep its samples, and stop serving."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.control.shutdown(self._options.grace_s)
-        for ended in [server.stop(_GOODBYE_S) for server in self._servers]:
-            ended.wait()
+        self._data.stop(_GOODBYE_S)
+        self._server.stop(_GOODBYE_S).wait()
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in ("", "slicebed_agent.rpc.v1.Control", "slicebed_agent.rpc.v1.Data"):
+        for service in ("", "slicebed_agent.rpc.v1.Control"):
             self._health.set(service, status)
 
 

@@ -37,6 +37,10 @@ class Cut:
     feeds: tuple[str, ...]
     fetches: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """As a log shows it."""
+        return f"model {self.model_sha256[:12]} from {', '.join(self.feeds)} to {', '.join(self.fetches)}"
+
 
 class HeldModel:
     """An executor on a file of the store, which nobody cleans away meanwhile."""

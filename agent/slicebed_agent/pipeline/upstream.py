@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Upstream:
-    """At most one stream at a time; without one nothing is told: the agent before gave up the frames that it had sent."""
+    """At most one stream at a time; without one nothing is told: the agent before gave up the frames it had sent."""
 
     def __init__(self, reconnect_s: float, on_lost: Callable[[str], None]) -> None:
         """Have no stream yet.
