@@ -21,6 +21,7 @@ MAX_DELAY_US = 600_000_000
 MAX_RATE_BIT_PER_S = 400_000_000_000
 # HTB takes no less than one byte a second.
 MIN_RATE_BIT_PER_S = 8
+MAX_BUFFER_BYTES = 1 << 30
 
 
 class Distribution(Enum):
@@ -92,6 +93,19 @@ class LinkWish:
 
 
 @dataclass(frozen=True)
+class TcpWish:
+    """TCP as streams of frames need it: a window that lasts through pauses, buffers that hold it.
+
+    Attributes:
+        receive_bytes: the most that a receive buffer must be able to grow to; the kernel's own is never lowered.
+        send_bytes: likewise of a send buffer.
+    """
+
+    receive_bytes: int = 0
+    send_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class NetworkWish:
     """Every link that this host shapes; what is not for a named peer passes unshaped, SSH among it.
 
@@ -99,11 +113,13 @@ class NetworkWish:
         links: at most one per peer address and direction.
         uplink_bit_per_s: a cap that all the host's links share, per interface; None is no cap.
         shape_control_path: allow a link to the very address that the SSH connection comes from.
+        tcp: None leaves the kernel's own settings.
     """
 
     links: tuple[LinkWish, ...] = ()
     uplink_bit_per_s: int | None = None
     shape_control_path: bool = False
+    tcp: TcpWish | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +205,15 @@ def _network(plain: object) -> NetworkWish:
         links=tuple(_link(link, f"network.links[{i}]") for i, link in enumerate(links)),
         uplink_bit_per_s=_rate(top.get("uplink_bit_per_s"), "network.uplink_bit_per_s"),
         shape_control_path=_flag(top.get("shape_control_path", False), "network.shape_control_path"),
+        tcp=_tcp(top.get("tcp")),
     )
+
+
+def _tcp(plain: object) -> TcpWish | None:
+    if plain is None:
+        return None
+    top = _mapping(plain, "network.tcp", TcpWish)
+    return TcpWish(**{name: _whole(value, f"network.tcp.{name}", 0, MAX_BUFFER_BYTES) for name, value in top.items()})
 
 
 def _link(plain: object, where: str) -> LinkWish:

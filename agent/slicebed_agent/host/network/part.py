@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.change import PartPlan
-from slicebed_agent.host.network import changes, foreign, reader
+from slicebed_agent.host.network import changes, foreign, reader, tcp
 from slicebed_agent.host.network.arrange import arrange
 from slicebed_agent.host.network.control import control_addresses
 from slicebed_agent.host.network.demand import Demand, demands
@@ -72,20 +72,24 @@ class Network:
         features = _features(wish, wanted_links)
         found = _proven(found, wanted_links)
         wanted = arrange(wanted_links, wish.uplink_bit_per_s, features, found)
-        return _plan(found, wanted, wanted_links)
+        return _with_tcp(_plan(found, wanted, wanted_links), tcp.plan(wish.tcp, tcp.read()))
 
     def names(self, wish: NetworkWish) -> Collection[str]:
-        """Give the devices that the wish's links go through, and the ifb devices that they need."""
+        """Give the devices that the wish's links go through, the ifb devices that they need, and settings of TCP."""
         with NetlinkSocket() as netlink:
-            return _concerned(_demands(netlink, wish, read_devices(netlink)))
+            return {*_concerned(_demands(netlink, wish, read_devices(netlink))), *tcp.names(wish.tcp)}
 
     def save(self, wish: NetworkWish, also: Iterable[str] = ()) -> dict[str, Any]:
-        """Give what `plan_restore` needs, by device; our own tree is never an original: without it the kernel's is."""
+        """Give what `plan_restore` needs, by device or setting of TCP.
+
+        Our own tree is never an original: without it the kernel's is.
+        """
+        spoken = {*tcp.names(wish.tcp), *also}
         with NetlinkSocket() as netlink:
             devices = read_devices(netlink)
             wanted_links = _demands(netlink, wish, devices)
-            found = reader.read(netlink, devices, {*_concerned(wanted_links), *also}, in_full=False)
-        saved: dict[str, Any] = {}
+            found = reader.read(netlink, devices, {*_concerned(wanted_links), *spoken}, in_full=False)
+        saved: dict[str, Any] = tcp.save(spoken, tcp.read())
         for name, each in found.items():
             if is_our_ifb(each.device):
                 saved[name] = {"absent": True}
@@ -108,8 +112,14 @@ class Network:
             return
         if not isinstance(plan, NetworkPlan):
             raise HostError("not a plan of this part", where=plan.part, mend="give the plan that Network.plan made")
-        with NetlinkSocket() as netlink:
-            execute(netlink, plan.steps, plan.found)
+        settings = [step for step in plan.steps if isinstance(step, tcp.Setting)]
+        tcp.write(settings)
+        try:
+            with NetlinkSocket() as netlink:
+                execute(netlink, plan.steps[len(settings) :], plan.found)
+        except HostError:
+            tcp.put_back(settings)
+            raise
 
     def plan_restore(self, saved: Mapping[str, Any]) -> NetworkPlan:
         """Say what would put back what `save` gave; devices that are gone took their state along.
@@ -144,7 +154,7 @@ class Network:
                 wanted[name] = Wanted()
             else:
                 wanted[name] = Wanted(now.root if now.root == tree else foreign.prove(tree, now.device))
-        return _plan(found, wanted, {})
+        return _with_tcp(_plan(found, wanted, {}), tcp.plan_restore(saved, tcp.read()))
 
 
 def _demands(netlink: NetlinkSocket, wish: NetworkWish, devices: Mapping[str, Device]) -> dict[str, Demand]:
@@ -213,6 +223,12 @@ def _plan(
             )
     devices = {by_ifb[name].name if name in by_ifb else name for name in touched}
     return NetworkPlan(changes.PART, tuple(dict.fromkeys(told)), steps, frozenset(devices | touched), found)
+
+
+def _with_tcp(plan: NetworkPlan, settings: tuple[tcp.Setting, ...]) -> NetworkPlan:
+    """Settings come before the links' steps."""
+    told = tuple(setting.change(changes.PART) for setting in settings)
+    return replace(plan, changes=(*told, *plan.changes), steps=(*settings, *plan.steps))
 
 
 def _names(demand: Demand | None) -> dict[bytes, str]:
