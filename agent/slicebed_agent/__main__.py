@@ -40,8 +40,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="slicebed-agent", description="Runs stages of a pipeline on a testbed host.")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", help="serve until SIGTERM"))
 
-    serve = commands.add_parser("serve", help="serve until SIGTERM")
+    health = commands.add_parser("health", help="exit 0 when the agent is serving, else 1")
+    health.add_argument("--control", required=True, metavar="127.0.0.1:PORT")
+    health.add_argument("--timeout", type=float, default=2.0, metavar="S")
+    health.set_defaults(run=_health)
+
+    freeze = commands.add_parser("freeze", help="freeze a model into a cache folder and print its file's hash as JSON")
+    _add_model(freeze)
+    freeze.add_argument("--cache", required=True, type=Path, metavar="DIR", help="folder of frozen models")
+    freeze.set_defaults(run=_freeze)
+
+    _add_profile(commands.add_parser("profile", help="measure how long a model and its parts take on this host"))
+
+    train = commands.add_parser("train", help="train the model and replace the package's data files")
+    train.add_argument("--seed", type=int, default=20201123)
+    train.add_argument("--epochs", type=int, default=12)
+    train.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the files go (default: the package's data folder)"
+    )
+    train.set_defaults(run=_train)
+
+    _add_train_exit(commands.add_parser("train-exit", help="train an early-exit head behind a split point of a model"))
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(run=_version)
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--host", required=True, help="name of this testbed host, as in the inventory")
     serve.add_argument("--control", required=True, metavar="127.0.0.1:PORT", help="loopback address of Control")
     serve.add_argument(
@@ -67,17 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
 
-    health = commands.add_parser("health", help="exit 0 when the agent is serving, else 1")
-    health.add_argument("--control", required=True, metavar="127.0.0.1:PORT")
-    health.add_argument("--timeout", type=float, default=2.0, metavar="S")
-    health.set_defaults(run=_health)
 
-    freeze = commands.add_parser("freeze", help="freeze a model into a cache folder and print its file's hash as JSON")
-    _add_model(freeze)
-    freeze.add_argument("--cache", required=True, type=Path, metavar="DIR", help="folder of frozen models")
-    freeze.set_defaults(run=_freeze)
-
-    profile = commands.add_parser("profile", help="measure how long a model and its parts take on this host")
+def _add_profile(profile: argparse.ArgumentParser) -> None:
     _add_model(profile)
     profile.add_argument("--out", required=True, type=Path, metavar="FILE.json", help="where the profile goes")
     profile.add_argument(
@@ -106,15 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.set_defaults(run=_profile)
 
-    train = commands.add_parser("train", help="train the model and replace the package's data files")
-    train.add_argument("--seed", type=int, default=20201123)
-    train.add_argument("--epochs", type=int, default=12)
-    train.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the files go (default: the package's data folder)"
-    )
-    train.set_defaults(run=_train)
 
-    train_exit = commands.add_parser("train-exit", help="train an early-exit head behind a split point of a model")
+def _add_train_exit(train_exit: argparse.ArgumentParser) -> None:
     train_exit.add_argument("model", metavar="MODEL", help="a zoo name, a .keras file, a SavedModel folder or a .pb")
     train_exit.add_argument("--after", required=True, metavar="POINT", help="split point whose tensors the head is fed")
     train_exit.add_argument("--out", required=True, type=Path, metavar="FILE.pb", help="the head; its card gets .json")
@@ -122,12 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="FILE.npz", help="pictures and labels (default: the package's digits)"
     )
     train_exit.add_argument("--seed", type=int, default=20201123)
-    train_exit.add_argument("--epochs", type=int, default=60)
+    train_exit.add_argument("--epochs", type=int, default=40)
     train_exit.set_defaults(run=_train_exit)
-
-    version = commands.add_parser("version", help="print the version")
-    version.set_defaults(run=_version)
-    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

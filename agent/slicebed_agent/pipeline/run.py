@@ -8,15 +8,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent import __version__
-from slicebed_agent.errors import AgentError, PayloadError
+from slicebed_agent.errors import AgentError
 from slicebed_agent.pipeline.contracts import At, Bench, End, Ending, Frame, Left, Phase, RunPlan, StagePlan, Tensors
 from slicebed_agent.pipeline.inbound import Inbound
 from slicebed_agent.pipeline.ledger import Ledger
-from slicebed_agent.pipeline.queues import Policy
+from slicebed_agent.pipeline.record import Record
 from slicebed_agent.pipeline.samples import Spool
 from slicebed_agent.pipeline.source import Camera
 from slicebed_agent.pipeline.stage import Waiting, Ways, Worker
-from slicebed_agent.pipeline.state import Latencies, RunState, StageState
+from slicebed_agent.pipeline.state import RunState, StageState
 from slicebed_agent.pipeline.upstream import Upstream
 from slicebed_agent.pipeline.usage import Sampler
 
@@ -64,14 +64,14 @@ class Run:
         """
         self.plan, self._bench = plan, bench
         self._spool = Spool(samples, self._disk_refused)
-        self._ledger = Ledger(plan.run_id, plan.host, self._spool, self._record if plan.source else self._relay)
+        self._ledger = Ledger(plan.run_id, plan.host, self._spool, self._recorded if plan.source else self._relay)
         self._lock = threading.Lock()
         self._closing = threading.Lock()
         self._upstream = Upstream(plan.reconnect_s, self._stream_lost)
         self._trouble: Ending | None = None
         self._started = False
         self._closed = False
-        self._latencies = Latencies()
+        self._record = Record(plan, self._spool, bench.judge)
         self._draining: tuple[int, int] | None = None
         self._camera: Camera | None = None
         self._inbound: Inbound | None = None
@@ -106,7 +106,7 @@ class Run:
         waiting: Waiting | Inbound
         put = deliver
         if first and self.plan.source is None:
-            self._inbound = waiting = Inbound(stage.queue, self._ledger, self._taken)
+            self._inbound = waiting = Inbound(stage.queue, self._ledger, self._upstream.credit)
         else:
             waiting = Waiting(stage.queue, At.SOURCE if first else stage.name, self._ledger)
             self._waiting.append(waiting)
@@ -177,10 +177,8 @@ class Run:
         return self._upstream.attach(outlet)
 
     def inbound_credit(self) -> int | None:
-        """Frames that the agent before may send now; None: as many as it likes."""
-        if self._inbound is None or self.plan.stages[0].queue.policy is not Policy.BLOCK:
-            return None
-        return max(0, self.plan.stages[0].queue.places - len(self._inbound))
+        """Frames that a stream which begins now may send; None: as many as it likes."""
+        return None if self._inbound is None else self._inbound.credit()
 
     def receive(self, part: Part) -> None:
         """Take a sound message of the attached stream.
@@ -205,10 +203,6 @@ class Run:
         """It did not come back in time."""
         self._ledger.abandon()
         self._trouble_at(Ending(End.FAILED, self.plan.host, At.INBOUND, trouble))
-
-    def _taken(self) -> None:
-        if self.plan.stages[0].queue.policy is Policy.BLOCK:
-            self._upstream.credit()
 
     def abandon(self) -> None:
         """The attached stream is gone: nobody waits for what is under way."""
@@ -241,41 +235,8 @@ class Run:
         self._upstream.report(frame.frame_id, ending)
         return ending.end
 
-    def _record(self, frame: Frame, ending: Ending) -> End:
-        ended_ns = time.monotonic_ns()
-        agreement = None
-        if ending.end is End.COMPLETED and self._bench.judge is not None:
-            try:
-                agreement = self._bench.judge(frame.frame_id, ending.output, ending.exit)
-            except PayloadError as error:
-                ending = Ending(End.FAILED, ending.host, At.ANSWER, str(error))
-        completed = ending.end is End.COMPLETED
-        if completed:
-            self._latencies.add(ended_ns, ended_ns - frame.received_ns)
-        self._spool.write(
-            {
-                "kind": "end",
-                "run_id": self.plan.run_id,
-                "host": self.plan.host,
-                "frame_id": frame.frame_id,
-                "version": frame.version,
-                "captured_ns": frame.received_ns,
-                "ended_ns": ended_ns,
-                "latency_ns": ended_ns - frame.received_ns,
-                "end": ending.end,
-                "end_host": None if completed else ending.host,
-                "end_stage": None if completed else ending.stage,
-                "end_reason": None if completed else ending.reason,
-                "answered_by": ending.host if completed else None,
-                "exit": ending.exit or None,
-                "images": self.plan.source.batch_size if self.plan.source else None,
-                "checked": agreement.images if agreement else 0,
-                "labels_equal": agreement.labels_equal if agreement else None,
-                "labels_correct": agreement.labels_correct if agreement else None,
-                "max_abs_error": agreement.max_abs_error if agreement else None,
-                "max_rel_error": agreement.max_rel_error if agreement else None,
-            }
-        )
+    def _recorded(self, frame: Frame, told: Ending) -> End:
+        ending = self._record.write(frame, told)
         if ending.end is End.FAILED and not self.plan.reconnect_s:
             self._trouble_at(ending)
         self._note_drained()
@@ -335,7 +296,7 @@ class Run:
             stages=tuple(self._state_of(place) for place in range(len(self._workers))),
             link=self._link.state() if self._link is not None else None,
             next_frame_id=self._camera.next_frame_id if self._camera is not None else 0,
-            latency_ns=self._latencies.percentiles(),
+            latency_ns=self._record.latencies.percentiles(),
             usage=self._usage.last if self._usage is not None else {},
         )
 

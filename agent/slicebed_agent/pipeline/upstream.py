@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import grpc
-
 from slicebed_agent.pipeline import wire
+from slicebed_agent.rpc.stream import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +73,7 @@ class Upstream:
         """End the stream with an error that says where the run broke first."""
         with self._lock:
             if self._outlet is not None:
-                self._outlet.refuse(grpc.StatusCode.UNAVAILABLE, str(ending), ending)
+                self._outlet.refuse(Fault.UNREACHABLE, str(ending), ending)
 
     def end(self, refusal: Ending | None) -> None:
         """The run is over: end the stream after what was told so far, with an error if there is one."""
