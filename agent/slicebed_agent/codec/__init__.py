@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from slicebed_agent.codec import raw
+from slicebed_agent.codec import lossless, lossy, raw
 from slicebed_agent.codec.arrays import joined
+from slicebed_agent.codec.auto import Auto
 from slicebed_agent.errors import AgentConfigError, PayloadError
 from slicebed_agent.model import codec as tensor_proto
 from slicebed_agent.pipeline.contracts import Codec, Payload
@@ -27,9 +28,11 @@ def encoder(codec: Codec, rate: Callable[[], int], note: Callable[[dict[str, obj
     Raises:
         AgentConfigError: there is no such codec.
     """
+    if codec is Codec.AUTO:
+        return Auto(rate, note)
     found = _ENCODERS.get(codec)
     if found is None:
-        raise AgentConfigError(f"no codec {codec}", where="link.codec", mend=f"ask for {', '.join(_ENCODERS)}")
+        raise AgentConfigError(f"no codec {codec}", where="link.codec", mend=f"ask for {', '.join(Codec)}")
     return found
 
 
@@ -53,5 +56,17 @@ def _decode_tensor_proto(payload: Payload) -> Tensors:
     return tensor_proto.decode(joined(payload.buffers))
 
 
-_ENCODERS: Final[Mapping[Codec, Encode]] = {Codec.TENSOR_PROTO: _encode_tensor_proto, Codec.RAW: raw.encode}
-_DECODERS: Final[Mapping[Codec, Decode]] = {Codec.TENSOR_PROTO: _decode_tensor_proto, Codec.RAW: raw.decode}
+_ENCODERS: Final[Mapping[Codec, Encode]] = {
+    Codec.TENSOR_PROTO: _encode_tensor_proto,
+    Codec.RAW: raw.encode,
+    Codec.LOSSLESS: lossless.encode,
+    Codec.FP16: lossy.encode_fp16,
+    Codec.UINT8: lossy.encode_uint8,
+}
+_DECODERS: Final[Mapping[Codec, Decode]] = {
+    Codec.TENSOR_PROTO: _decode_tensor_proto,
+    Codec.RAW: raw.decode,
+    Codec.LOSSLESS: lossless.decode,
+    Codec.FP16: lossy.decode,
+    Codec.UINT8: lossy.decode,
+}
