@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from slicebed_agent import __version__
 from slicebed_agent.errors import AgentError
-from slicebed_agent.pipeline.contracts import At, Bench, End, Ending, Frame, Left, Phase, RunPlan, StagePlan, Tensors
-from slicebed_agent.pipeline.inbound import Inbound
+from slicebed_agent.pipeline.contracts import At, Bench, End, Ending, Frame, Left, Phase, RunPlan, Tensors
 from slicebed_agent.pipeline.ledger import Ledger
 from slicebed_agent.pipeline.record import Record
 from slicebed_agent.pipeline.samples import Spool
 from slicebed_agent.pipeline.source import Camera
-from slicebed_agent.pipeline.stage import Waiting, Ways, Worker
-from slicebed_agent.pipeline.state import RunState, StageState
+from slicebed_agent.pipeline.stages import Stages
+from slicebed_agent.pipeline.state import RunState
 from slicebed_agent.pipeline.upstream import Upstream
 from slicebed_agent.pipeline.usage import Sampler
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     OpenLink = Callable[[Ledger, Note, Callable[[Ending], None]], Link]
 
 _LOG = logging.getLogger(__name__)
-_JOIN_S: Final = 10.0
 
 
 class Run:
@@ -73,47 +71,23 @@ class Run:
         self._closed = False
         self._record = Record(plan, self._spool, bench.judge)
         self._draining: tuple[int, int] | None = None
-        self._camera: Camera | None = None
-        self._inbound: Inbound | None = None
-        self._waiting: list[Waiting] = []
-        self._workers: list[Worker] = []
         self._spool.begin({"kind": "header", "run_id": plan.run_id, "host": plan.host, "agent_version": __version__})
         try:
             self._link = link(self._ledger, self.note, self._link_broken) if link is not None else None
         except AgentError:
             self._spool.close(None)
             raise
-        self._join_stages()
-        self._usage = Sampler(usage, self.note) if usage is not None else None
-        for part in (*self._workers, self._usage):
-            if part is not None:
-                part.start()
-
-    def _join_stages(self) -> None:
         deliver = self._link.deliver if self._link is not None else self._answer
-        for place in reversed(range(len(self.plan.stages))):
-            deliver = self._place(self.plan.stages[place], deliver, first=place == 0)
-        self._workers.reverse()
-        self._waiting.reverse()
-        if self.plan.source is not None and self._bench.draw is not None:
-            self._camera = Camera(self.plan.source, self._bench.draw, self._ledger, deliver, self._camera_failed)
-            self._camera.switch(self.plan.version)
-
-    def _place(
-        self, stage: StagePlan, deliver: Callable[[Frame, Tensors], None], *, first: bool
-    ) -> Callable[[Frame, Tensors], None]:
-        """Put a stage before `deliver`; what takes its frames."""
-        waiting: Waiting | Inbound
-        put = deliver
-        if first and self.plan.source is None:
-            self._inbound = waiting = Inbound(stage.queue, self._ledger, self._upstream.credit)
-        else:
-            waiting = Waiting(stage.queue, At.SOURCE if first else stage.name, self._ledger)
-            self._waiting.append(waiting)
-            put = waiting.put
-        ways = Ways(waiting.take, deliver, self._answer, self._bench.decode)
-        self._workers.append(Worker(stage, self._bench.work[stage.name], self._ledger, ways))
-        return put
+        self._stages = Stages(plan, bench, self._ledger, (deliver, self._answer, self._upstream.credit))
+        self._inbound = self._stages.inbound
+        self._camera: Camera | None = None
+        if plan.source is not None and bench.draw is not None:
+            self._camera = Camera(plan.source, bench.draw, self._ledger, self._stages.put, self._camera_failed)
+            self._camera.switch(plan.version)
+        self._usage = Sampler(usage, self.note) if usage is not None else None
+        if self._usage is not None:
+            self._usage.start()
+        self._stages.start()
 
     @property
     def samples(self) -> int:
@@ -293,29 +267,11 @@ class Run:
             phase=phase,
             trouble=self._trouble,
             counted=self._ledger.counted(),
-            stages=tuple(self._state_of(place) for place in range(len(self._workers))),
+            stages=self._stages.states(),
             link=self._link.state() if self._link is not None else None,
             next_frame_id=self._camera.next_frame_id if self._camera is not None else 0,
             latency_ns=self._record.latencies.percentiles(),
             usage=self._usage.last if self._usage is not None else {},
-        )
-
-    def _state_of(self, place: int) -> StageState:
-        worker = self._workers[place]
-        queues = (self._inbound, *self._waiting) if self._inbound is not None else self._waiting
-        waiting = queues[place]
-        name = worker.plan.name
-        # What is lost on the way into the first stage is lost to that stage.
-        at = (name, At.SOURCE, At.INBOUND, At.DECODE) if place == 0 else (name,)
-        return StageState(
-            name=name,
-            frames=worker.totals.frames,
-            dropped=self._ledger.stopped(at, End.DROPPED),
-            failed=self._ledger.stopped(at, End.FAILED),
-            queued=len(waiting) if waiting is not None else 0,
-            queue_wait_ns=worker.totals.queue_wait_ns,
-            compute_ns=worker.totals.compute_ns,
-            overhead_ns=worker.totals.overhead_ns,
         )
 
     def refuse_new(self, reason: str) -> None:
@@ -341,8 +297,7 @@ class Run:
         if self._camera is not None:
             self._camera.stop()
         drained = self._ledger.wait_idle(drain_s)
-        for worker in self._workers:
-            worker.halt()
+        self._stages.halt()
         if not drained:
             self._ledger.fail_here(reason)
             next_host = self.plan.link.next_host if self.plan.link is not None else self.plan.host
@@ -351,12 +306,7 @@ class Run:
             self._closed = True
         if self._link is not None:
             self._link.close(drained=drained)
-        for waiting in (*self._waiting, self._inbound):
-            if waiting is not None:
-                waiting.close()
-        deadline = time.monotonic() + _JOIN_S
-        for worker in self._workers:
-            worker.join(deadline)
+        self._stages.close()
         self._ledger.fail_here(reason)
         if self._usage is not None:
             self._usage.stop()
