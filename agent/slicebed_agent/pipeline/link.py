@@ -1,144 +1,348 @@
-"""The link to the next agent: parts go out as flow control allows, reports come back."""
+"""The link to the next agent: frames go out as flow control and credit allow, reports of their ends come back."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
-from slicebed_agent.errors import PayloadError
+from slicebed_agent.errors import AgentError, PayloadError
 from slicebed_agent.pipeline import wire
-from slicebed_agent.pipeline.contracts import End, Ending, Frame, Left, RunPlan, Stage
-from slicebed_agent.pipeline.parts import divide, part_count
-from slicebed_agent.pipeline.queues import BoundedQueue
-from slicebed_agent.rpc.v1 import agent_pb2_grpc
+from slicebed_agent.pipeline.clock import OffsetFilter
+from slicebed_agent.pipeline.contracts import At, Codec, Encode, End, Ending, Frame, Left, RunPlan, Tensors
+from slicebed_agent.pipeline.goodput import Goodput
+from slicebed_agent.pipeline.parts import LONG_BYTES, FrameHead, divide, part_count
+from slicebed_agent.pipeline.queues import BoundedQueue, Policy
+from slicebed_agent.pipeline.session import Session, exchange_of
+from slicebed_agent.rpc.stream import Fault, Stream, StreamError
+from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from slicebed_agent.pipeline.contracts import Payload
     from slicebed_agent.pipeline.ledger import Ledger
-    from slicebed_agent.rpc.v1 import agent_pb2
+
+_LOG = logging.getLogger(__name__)
+_CONNECT_S: Final = 20.0
+_RETRY_S: Final = (0.25, 2.0)
+_WATCH_S: Final = 0.25
+_NOTE_EACH: Final = 4
+_JOIN_S: Final = 5.0
+_FATAL: Final = frozenset({Fault.FOREIGN, Fault.MALFORMED})
+"""What another attempt would not mend."""
+
+_MEND: Final = {
+    Fault.UNREACHABLE: "prepare from the last agent to the first; check its --data address and --tls, and the link",
+    Fault.FOREIGN: "check that both hosts' certificates are this testbed's: run the agent playbook",
+    Fault.NOT_READY: "prepare from the last agent to the first",
+}
 
 
-_NOTE_S: Final = 1.0
+@dataclasses.dataclass(frozen=True)
+class LinkState:
+    """Totals of a link since the run was prepared, and what is known of it now; the proto's `LinkStatus`."""
+
+    next_host: str
+    connected: bool
+    frames: int
+    dropped: int
+    failed: int
+    queued: int
+    bytes_before: int
+    bytes_after: int
+    encode_ns: int
+    send_ns: int
+    round_trip_ns: int
+    clock_offset_ns: int
+    clock_bound_ns: int
+    rate_bit_per_s: int
+    codec: Codec | None
+    reconnects: int
+
+
+@dataclasses.dataclass(slots=True)
+class _Totals:
+    frames: int = 0
+    dropped: int = 0
+    failed: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    encode_ns: int = 0
+    send_ns: int = 0
+    codec: Codec | None = None
 
 
 class Link:
-    """One stream of one run over a channel that outlives it."""
+    """The sending side of a link during one run, over one stream after another where the run waits for broken ones."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing the link works with
         self,
         plan: RunPlan,
-        next_host: str,
-        channel: grpc.Channel,
+        encode: Encode,
+        connect: Callable[[bytes], Stream],
         ledger: Ledger,
+        note: Callable[[dict[str, object]], None],
         on_broken: Callable[[Ending], None],
+        *,
+        connect_s: float = _CONNECT_S,
     ) -> None:
-        """Open the stream.
+        """Open the stream and wait until the next agent takes it.
 
         Args:
-            plan: limits and queue length.
-            next_host: name of the next agent's host.
-            channel: leads to the next agent.
+            plan: of a run whose link it is.
+            encode: writes a boundary for the link.
+            connect: opens a stream with a serialised StreamHello.
             ledger: told what leaves and what ends.
-            on_broken: called once if the stream ends before `close`.
+            note: writes a line about the link to the samples.
+            on_broken: called once if the link ends before `close`, for good.
+            connect_s: how long to wait for the next agent.
+
+        Raises:
+            AgentError: the next agent is not there, or refuses.
         """
-        self._plan, self._next_host, self._ledger, self._on_broken = plan, next_host, ledger, on_broken
-        self._queue: BoundedQueue[tuple[Frame, bytes]] = BoundedQueue(plan.outbound_frames)
-        self._sending: Frame | None = None
+        if plan.link is None:
+            raise ValueError(f"run {plan.run_id} has no link on {plan.host}")
+        self._plan, self._to = plan, plan.link
+        self._encode, self._connect, self._ledger = encode, connect, ledger
+        self._note, self._on_broken = note, on_broken
+        self._queue: BoundedQueue[tuple[Frame, Tensors]] = BoundedQueue(self._to.queue.places, self._to.queue.policy)
+        self._totals = _Totals()
+        self._clock, self._goodput = OffsetFilter(), Goodput()
+        self._known = threading.Lock()
+        self._attempts = 0
         self._broken: Ending | None = None
-        self._closing = False
-        self._lock = threading.Condition()
-        self._call = agent_pb2_grpc.DataStub(channel).Frames(self._messages())
-        self._reader = threading.Thread(target=self._read, name="reports", daemon=True)
-        self._reader.start()
+        self._closing = threading.Event()
+        self._drained = False
+        self._session = self._first_session(connect_s)
+        self._sender = threading.Thread(target=self._send, name="link", daemon=True)
+        self._sender.start()
+        threading.Thread(target=self._watch, name="link watch", daemon=True).start()
 
-    def deliver(self, frame: Frame, data: bytes) -> None:
-        """Queue a serialised frame for sending; drop it when the queue is full, fail it when the link is broken."""
-        frame.stage = Stage.OUTBOUND
-        frame.bytes_out = len(data)
+    def deliver(self, frame: Frame, tensors: Tensors) -> None:
+        """Queue a boundary for sending; what the queue has no place for is dropped, by its policy."""
+        frame.stage = At.OUTBOUND
+        frame.bytes_raw_out = sum(tensor.nbytes for tensor in tensors)
         frame.complete_ns = time.monotonic_ns()
-        try:
-            part_count(len(data), self._plan.max_message_bytes)
-        except PayloadError as error:
-            self._ledger.stopped_here(frame, End.FAILED, Stage.OUTBOUND, str(error))
+        lost = self._queue.offer((frame, tensors))
+        if lost is None:
             return
-        if self._queue.offer((frame, data)):
-            return
-        with self._lock:
-            broken = self._broken
-        if broken is not None:
-            self._lose(frame, broken)
-        elif not self._closing:
-            self._ledger.stopped_here(frame, End.DROPPED, Stage.OUTBOUND, "queue full")
+        if self._broken is not None:
+            self._lose(lost[0], self._broken)
+        elif not self._queue.closed:
+            self._totals.dropped += 1
+            oldest = self._to.queue.policy is Policy.OLDEST
+            reason = f"older than {self._to.queue.places} that wait" if oldest else "queue full"
+            self._ledger.stopped_here(lost[0], End.DROPPED, At.OUTBOUND, reason)
 
-    def _messages(self) -> Iterator[agent_pb2.FramePart]:
-        """Runs in gRPC's own thread, which asks for the next message when the transport took the one before."""
-        while (job := self._queue.take()) is not None:
-            frame, data = job
-            begin = time.monotonic_ns()
-            with self._lock:
-                self._sending, broken = frame, self._broken
-            if broken is not None:
-                self._lose(frame, broken)
+    def state(self) -> LinkState:
+        """How the link is doing."""
+        with self._known:
+            clock, rate = self._clock.at(time.monotonic_ns()), self._goodput.rate_bit_per_s()
+        totals = self._totals
+        return LinkState(
+            next_host=self._to.next_host,
+            connected=not self._session.over and self._broken is None,
+            frames=totals.frames,
+            dropped=totals.dropped,
+            failed=totals.failed,
+            queued=len(self._queue),
+            bytes_before=totals.bytes_before,
+            bytes_after=totals.bytes_after,
+            encode_ns=totals.encode_ns,
+            send_ns=totals.send_ns,
+            round_trip_ns=clock.round_trip_ns if clock else 0,
+            clock_offset_ns=clock.offset_ns if clock else 0,
+            clock_bound_ns=clock.bound_ns if clock else 0,
+            rate_bit_per_s=rate,
+            codec=totals.codec,
+            reconnects=max(0, self._attempts - 1),
+        )
+
+    def close(self, *, drained: bool) -> None:
+        """End the stream.
+
+        Args:
+            drained: every frame has ended, so both sides part as friends; else the stream is cut.
+        """
+        self._drained = drained
+        self._closing.set()
+        if not drained:
+            self._session.cut("this agent ended the run")
+        self._queue.close()
+        self._sender.join(_JOIN_S)
+        self._session.cut("this agent ended the run")
+
+    # Streams.
+
+    def _first_session(self, connect_s: float) -> Session:
+        deadline_s = time.monotonic() + connect_s
+        try:
+            return self._opened(deadline_s, {Fault.UNREACHABLE})
+        except StreamError as error:
+            raise AgentError(
+                f"no stream to the agent at {self._to.next_address}: {error.what}",
+                where=self._to.next_host,
+                mend=_MEND.get(error.fault),
+            ) from error
+
+    def _opened(self, deadline_s: float, waits_for: set[Fault]) -> Session:
+        """Try until the deadline, as long as it fails in a way that may pass."""
+        pause_s, longest_s = _RETRY_S
+        while True:
+            session = Session(self._to.next_host, self._ledger.ended, self._learn)
+            hello = agent_pb2.StreamHello(run_id=self._plan.run_id, host=self._plan.host, attempt=self._attempts)
+            left_s = max(0.1, deadline_s - time.monotonic())
+            try:
+                session.open(self._connect, hello.SerializeToString(), left_s)
+            except StreamError as error:
+                passes = error.fault in waits_for and "handshak" not in error.what.lower()
+                if not passes or time.monotonic() + pause_s > deadline_s or self._closing.wait(pause_s):
+                    raise
+                pause_s = min(2 * pause_s, longest_s)
+            else:
+                self._attempts += 1
+                return session
+
+    def _reopened(self, ending: Ending, fault: Fault) -> bool:
+        """Open the next stream, as long as the run waits for it; False when it is given up."""
+        if self._plan.reconnect_s <= 0 or fault in _FATAL:
+            return False
+        _LOG.warning("run %s: %s; trying again for %g s", self._plan.run_id, ending, self._plan.reconnect_s)
+        self._note_link("broken", str(ending))
+        deadline_s = time.monotonic() + self._plan.reconnect_s
+        try:
+            self._session = self._opened(deadline_s, set(Fault) - _FATAL)
+        except StreamError as error:
+            _LOG.error("run %s: the link to %s stays broken: %s", self._plan.run_id, self._to.next_host, error)
+            return False
+        self._note_link("reopened", "")
+        return True
+
+    def _note_link(self, event: str, reason: str) -> None:
+        line: dict[str, object] = {"kind": "link", "event": event, "at_ns": time.monotonic_ns(), "reason": reason}
+        self._note(line | {"next_host": self._to.next_host})
+
+    # The sender: the one thread that writes.
+
+    def _send(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._serve(self._session)
+            except StreamError:
+                self._session.cut("the stream broke")
+            if self._closing.is_set():
+                break
+            self._session.wait_over()
+            ending = self._session.ending
+            self._goodput.lost()
+            self._ledger.fail_sent(ending)
+            if not self._reopened(ending, self._session.fault):
+                self._give_up(ending)
                 return
-            frame.stage = Stage.LINK
-            frame.send_queue_wait_ns = begin - frame.complete_ns
-            for part in divide(frame.frame_id, data, self._plan.max_message_bytes):
-                yield wire.part_to_wire(self._plan.run_id, part)
-                frame.parts_out = part.part_index + 1
-            frame.send_ns = time.monotonic_ns() - begin
-            self._ledger.left(frame, Left.SENT)
-            with self._lock:
-                self._sending = None
-                self._lock.notify_all()
-            # Broken between the last part and this line: nobody else counts the frame as lost.
-            if self._broken is not None:
-                self._ledger.ended(frame.frame_id, self._broken)
+        if self._drained:
+            self._session.finish()
 
-    def _read(self) -> None:
-        error: grpc.RpcError | None = None
-        ending: Ending | None = None
+    def _serve(self, session: Session) -> None:
+        """Send frames and probes until the stream is over or the link closes."""
+        while not session.over and not self._closing.is_set():
+            pause_s = session.until_probe_s()
+            if pause_s == 0:
+                session.probe()
+            elif session.wait_credit(pause_s):
+                job = self._queue.take(pause_s)
+                if job is not None:
+                    self._send_frame(session, *job)
+
+    def _send_frame(self, session: Session, frame: Frame, tensors: Tensors) -> None:
+        begin = time.monotonic_ns()
+        frame.send_queue_wait_ns = begin - frame.complete_ns
+        frame.stage = At.ENCODE
         try:
-            for report in self._call:
-                self._ledger.ended(report.frame_id, wire.ending_from_wire(report))
-        except grpc.RpcError as broken:
-            error = broken
-        except PayloadError as malformed:
-            ending = Ending(End.FAILED, self._next_host, Stage.LINK, malformed.what)
-            self._call.cancel()
-        if not self._closing:
-            self._break(ending or wire.ending_of_call(error, self._next_host))
+            payload = self._encode(tensors)
+            part_count(payload.size_bytes, self._to.max_message_bytes)
+        # An encoder meets whatever the arrays hold; the frame is lost, the link is not.
+        except Exception as error:  # noqa: BLE001 - reported as the frame's end
+            self._refuse_to_send(frame, error)
+            return
+        frame.sent_ns = time.monotonic_ns()
+        frame.encode_ns = frame.sent_ns - begin
+        frame.codec, frame.bytes_out = payload.codec, payload.size_bytes
+        frame.stage = At.LINK
+        try:
+            self._write(session, frame, payload)
+        except StreamError:
+            session.cut("the stream broke")
+            session.wait_over()
+            self._lose(frame, session.ending)
+            raise
+        frame.send_ns = time.monotonic_ns() - frame.sent_ns
+        self._count(frame, payload)
+        self._ledger.left(frame, Left.SENT)
 
-    def _break(self, ending: Ending) -> None:
-        with self._lock:
-            self._broken = ending
-            sending = self._sending
-        waiting = [frame for frame, _ in self._queue.close()]
-        for frame in [sending, *waiting] if sending is not None else waiting:
+    def _write(self, session: Session, frame: Frame, payload: Payload) -> None:
+        session.use_credit()
+        sent_ns = frame.sent_ns or 0
+        if payload.size_bytes >= LONG_BYTES:
+            with self._known:
+                self._goodput.began(frame.frame_id, sent_ns, payload.size_bytes)
+        head = FrameHead(payload.codec, payload.heads, frame.version, sent_ns)
+        for part in divide(frame.frame_id, payload.buffers, head, self._to.max_message_bytes):
+            session.write(wire.part_to_wire(part))
+            frame.parts_out = part.part_index + 1
+            if session.until_probe_s() == 0 and not part.last:
+                session.probe()
+
+    def _count(self, frame: Frame, payload: Payload) -> None:
+        totals = self._totals
+        totals.frames += 1
+        totals.bytes_before += frame.bytes_raw_out or 0
+        totals.bytes_after += payload.size_bytes
+        totals.encode_ns += frame.encode_ns or 0
+        totals.send_ns += frame.send_ns or 0
+        totals.codec = payload.codec
+
+    def _refuse_to_send(self, frame: Frame, error: Exception) -> None:
+        text = str(error) if isinstance(error, PayloadError) else f"{type(error).__name__}: {error}"
+        self._totals.failed += 1
+        self._ledger.stopped_here(frame, End.FAILED, At.ENCODE, " ".join(text.split()))
+
+    def _give_up(self, ending: Ending) -> None:
+        self._broken = ending
+        for frame, _ in self._queue.close():
             self._lose(frame, ending)
-        self._ledger.fail_sent(ending)
         self._on_broken(ending)
 
     def _lose(self, frame: Frame, ending: Ending) -> None:
-        self._ledger.left(frame, Left.FAILED, Stage.LINK, ending.reason)
+        self._totals.failed += 1
+        self._ledger.left(frame, Left.FAILED, At.LINK, ending.reason)
         self._ledger.ended(frame.frame_id, ending)
 
-    def close(self, *, drained: bool) -> None:
-        """End the stream; the channel stays.
+    # What is learnt on the way.
 
-        Args:
-            drained: every frame has ended, so the next agent will end its side by itself; else the stream is cut.
-        """
-        self._closing = True
-        if not drained:
-            # Before the queue closes: that would half-close the stream, as if all were well.
-            self._call.cancel()
-        self._queue.close()
-        if not drained:
-            return
-        with self._lock:
-            # An answer may overtake the sender's own note that it has finished.
-            self._lock.wait_for(lambda: self._sending is None, _NOTE_S)
+    def _learn(self, reply: agent_pb2.LinkReply, now_ns: int) -> None:
+        with self._known:
+            if reply.HasField("clock"):
+                self._clock.add(exchange_of(reply.clock, now_ns))
+                return
+            clock = self._clock.at(now_ns)
+            self._goodput.received(reply.received.frame_id, now_ns, clock.round_trip_ns if clock else 0)
+
+    def _watch(self) -> None:
+        """Silence is noticed here, not by a sender that waits for the transport; and the clock is noted each second."""
+        turn = 0
+        while not self._closing.wait(_WATCH_S) and self._broken is None:
+            self._session.watch(self.state().rate_bit_per_s)
+            turn += 1
+            if turn % _NOTE_EACH == 0:
+                self._note_clock()
+
+    def _note_clock(self) -> None:
+        now_ns = time.monotonic_ns()
+        with self._known:
+            clock = self._clock.at(now_ns)
+        if clock is not None:
+            line: dict[str, object] = {"kind": "clock", "at_ns": now_ns, "next_host": self._to.next_host}
+            self._note(line | dataclasses.asdict(clock))

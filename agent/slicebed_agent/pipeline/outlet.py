@@ -1,44 +1,98 @@
-"""The way back: reports of frames' ends, against the direction of the frames."""
+"""The way back: reports of frames' ends, credit and the clock's answers, against the direction of the frames."""
 
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from slicebed_agent.pipeline import wire
+from slicebed_agent.rpc.stream import Fault, StreamError
+from slicebed_agent.rpc.v1 import agent_pb2
 
-    import grpc
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
     from slicebed_agent.pipeline.contracts import Ending
-    from slicebed_agent.rpc.v1 import agent_pb2
 
 
 class Outlet:
     """Holds what one incoming stream has yet to send back, and how that stream is to end.
 
-    Unbounded on purpose: it holds at most one small report per frame, and a report must never be lost.
+    Any thread may put, none ever waits. Unbounded on purpose: it holds at most one small report per frame, and a report
+    must never be lost.
     """
 
     def __init__(self) -> None:
-        """Open and empty."""
-        self._queue: queue.SimpleQueue[agent_pb2.FrameReport | None] = queue.SimpleQueue()
-        self.refusal: tuple[grpc.StatusCode, str, Ending | None] | None = None
+        """Open and empty; `run` sends."""
+        self._queue: queue.SimpleQueue[agent_pb2.LinkReply | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._farewell = wire.farewell_to_wire(None, "")
+        self.refusal: StreamError | None = None
 
     def put(self, report: agent_pb2.FrameReport) -> None:
         """Send a report, unless the stream was closed before."""
-        self._queue.put(report)
+        self._put(agent_pb2.LinkReply(report=report))
+
+    def credit(self, frames: int) -> None:
+        """Allow so many more frames."""
+        self._put(agent_pb2.LinkReply(credit=agent_pb2.Credit(frames=frames)))
+
+    def welcome(self, credit: int | None) -> None:
+        """Take the stream; `credit` frames may come before there is more, None: as many as there are."""
+        self._put(agent_pb2.LinkReply(welcome=agent_pb2.Welcome(credit=credit)))
+
+    def received(self, frame_id: int) -> None:
+        """All of a long frame is here."""
+        self._put(agent_pb2.LinkReply(received=agent_pb2.Received(frame_id=frame_id)))
+
+    def answer(self, probe: agent_pb2.ClockProbe, received_ns: int) -> None:
+        """Tell the time to whoever asked at `received_ns`."""
+        self._put(agent_pb2.LinkReply(clock=agent_pb2.ClockAnswer(sent_ns=probe.sent_ns, received_ns=received_ns)))
 
     def close(self) -> None:
         """End the stream after what was put so far."""
-        self._queue.put(None)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
 
-    def refuse(self, code: grpc.StatusCode, details: str, ending: Ending | None = None) -> None:
-        """End the stream with an error; the first reason given is the one that is told."""
-        if self.refusal is None:
-            self.refusal = (code, details, ending)
-        self._queue.put(None)
+    def refuse(self, fault: Fault, details: str, ending: Ending | None = None) -> None:
+        """End the stream with an error, after what was put so far; the first way to end that is asked for is taken.
 
-    def __iter__(self) -> Iterator[agent_pb2.FrameReport]:
-        """Reports as they come, until closed."""
-        return iter(self._queue.get, None)
+        Args:
+            fault: its kind.
+            details: one line.
+            ending: where it broke first, when that is elsewhere.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self.refusal = StreamError(fault, details)
+            self._farewell = wire.farewell_to_wire(ending, details)
+            self._queue.put(None)
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more is taken."""
+        return self._closed
+
+    def run(self, write: Callable[[bytes], None]) -> None:
+        """Send what is put, until the stream is closed and its last message sent, or it breaks."""
+        try:
+            while (reply := self._queue.get()) is not None:
+                if reply.HasField("clock"):
+                    reply.clock.answered_ns = time.monotonic_ns()
+                write(reply.SerializeToString())
+            write(self._farewell.SerializeToString())
+        except StreamError:
+            # Whoever reads the stream is told the same, and speaks of it.
+            self.close()
+
+    def _put(self, reply: agent_pb2.LinkReply) -> None:
+        with self._lock:
+            if not self._closed:
+                self._queue.put(reply)

@@ -51,11 +51,11 @@ class BoundedQueue(Generic[Item]):
             self._changed.notify_all()
             return lost
 
-    def take(self) -> Item | None:
-        """Wait for the next item; None once the queue is closed, whatever it still held."""
+    def take(self, timeout_s: float | None = None) -> Item | None:
+        """Wait for the next item; None once the queue is closed, whatever it still held, or when none came in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            if self._closed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            if self._closed or not self._items:
                 return None
             item = self._items.popleft()
             self._changed.notify_all()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import grpc
+from google.protobuf.message import DecodeError
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import End, Ending, Stage
-from slicebed_agent.pipeline.parts import Part
+from slicebed_agent.pipeline.contracts import At, Codec, End, Ending, TensorHead
+from slicebed_agent.pipeline.parts import FrameHead, Part
+from slicebed_agent.rpc.stream import INLINE_BYTES, Message
 from slicebed_agent.rpc.v1 import agent_pb2
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_HOST, _STAGE, _REASON = "slicebed-host", "slicebed-stage", "slicebed-reason-bin"
-_REASON_BYTES: Final = 1024  # trailers share one HTTP/2 header list, 8 kB by default
 
 _END_TO_WIRE: Final = {
     End.COMPLETED: agent_pb2.FRAME_END_COMPLETED,
@@ -23,69 +18,137 @@ _END_TO_WIRE: Final = {
     End.FAILED: agent_pb2.FRAME_END_FAILED,
 }
 _END_FROM_WIRE: Final = {value: end for end, value in _END_TO_WIRE.items()}
+_CODEC_TO_WIRE: Final = {
+    Codec.TENSOR_PROTO: agent_pb2.CODEC_TENSOR_PROTO,
+    Codec.RAW: agent_pb2.CODEC_RAW,
+    Codec.LOSSLESS: agent_pb2.CODEC_LOSSLESS,
+    Codec.FP16: agent_pb2.CODEC_FP16,
+    Codec.UINT8: agent_pb2.CODEC_UINT8,
+}
+_CODEC_FROM_WIRE: Final = {value: codec for codec, value in _CODEC_TO_WIRE.items()}
 
 
-def part_to_wire(run_id: str, part: Part) -> agent_pb2.FramePart:
-    """The message that carries a part."""
-    return agent_pb2.FramePart(
-        run_id=run_id,
-        frame_id=part.frame_id,
-        part_index=part.part_index,
-        part_count=part.part_count,
-        total_bytes=part.total_bytes,
-        payload=part.payload,
+def part_to_wire(part: Part) -> Message:
+    """The message that carries a part: a short payload within, a long one beside it."""
+    inline = part.payload.nbytes <= INLINE_BYTES
+    message = agent_pb2.LinkMessage(
+        part=agent_pb2.FramePart(
+            frame_id=part.frame_id,
+            part_index=part.part_index,
+            part_count=part.part_count,
+            total_bytes=part.total_bytes,
+            head=None if part.head is None else _head_to_wire(part.head),
+            payload=bytes(part.payload) if inline else b"",
+        )
+    )
+    return Message(message.SerializeToString(), None if inline else part.payload)
+
+
+def _head_to_wire(head: FrameHead) -> agent_pb2.FrameHead:
+    return agent_pb2.FrameHead(
+        codec=_CODEC_TO_WIRE[head.codec],
+        cut_version=head.version,
+        sent_ns=head.sent_ns,
+        tensors=[
+            agent_pb2.TensorHead(
+                dtype=tensor.dtype,
+                shape=tensor.shape,
+                bytes=tensor.size_bytes,
+                filter=tensor.filter,
+                scale=tensor.scale,
+                lowest=tensor.lowest,
+            )
+            for tensor in head.tensors
+        ],
     )
 
 
-def part_from_wire(message: agent_pb2.FramePart) -> Part:
-    """The part in a message, unchecked."""
-    return Part(message.frame_id, message.part_index, message.part_count, message.total_bytes, message.payload)
+def message_from_wire(message: Message) -> Part | agent_pb2.ClockProbe:
+    """What came from the agent before; a part is unchecked but for its codec.
+
+    Raises:
+        PayloadError: it is no message of a link.
+    """
+    try:
+        parsed = agent_pb2.LinkMessage.FromString(message.metadata)
+    except DecodeError as error:
+        raise PayloadError("a message is no LinkMessage", where="link") from error
+    kind = parsed.WhichOneof("content")
+    if kind == "part":
+        return _part(parsed.part, message.body)
+    if kind == "probe" and message.body is None:
+        return parsed.probe
+    raise PayloadError(f"a message with content {kind or 'that is not known'}", where="link")
 
 
-def ending_to_wire(run_id: str, frame_id: int, ending: Ending) -> agent_pb2.FrameReport:
+def _part(part: agent_pb2.FramePart, body: memoryview | None) -> Part:
+    if body is not None and part.payload:
+        raise PayloadError("a payload within the message and another beside it", where=f"frame {part.frame_id}")
+    head = _head(part.head, f"frame {part.frame_id}") if part.HasField("head") else None
+    payload = memoryview(part.payload) if body is None else body
+    return Part(part.frame_id, part.part_index, part.part_count, part.total_bytes, payload, head)
+
+
+def _head(head: agent_pb2.FrameHead, where: str) -> FrameHead:
+    codec = _CODEC_FROM_WIRE.get(head.codec)
+    if codec is None:
+        raise PayloadError(f"codec {head.codec} is none that travels", where=where)
+    tensors = tuple(
+        TensorHead(tensor.dtype, tuple(tensor.shape), tensor.bytes, tensor.filter, tensor.scale, tensor.lowest)
+        for tensor in head.tensors
+    )
+    return FrameHead(codec, tensors, head.cut_version, head.sent_ns)
+
+
+def reply_from_wire(message: Message) -> agent_pb2.LinkReply:
+    """What came from the next agent.
+
+    Raises:
+        PayloadError: it is no reply.
+    """
+    try:
+        reply = agent_pb2.LinkReply.FromString(message.metadata)
+    except DecodeError as error:
+        raise PayloadError("a message is no LinkReply", where="link") from error
+    if reply.WhichOneof("content") is None or message.body is not None:
+        raise PayloadError("a reply without content that is known", where="link")
+    return reply
+
+
+def ending_to_wire(frame_id: int, ending: Ending) -> agent_pb2.FrameReport:
     """The report of a frame's end."""
     return agent_pb2.FrameReport(
-        run_id=run_id,
         frame_id=frame_id,
         end=_END_TO_WIRE[ending.end],
         host=ending.host,
         stage=str(ending.stage),
         reason=ending.reason,
         output=ending.output,
+        exit=ending.exit,
     )
 
 
-def ending_from_wire(message: agent_pb2.FrameReport) -> Ending:
+def ending_from_wire(report: agent_pb2.FrameReport) -> Ending:
     """The ending in a report.
 
     Raises:
         PayloadError: the report names no end.
     """
-    end = _END_FROM_WIRE.get(message.end)
+    end = _END_FROM_WIRE.get(report.end)
     if end is None:
-        raise PayloadError(f"a report of frame {message.frame_id} names no end ({message.end})", where="link")
-    return Ending(end, message.host, message.stage, message.reason, message.output)
+        raise PayloadError(f"a report of frame {report.frame_id} names no end ({report.end})", where="link")
+    return Ending(end, report.host, report.stage, report.reason, report.output, report.exit)
 
 
-def trailers_of(ending: Ending) -> tuple[tuple[str, str | bytes], ...]:
-    """Metadata that tells the agents before this one where a stream broke first."""
-    return (
-        (_HOST, ending.host),
-        (_STAGE, str(ending.stage)),
-        (_REASON, ending.reason.encode()[:_REASON_BYTES]),
-    )
+def farewell_to_wire(ending: Ending | None, reason: str) -> agent_pb2.LinkReply:
+    """The last message of a stream: where it broke first, or why it is refused; empty when all is well."""
+    farewell = agent_pb2.Farewell(reason=reason)
+    if ending is not None:
+        farewell = agent_pb2.Farewell(host=ending.host, stage=str(ending.stage), reason=ending.reason)
+    return agent_pb2.LinkReply(farewell=farewell)
 
 
-def ending_of_call(error: grpc.RpcError | None, next_host: str) -> Ending:
-    """What became of the frames on a stream that ended: told by its trailers, or by how it broke."""
-    if not isinstance(error, grpc.Call):
-        return Ending(End.FAILED, next_host, Stage.LINK, "the agent ended the stream")
-    told = _told(error.trailing_metadata() or ())
-    if told.keys() >= {_HOST, _STAGE, _REASON}:
-        return Ending(End.FAILED, told[_HOST], told[_STAGE], told[_REASON])
-    details = " ".join((error.details() or "no details").split())
-    return Ending(End.FAILED, next_host, Stage.LINK, f"the stream broke, {error.code().name}: {details}")
-
-
-def _told(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
-    return {key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in metadata}
+def ending_of_farewell(farewell: agent_pb2.Farewell, next_host: str) -> Ending:
+    """What becomes of the frames on a stream that ended so."""
+    reason = farewell.reason or "the agent ended the stream"
+    return Ending(End.FAILED, farewell.host or next_host, farewell.stage or At.LINK, reason)

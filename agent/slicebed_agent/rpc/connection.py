@@ -1,4 +1,4 @@
-"""The TCP connection below a served stream: Flight's server can neither end a stream that waits nor tell how long it has."""
+"""The TCP connection below a served stream: Flight's server cannot end a stream, nor tell how long it is silent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
@@ -28,8 +29,8 @@ class Connection:
     def of_peer(cls, peer: str) -> Connection:
         """Find the connection of this process whose far end gRPC calls `peer`: "ipv4:10.0.0.1:4711"."""
         wanted = _address(peer)
-        for name in os.listdir("/proc/self/fd"):
-            own = _duplicate(int(name))
+        for entry in Path("/proc/self/fd").iterdir():
+            own = _duplicate(entry)
             if own is None:
                 continue
             with contextlib.suppress(OSError, ValueError):
@@ -61,11 +62,11 @@ class Connection:
                 self._socket = None
 
 
-def _duplicate(number: int) -> socket.socket | None:
+def _duplicate(entry: Path) -> socket.socket | None:
     try:
-        if not os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+        if not str(entry.readlink()).startswith("socket:"):
             return None
-        copy = os.dup(number)
+        copy = os.dup(int(entry.name))
     except OSError:
         return None
     try:

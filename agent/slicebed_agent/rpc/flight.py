@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from slicebed_agent.rpc.flight_core import Server
     from slicebed_agent.rpc.stream import Call, Stream
@@ -68,7 +68,9 @@ def connect(address: str, host: str, security: Security, hello: bytes) -> Stream
     Raises:
         StreamError: the transport refuses to try.
     """
-    return _core().connect(address, host, security, hello)
+    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+
+    return flight_core.connect(address, host, security, hello)
 
 
 def serve(address: str, security: Security, handle: Callable[[Call], None]) -> Server:
@@ -76,7 +78,8 @@ def serve(address: str, security: Security, handle: Callable[[Call], None]) -> S
 
     Args:
         address: where.
-        security: who this agent is; with TLS, a client without a certificate of the same authority fails in the handshake.
+        security: who this agent is; with TLS, a client without a certificate of the same authority fails in its
+            handshake.
         handle: runs each stream, in a thread of its own; it reads until the end, and a StreamError that it raises
             is what the other side is told.
 
@@ -84,9 +87,11 @@ def serve(address: str, security: Security, handle: Callable[[Call], None]) -> S
         AgentConfigError: the address is not host:port, or the certificate is none.
         AgentError: it cannot be listened on.
     """
+    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+
     host, port = split_address(address)
     _probe(host, port, address)
-    return _core().Server(host, port, security, handle)
+    return flight_core.Server(host, port, security, handle)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -126,9 +131,3 @@ def _pem(path: Path) -> bytes:
     if b"-----BEGIN " not in content:
         raise AgentConfigError("is no PEM file", where=str(path), mend="run the agent playbook again")
     return content
-
-
-def _core():  # type: ignore[no-untyped-def]  # noqa: ANN202 - the module itself
-    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
-
-    return flight_core

@@ -278,7 +278,7 @@ def _batch(body: memoryview) -> Any:
 
 
 def _body(batch: Any) -> memoryview:
-    """The one value of the one column, not copied; Arrow's reader believes the offsets it is sent, so they are checked."""
+    """The one value of the one column, not copied. Arrow's reader believes the offsets that it is sent: they are checked."""
     if batch.num_rows != 1 or batch.schema.types != [pa.binary()] or batch.column(0).null_count:
         raise StreamError(Fault.MALFORMED, f"a record batch of {batch.num_rows} rows, {batch.schema.types}")
     try:

@@ -1,0 +1,228 @@
+"""One open stream of a link, as the sending side sees it: what comes back on it, and whether it still lives."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from slicebed_agent.errors import PayloadError
+from slicebed_agent.pipeline import wire
+from slicebed_agent.pipeline.clock import Exchange
+from slicebed_agent.pipeline.contracts import At, End, Ending
+from slicebed_agent.rpc.stream import Fault, StreamError
+from slicebed_agent.rpc.v1 import agent_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slicebed_agent.rpc.stream import Message, Stream
+
+SILENCE_S: Final = 10.0
+_PROBE_S: Final = 0.25
+_GOODBYE_S: Final = 2.0
+_UNKNOWN_RATE_BIT_PER_S: Final = 1_000_000
+"""Before anything is known of a link, what was written may take as long as over this one."""
+
+
+class Session:
+    """From the opening of a stream to its end. One thread writes; the session's own thread reads."""
+
+    def __init__(
+        self, next_host: str, ended: Callable[[int, Ending], None], learn: Callable[[agent_pb2.LinkReply, int], None]
+    ) -> None:
+        """Not open yet.
+
+        Args:
+            next_host: names whom a break is blamed on.
+            ended: told of each frame whose end is reported.
+            learn: told of each clock answer and each long frame's arrival, and when it came (monotonic, ns).
+        """
+        self._next_host, self._ended, self._learn = next_host, ended, learn
+        self._stream: Stream | None = None
+        self._changed = threading.Condition()
+        self._welcome = False
+        self._credit: int | None = 0
+        self._ending: Ending | None = None
+        self._fault: Fault | None = None
+        self._cut: str | None = None
+        self._over = False
+        self._heard_s = self._probed_s = time.monotonic()
+        self._written_bytes = self._arrived_bytes = 0
+        self._probes: collections.deque[tuple[int, int]] = collections.deque()
+
+    def open(self, connect: Callable[[bytes], Stream], hello: bytes, timeout_s: float) -> None:
+        """Open the stream and wait until the next agent has taken it.
+
+        Raises:
+            StreamError: it did not.
+        """
+        self._stream = connect(hello)
+        threading.Thread(target=self._read, args=(self._stream,), name="reports", daemon=True).start()
+        self.probe()
+        with self._changed:
+            self._changed.wait_for(lambda: self._welcome or self._over, timeout_s)
+            if self._welcome and not self._over:
+                return
+        self.cut(f"the agent did not answer within {timeout_s:g} s")
+        self.wait_over()
+        raise StreamError(self.fault, self.ending.reason, where=self.ending.host)
+
+    # What the sender does.
+
+    def write(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            StreamError: the stream broke.
+        """
+        if self._stream is not None:
+            self._stream.write(message.metadata, message.body)
+        body_bytes = 0 if message.body is None else message.body.nbytes
+        self._written_bytes += len(message.metadata) + body_bytes
+
+    def probe(self) -> None:
+        """Ask for the next agent's clock.
+
+        Raises:
+            StreamError: the stream broke.
+        """
+        self._probed_s = time.monotonic()
+        sent_ns = time.monotonic_ns()
+        self._probes.append((sent_ns, self._written_bytes))
+        probe = agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=sent_ns))
+        if self._stream is not None:
+            self._stream.write(probe.SerializeToString(), None)
+
+    def until_probe_s(self) -> float:
+        """Seconds until it is time for the next probe; 0 when it is."""
+        return max(0.0, self._probed_s + _PROBE_S - time.monotonic())
+
+    def wait_credit(self, timeout_s: float) -> bool:
+        """Wait until a frame may be sent; False when it may not, or the stream is over."""
+        with self._changed:
+            if self._credit is not None:
+                self._changed.wait_for(lambda: self._credit or self._over, timeout_s)
+            return not self._over and self._credit != 0
+
+    def use_credit(self) -> None:
+        """A frame is about to be sent."""
+        with self._changed:
+            if self._credit:
+                self._credit -= 1
+
+    def finish(self) -> None:
+        """Say that no frame follows, and wait shortly for the next agent's own end."""
+        try:
+            if self._stream is not None:
+                self._stream.finish()
+        except StreamError:
+            pass  # it is over
+        with self._changed:
+            self._changed.wait_for(lambda: self._over, _GOODBYE_S)
+        self.cut("the agent did not end the stream")
+
+    # What anybody may ask or do.
+
+    @property
+    def over(self) -> bool:
+        """True once nothing comes back any more."""
+        return self._over
+
+    @property
+    def fault(self) -> Fault:
+        """Why it ended."""
+        return self._fault or Fault.UNREACHABLE
+
+    @property
+    def ending(self) -> Ending:
+        """What becomes of the frames that were on it."""
+        return self._ending or Ending(End.FAILED, self._next_host, At.LINK, "the agent ended the stream")
+
+    def cut(self, why: str) -> None:
+        """End the stream at once; the first reason is kept."""
+        if not self._over:
+            self._cut = self._cut or why
+            if self._stream is not None:
+                self._stream.cancel()
+
+    def wait_over(self) -> None:
+        """Wait for the reader's end, which `cut` brings about."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over, SILENCE_S)
+
+    def watch(self, rate_bit_per_s: int) -> None:
+        """Cut the stream if the next agent has been silent for longer than what was written explains."""
+        backlog_s = 8 * (self._written_bytes - self._arrived_bytes) / (rate_bit_per_s or _UNKNOWN_RATE_BIT_PER_S)
+        silent_s = time.monotonic() - self._heard_s
+        if silent_s > SILENCE_S + backlog_s:
+            self.cut(f"nothing came from the agent for {silent_s:.0f} s")
+
+    # The reader.
+
+    def _read(self, stream: Stream) -> None:
+        error: StreamError | None = None
+        try:
+            while (message := stream.read()) is not None:
+                now_ns = time.monotonic_ns()
+                self._heard_s = time.monotonic()
+                self._take(wire.reply_from_wire(message), now_ns)
+        except StreamError as broken:
+            error = broken
+        except PayloadError as malformed:
+            error = StreamError(Fault.MALFORMED, malformed.what)
+            stream.cancel()
+        with self._changed:
+            if error is not None:
+                self._fault = error.fault
+            reason = self._cut or (f"the stream broke: {error.what}" if error is not None else None)
+            if self._ending is None and reason is not None:
+                self._ending = Ending(End.FAILED, self._next_host, At.LINK, " ".join(reason.split()))
+            self._over = True
+            self._changed.notify_all()
+
+    def _take(self, reply: agent_pb2.LinkReply, now_ns: int) -> None:
+        kind = reply.WhichOneof("content")
+        if kind == "report":
+            self._ended(reply.report.frame_id, wire.ending_from_wire(reply.report))
+        elif kind == "clock":
+            self._arrived(reply.clock.sent_ns)
+            self._learn(reply, now_ns)
+        elif kind == "received":
+            self._learn(reply, now_ns)
+        elif kind == "farewell":
+            self._ending = wire.ending_of_farewell(reply.farewell, self._next_host)
+            threading.Thread(target=self._part, name="farewell", daemon=True).start()
+        else:
+            with self._changed:
+                self._account(reply)
+                self._changed.notify_all()
+
+    def _account(self, reply: agent_pb2.LinkReply) -> None:
+        if reply.HasField("credit"):
+            if self._credit is not None:
+                self._credit += reply.credit.frames
+            return
+        self._welcome = True
+        if not reply.welcome.HasField("credit"):
+            self._credit = None
+        elif self._credit is not None:
+            self._credit += reply.welcome.credit
+
+    def _part(self) -> None:
+        """Answer a farewell: the next agent waits for that. Not by the reader: the sender may be in a long write."""
+        try:
+            if self._stream is not None:
+                self._stream.finish()
+        except StreamError:
+            pass  # it is over
+
+    def _arrived(self, probe_sent_ns: int) -> None:
+        while self._probes and self._probes[0][0] <= probe_sent_ns:
+            self._arrived_bytes = self._probes.popleft()[1]
+
+
+def exchange_of(answer: agent_pb2.ClockAnswer, returned_ns: int) -> Exchange:
+    """The four timestamps of a probe that was answered."""
+    return Exchange(answer.sent_ns, answer.received_ns, answer.answered_ns, returned_ns)
