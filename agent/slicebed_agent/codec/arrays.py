@@ -52,22 +52,21 @@ class Announced:
 
 
 def flat(array: Tensor) -> Flat:
-    """The array's bytes, in C order, without a copy where it lies so.
-
-    Raises:
-        PayloadError: TensorFlow has no such data type, or it is not little-endian.
-    """
-    if array.dtype.name not in CODES or array.dtype.byteorder == ">":
-        raise PayloadError(f"arrays of {array.dtype} cannot be sent", where="encode", mend="send little-endian numbers")
+    """The array's bytes, in C order, without a copy where it lies so."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def check_size(arrays: Sequence[Tensor]) -> None:
+def check(arrays: Sequence[Tensor]) -> None:
     """Refuse a boundary that its receiver would refuse.
 
     Raises:
-        PayloadError: it is too long.
+        PayloadError: TensorFlow has no such data type, one is not little-endian, or together they are too long.
     """
+    for array in arrays:
+        if array.dtype.name not in CODES or array.dtype.byteorder == ">":
+            raise PayloadError(
+                f"arrays of {array.dtype} cannot be sent", where="encode", mend="send little-endian numbers"
+            )
     total = sum(array.nbytes for array in arrays)
     if total > MAX_BYTES:
         raise _too_long(total, "encode")

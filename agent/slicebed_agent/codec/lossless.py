@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from slicebed_agent.codec import raw
-from slicebed_agent.codec.arrays import Announced, Flat, announced, check_size, flat
+from slicebed_agent.codec.arrays import Announced, Flat, announced, check, flat
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
 
@@ -80,7 +80,7 @@ def encode(arrays: Tensors, wanted: Filter = FULL) -> Payload:
     Raises:
         PayloadError: of a dtype that is not sent, or longer than the limit.
     """
-    check_size(arrays)
+    check(arrays)
     heads: list[TensorHead] = []
     pieces: list[memoryview] = []
     for array in arrays:
@@ -115,7 +115,7 @@ def _encode(array: Tensor, wanted: Filter) -> tuple[TensorHead, Sequence[memoryv
     kept = np.compress(present, words) if bitmap else words
     if wanted.compressed:
         turned = _turned(kept, array.dtype)
-        sections += [np.ascontiguousarray(plane) for plane in turned.view(np.uint8).reshape(len(kept), -1).T]
+        sections += [np.ascontiguousarray(plane) for plane in turned.view(np.uint8).reshape(len(kept), kept.itemsize).T]
     else:
         sections.append(kept.view(np.uint8))
     packed = [_shrunk(section) if wanted.compressed else section.data for section in sections]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from slicebed_agent.codec import raw
-from slicebed_agent.codec.arrays import Announced, announced, check_size
+from slicebed_agent.codec.arrays import Announced, announced, check
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HALVES: Final = ("float32", "float64")
 _BYTES: Final = ("float16", "bfloat16", "float32", "float64")
 _STEPS: Final = 255
-_FLOAT32: Final = np.finfo(np.float32)
+_FLOAT32_TINY, _FLOAT32_MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def encode_fp16(arrays: Tensors) -> Payload:
@@ -50,7 +50,7 @@ def decode(payload: Payload) -> Tensors:
 
 
 def _encode(codec: Codec, arrays: Tensors, shrink: Callable[[Tensor], tuple[TensorHead, memoryview]]) -> Payload:
-    check_size(arrays)
+    check(arrays)
     parts = [shrink(array) for array in arrays]
     return Payload(codec, tuple(head for head, _ in parts), tuple(data for _, data in parts))
 
@@ -83,7 +83,7 @@ def _as_bytes(array: Tensor) -> tuple[TensorHead, memoryview]:
             mend="ask for another codec than uint8",
         )
     # float32 computes faster, where it can hold both the whole range and a step.
-    narrow = array.dtype != np.float64 and highest - lowest < _FLOAT32.max and scale > _FLOAT32.tiny
+    narrow = array.dtype != np.float64 and highest - lowest < _FLOAT32_MAX and scale > _FLOAT32_TINY
     steps = array.astype(np.float32 if narrow else np.float64)
     if scale:
         np.subtract(steps, lowest, out=steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slicebed_agent.codec.arrays import Announced, announced, check_size, flat
+from slicebed_agent.codec.arrays import Announced, announced, check, flat
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
 
@@ -13,7 +13,7 @@ def encode(arrays: Tensors) -> Payload:
     Raises:
         PayloadError: of a dtype that is not sent, or longer than the limit.
     """
-    check_size(arrays)
+    check(arrays)
     parts = [encode_array(array) for array in arrays]
     return Payload(Codec.RAW, tuple(head for head, _ in parts), tuple(data for _, data in parts))
 
