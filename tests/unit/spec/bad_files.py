@@ -171,6 +171,7 @@ BAD_EXPERIMENTS = (
 )
 
 BAD_TESTBEDS = (
+    Bad("unknown TCP", "lab:\n", "tcp: fast\nlab:\n", "11:6", ('tcp: "fast" is not', "kernel, streaming")),
     Bad(
         "duplicate host",
         "  cloud: {role: cloud}",

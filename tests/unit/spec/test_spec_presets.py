@@ -26,10 +26,15 @@ def _has_the_hardware_of(host: Host, row) -> bool:
     return (host.cpu_frequency_khz, host.online_cores, host.memory_bytes, host.gpu) == published
 
 
-def test_couper_tables_2_and_3():
+def test_couper_table_2():
     testbed = load_testbed(TESTBEDS / "couper_table3.yml")
     for row in pd.read_csv(COUPER / "table2_machines.csv").to_dict("records"):
         assert _has_the_hardware_of(testbed.host(row["machine"]), row)
+
+
+@pytest.mark.parametrize("name", ["couper_table3", "lab_couper"])
+def test_couper_table_3(name):
+    testbed = load_testbed(TESTBEDS / f"{name}.yml")
     rows = pd.read_csv(COUPER / "table3_network.csv").to_dict("records")
     assert len(testbed.links) == len(rows)
     for row in rows:

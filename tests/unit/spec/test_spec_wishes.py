@@ -11,7 +11,7 @@ import pytest
 from slicebed.errors import SpecError
 from slicebed.spec.testbed import load_testbed
 from slicebed.spec.wishes import host_wishes, wire_wishes
-from slicebed_agent.host.wish import CpuWish, LinkCondition, ShapeAt, WorkloadWish, parse_wish
+from slicebed_agent.host.wish import CpuWish, LinkCondition, ShapeAt, TcpWish, WorkloadWish, parse_wish
 
 TABLE_3 = """\
 name: t
@@ -200,3 +200,32 @@ def test_every_misfit_is_told_at_once(testbed):
     lines = str(caught.value).splitlines()
     assert 'testbed.yml:5: host "cloud" is not in the inventory; allowed: client, edge' in lines[-1]
     assert len(lines) == 3
+
+
+def test_tcp_for_streams_has_buffers_for_the_largest_link(testbed):
+    asked = testbed(TABLE_3 + "tcp: streaming\n")
+    wishes = parsed(host_wishes(asked, inventory()))
+    # Four times 89.90 Mbit/s x 7.68 ms; the link without a delay holds nothing.
+    assert wishes["client"].network.tcp == TcpWish(*2 * [4 * (89_900_000 * 7_680 // 8_000_000)])
+    # 21 ms on a link without a rate, which counts as 1 Gbit/s.
+    assert wishes["cloud"].network.tcp == TcpWish(*2 * [4 * 2_625_000])
+
+
+def test_the_uplink_of_a_sender_bounds_what_its_peers_receive(testbed):
+    text = TABLE_3.replace("edge: {role: edge}", "edge: {role: edge, uplink_rate: 8 Mbit/s}") + "tcp: streaming\n"
+    wishes = parsed(host_wishes(testbed(text), inventory()))
+    assert wishes["cloud"].network.tcp == TcpWish(receive_bytes=4 * 21_000, send_bytes=4 * 2_625_000)
+    assert wishes["edge"].network.tcp.send_bytes == 4 * 21_000
+
+
+def test_without_it_nothing_is_asked_of_tcp(testbed):
+    for text in (TABLE_3, TABLE_3 + "tcp: kernel\n"):
+        assert {wish.network.tcp for wish in parsed(host_wishes(testbed(text), inventory())).values()} == {None}
+    wishes = parsed(host_wishes(testbed(TABLE_3 + "tcp: streaming\n"), inventory(), parts={"cpu"}))
+    assert wishes["client"].network is None
+
+
+def test_no_more_is_asked_than_a_kernel_takes(testbed):
+    hosts = "name: t\nhosts: {client: {role: a}, edge: {role: b}}\n"
+    text = hosts + "tcp: streaming\nlinks: [{between: [client, edge], rtt: 120 s}]\n"
+    assert parsed(host_wishes(testbed(text), inventory()))["edge"].network.tcp.receive_bytes == 1 << 30

@@ -10,7 +10,7 @@ from slicebed.spec.links import AskedRtt, Link, make_link
 from slicebed.spec.problems import SpecErrors, problem_lines
 from slicebed.spec.schema import validate
 from slicebed.spec.testbed_checks import file_problems, lab_problems
-from slicebed.spec.testbed_model import HostModel, TestbedModel
+from slicebed.spec.testbed_model import HostModel, TcpMode, TestbedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slicebed.spec.document import Document, Location
 
-__all__ = ["AskedRtt", "Host", "LabNetworks", "Link", "Testbed", "load_testbed"]
+__all__ = ["AskedRtt", "Host", "LabNetworks", "Link", "TcpMode", "Testbed", "load_testbed"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ class LabNetworks:
 
 @dataclass(frozen=True)
 class Testbed:
-    """A validated testbed file; ``hosts`` are in tier order, ``lines`` is where each key stands in the file."""
+    """A validated testbed file; ``hosts`` are in tier order, ``lines`` is where each key stands in the file.
+
+    ``tcp`` is how all of its hosts send TCP.
+    """
 
     # Not a test class, whatever its name: pytest would try to collect it.
     __test__ = False
@@ -81,6 +84,7 @@ class Testbed:
     hosts: tuple[Host, ...]
     links: tuple[Link, ...]
     lab: LabNetworks | None = None
+    tcp: TcpMode = TcpMode.KERNEL
     lines: Mapping[Location, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -130,7 +134,8 @@ def load_testbed(path: Path) -> Testbed:
         raise SpecErrors(problem_lines(path, problems))
     hosts = tuple(_host(name, tier, host) for tier, (name, host) in enumerate(model.hosts.items()))
     lab = None if model.lab is None else LabNetworks(model.lab.management, model.lab.data)
-    return Testbed(model.name, path, hosts, tuple(make_link(link) for link in model.links), lab, _lines(document))
+    links = tuple(make_link(link) for link in model.links)
+    return Testbed(model.name, path, hosts, links, lab, model.tcp, _lines(document))
 
 
 def _host(name: str, tier: int, model: HostModel) -> Host:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from typing import Annotated
 
@@ -29,6 +30,13 @@ from slicebed.spec.schema import (
 from slicebed_agent.host.wish import Distribution, ShapeAt
 
 MAX_CORE = 1023
+
+
+class TcpMode(Enum):
+    """How the hosts' kernels send TCP."""
+
+    KERNEL = "kernel"
+    STREAMING = "streaming"
 
 
 def _network(value: object) -> IPv4Network:
@@ -121,4 +129,5 @@ class TestbedModel(StrictModel):
     name: Title
     hosts: dict[HostName, HostModel]
     links: list[LinkModel] = Field(default_factory=list)
+    tcp: Annotated[TcpMode, one_of(TcpMode)] = TcpMode.KERNEL
     lab: LabModel | None = None

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from slicebed.errors import SpecError
 from slicebed.spec.links import condition_to_plain
 from slicebed.spec.problems import SpecErrors
+from slicebed.spec.tcp import tcp_plain
+from slicebed.spec.testbed_model import TcpMode
 from slicebed.spec.units import shown_us
 from slicebed_agent.host.wish import CpuWish, LinkCondition, ShapeAt, WorkloadWish
 
@@ -79,7 +81,9 @@ def host_wishes(
     return {
         host.name: {
             "host": host.name,
-            "network": _network(host, directed, shape_control_path=shape_control_path) if "network" in parts else None,
+            "network": _network(testbed, host, directed, shape_control_path=shape_control_path)
+            if "network" in parts
+            else None,
             "cpu": _cpu(host) if "cpu" in parts else None,
             "workload": _workload(host) if "workload" in parts else None,
         }
@@ -153,12 +157,15 @@ def _wire_side(condition: LinkCondition) -> dict[str, object]:
     return {name: value for name, value in plain.items() if name not in _HOST_SIDE}
 
 
-def _network(host: Host, directed: list[tuple[str, dict[str, Any]]], *, shape_control_path: bool) -> dict[str, Any]:
-    return {
+def _network(
+    testbed: Testbed, host: Host, directed: list[tuple[str, dict[str, Any]]], *, shape_control_path: bool
+) -> dict[str, Any]:
+    wish = {
         "links": [link for shaper, link in directed if shaper == host.name],
         "uplink_bit_per_s": host.uplink_bit_per_s,
         "shape_control_path": shape_control_path,
     }
+    return {**wish, "tcp": tcp_plain(testbed, host.name)} if testbed.tcp is TcpMode.STREAMING else wish
 
 
 def _cpu(host: Host) -> dict[str, Any] | None:
