@@ -278,14 +278,15 @@ def _batch(body: memoryview) -> Any:
 
 
 def _body(batch: Any) -> memoryview:
-    """The one value of the one column, not copied. Arrow's reader believes the offsets that it is sent: they are checked."""
+    """The one value of the one column, not copied. Arrow's reader believes offsets that it is sent: they are checked."""
     if batch.num_rows != 1 or batch.schema.types != [pa.binary()] or batch.column(0).null_count:
         raise StreamError(Fault.MALFORMED, f"a record batch of {batch.num_rows} rows, {batch.schema.types}")
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
         raise StreamError(Fault.MALFORMED, said(error)) from error
-    return memoryview(batch.column(0)[0].as_buffer())
+    # Arrow's buffers call their bytes signed.
+    return memoryview(batch.column(0)[0].as_buffer()).cast("B")
 
 
 def _stream_error(error: Exception) -> StreamError:
