@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from slicebed_agent.pipeline.ledger import Ledger
     from slicebed_agent.pipeline.run import Note, OpenLink
     from slicebed_agent.rpc.flight import Security
+    from slicebed_agent.rpc.stream import Stream
 
 _LOG = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
@@ -228,17 +229,11 @@ class Control:
             def rate() -> int:
                 return assignment.rate_bit_per_s or (opened[0].state().rate_bit_per_s if opened else 0)
 
+            def connect(hello: bytes) -> Stream:
+                return flight.connect(to.next_address, to.next_host, self._security, hello)
+
             encode = codec.encoder(assignment.codec, rate, note)
-            opened.append(
-                Link(
-                    plan,
-                    encode,
-                    lambda: flight.connect(to.next_address, to.next_host, self._security),
-                    ledger,
-                    note,
-                    on_broken,
-                )
-            )
+            opened.append(Link(plan, encode, connect, ledger, note, on_broken))
             return opened[0]
 
         return open_link

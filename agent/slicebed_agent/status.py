@@ -36,7 +36,7 @@ def reply(run_id: str, state: RunState, codec: Codec) -> agent_pb2.StatusReply:
     Args:
         run_id: of the run.
         state: of the run.
-        codec: that the link was asked to use.
+        codec: that the link was asked to use; told until it has used one.
     """
     counted, latency = state.counted, state.latency_ns or (0, 0)
     return agent_pb2.StatusReply(
@@ -61,4 +61,4 @@ def reply(run_id: str, state: RunState, codec: Codec) -> agent_pb2.StatusReply:
 
 def _link(state: LinkState, codec: Codec) -> agent_pb2.LinkStatus:
     fields = dataclasses.asdict(state)
-    return agent_pb2.LinkStatus(**(fields | {"codec": CODECS[codec]}))
+    return agent_pb2.LinkStatus(**(fields | {"codec": CODECS[state.codec or codec]}))

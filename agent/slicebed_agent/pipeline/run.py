@@ -71,6 +71,7 @@ class Run:
         self._closed = False
         self._record = Record(plan, self._spool, bench.judge)
         self._draining: tuple[int, int] | None = None
+        self._camera: Camera | None = None
         self._spool.begin({"kind": "header", "run_id": plan.run_id, "host": plan.host, "agent_version": __version__})
         try:
             self._link = link(self._ledger, self.note, self._link_broken) if link is not None else None
@@ -80,7 +81,6 @@ class Run:
         deliver = self._link.deliver if self._link is not None else self._answer
         self._stages = Stages(plan, bench, self._ledger, (deliver, self._answer, self._upstream.credit))
         self._inbound = self._stages.inbound
-        self._camera: Camera | None = None
         if plan.source is not None and bench.draw is not None:
             self._camera = Camera(plan.source, bench.draw, self._ledger, self._stages.put, self._camera_failed)
             self._camera.switch(plan.version)
