@@ -20,16 +20,21 @@ _PLACES = {AT_CAMERA: ("client", "source"), AT_INBOUND: ("edge", "inbound"), AT_
 
 def frame_line(host: str, frame_id: int, left: str, stage: str | None = None) -> dict:
     times = ("queue_wait", "decode", "compute", "overhead", "encode", "send_queue_wait", "send")
+    took = {f"{name}_ns": 1_000_000 * (index + 1) for index, name in enumerate(times)}
+    slice_times = {name: took.pop(name) for name in ("queue_wait_ns", "compute_ns", "overhead_ns")}
     return {
         "kind": "frame",
         "run_id": "r",
         "host": host,
         "frame_id": frame_id,
         "received_ns": 5_000_000_000 + frame_id * 100_000_000,
-        **{f"{name}_ns": 1_000_000 * (index + 1) for index, name in enumerate(times)},
+        "version": 0,
+        **took,
+        "stages": {"slice": {**slice_times, "notes": {}}} if stage is None else {},
         "parts_in": None if host == "client" else 3,
         "parts_out": None if host == "cloud" else 3,
         "bytes_in": None if host == "client" else 1000,
+        "bytes_raw_out": None if host == "cloud" else 990,
         "bytes_out": None if host == "cloud" else 1000,
         "left": left,
         "stage": stage,
@@ -54,6 +59,10 @@ def end_line(frame_id: int, fate: str, latency_ms: float, *, labels: bool = True
         "end_host": host,
         "end_stage": stage,
         "end_reason": None if done else "queue full",
+        "answered_by": "cloud" if done else None,
+        "exit": None,
+        "version": 0,
+        "checked": BATCH if done else 0,
         "images": BATCH,
         "labels_equal": BATCH if done else None,
         "labels_correct": BATCH - 1 if done else None,

@@ -48,8 +48,9 @@ def test_columns_are_those_of_the_contract(run):
     table = frames_table(*run)
     start = "campaign run configuration cut repeat frame_id end end_host end_stage end_reason latency_ms captured_s"
     start += " images labels_equal labels_correct max_abs_error max_rel_error"
+    start += " checked early answered_by version placement"
     host = "receive_ms queue_wait_ms decode_ms compute_ms overhead_ms encode_ms send_queue_wait_ms send_ms"
-    host += " parts_in parts_out bytes_in bytes_out"
+    host += " transfer_ms transfer_bound_ms parts_in parts_out bytes_in bytes_raw_out bytes_out"
     expected = start.split() + [f"{name}_{column}" for name in ("client", "edge", "cloud") for column in host.split()]
     assert list(table.columns) == expected
 

@@ -74,7 +74,7 @@ class ConsoleProgress(Progress):
 
     def run_begins(self, run: PlannedRun) -> None:
         """Show the run."""
-        self._current = f"configuration {run.configuration.name}, cut {run.cut.label}"
+        self._current = f"configuration {run.configuration.name}, {run.title}"
         self.say(self._current)
 
     def frames(self, ended: int) -> None:
@@ -85,7 +85,7 @@ class ConsoleProgress(Progress):
         """One line per run."""
         frames = manifest["frames"]
         self._bar.console.print(
-            f"  configuration {run.configuration.name}, cut {run.cut.label:>5}: {frames['completed']:>3} completed,"
+            f"  configuration {run.configuration.name}, {run.title}: {frames['completed']:>3} completed,"
             f" {frames['dropped']:>3} dropped, {frames['failed']} failed in {manifest['total_time_s']:.1f} s"
         )
         self._bar.advance(self._task)

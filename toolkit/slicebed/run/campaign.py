@@ -12,13 +12,16 @@ from slicebed.errors import InterruptedRunError, MissingRequirementError, RunErr
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions, verification_of
-from slicebed.run.model_files import place_model
-from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed
-from slicebed.run.samples import write_samples
+from slicebed.run.layout import lay_out
+from slicebed.run.model_files import files_by_host, place_files
+from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed, trips_of
+from slicebed.run.samples import read_accounts, write_samples
 from slicebed.run.sliced_model import open_experiment
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
+from slicebed.run.summary import summarise
 from slicebed.spec.order import PlannedRun, plan_runs
-from slicebed.testbed.apply import kept_base_rtts
+from slicebed.testbed.apply import base_rtts, kept_base_rtts
+from slicebed.testbed.conditions import Player
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from slicebed.run.files import RunFile
+    from slicebed.run.probe import Trip
     from slicebed.run.progress import Progress
     from slicebed.run.sliced_model import SlicedModel
     from slicebed.spec.experiment import Configuration, Experiment
@@ -87,6 +92,15 @@ class _Stage:
     def gather(self) -> None:
         """Fetch every host's agent log and facts into the campaign's folder."""
         self.play("gather.yml", gather_directory=str((self.campaign.folder / "hosts").resolve()))
+
+
+@dataclass(frozen=True)
+class _Links:
+    """What is asked of a configuration's links, what was measured of them, and the last verification."""
+
+    trips: Sequence[Trip]
+    verdicts: Sequence[LinkVerdict]
+    verification: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -166,10 +180,13 @@ def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, 
     """Reach the agents and do the runs that are left, block by block."""
     with ExitStack() as stack:
         connections = {name: stack.enter_context(HostConnection(host)) for name, host in hosts.items()}
-        placement = place_model(connections, stage.opened, stage.progress.say)
-        stage.campaign.note("model_placed", **asdict(placement))
+        placed = place_files(connections, _files(stage, left), stage.progress.say)
+        for name, placement in placed.items():
+            stage.campaign.note("model_placed", file=name, **asdict(placement))
+        files = {name: asdict(placement) for name, placement in placed.items()}
         lasting = {
-            "model": {**stage.model.to_plain(), "placement": asdict(placement)},
+            "model": {**stage.model.to_plain(), "placement": files.pop(stage.opened.name)},
+            "files": files,
             "git": source_version(stage.checkout.root),
             "versions": tool_versions(),
             "image": asdict(image),
@@ -181,6 +198,13 @@ def _run_all(stage: _Stage, hosts: dict[str, InventoryHost], image: ImageFacts, 
             _run_block(stage, cast, configuration, tuple(block))
 
 
+def _files(stage: _Stage, runs: Sequence[PlannedRun]) -> dict[RunFile, tuple[str, ...]]:
+    """Which hosts need which files for these runs."""
+    camera = stage.wanted.experiment.chain[0]
+    layouts = [lay_out(run.placement, camera, stage.model.heads_of(run.cut)) for run in runs]
+    return files_by_host(stage.opened, stage.model, layouts)
+
+
 def _image_if_built(checkout: Checkout) -> ImageFacts | None:
     try:
         return read_image_facts(checkout)
@@ -190,28 +214,37 @@ def _image_if_built(checkout: Checkout) -> ImageFacts | None:
 
 
 def _hosts_of(wanted: Wanted) -> dict[str, InventoryHost]:
-    """Give the chain's hosts; every link of the chain must be in the inventory."""
+    """Give the hosts that frames pass; every link between them must be in the inventory.
+
+    A configuration that is the testbed's own is set on all of the testbed's hosts.
+    """
+    experiment = wanted.experiment
     found = read_inventory(wanted.inventory)
-    missing = [name for name in wanted.experiment.chain if name not in found]
+    used = [host for placement in experiment.every_placement for host in placement.chain(experiment.chain[0])]
+    whole = any(configuration.as_testbed for configuration in experiment.configurations)
+    names = [name for name in experiment.testbed.host_names if whole or name in used]
+    missing = [name for name in names if name not in found]
     if missing:
         raise SpecError(
             f"no host {missing[0]} in the inventory", where=str(wanted.inventory), mend=f"it has {', '.join(found)}"
         )
-    hosts = {name: found[name] for name in wanted.experiment.chain}
-    for configuration in wanted.experiment.configurations:
-        for link in configuration.links():
-            hosts[link.a].link_to(link.b)
-    return hosts
+    for a, b in experiment.pairs:
+        found[a].link_to(b)
+    return {name: found[name] for name in names}
 
 
 def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: Sequence[PlannedRun]) -> None:
     """Set the links' conditions, measure them, and do the runs that belong to them."""
     setting = cast.setting
-    testbed = configuration.asked_of(stage.wanted.experiment.testbed)
+    experiment = stage.wanted.experiment
+    testbed = configuration.asked_of(experiment.testbed, experiment.pairs)
     hosts = {name: connection.host for name, connection in setting.connections.items()}
     target = Target(stage.checkout, testbed, stage.wanted.inventory, hosts, cast.neighbours, frozenset({"network"}))
     channels = {name: connection.channel for name, connection in setting.connections.items()}
-    asked = target.asked(kept_base_rtts(target))
+    kept = kept_base_rtts(target)
+    if target.uncompensated(kept):
+        kept = base_rtts(Player(target, stage.progress.say))
+    asked = target.asked(kept)
     outcomes = change_conditions(channels, asked)
     stage.campaign.note(
         "conditions_changed",
@@ -219,61 +252,60 @@ def _run_block(stage: _Stage, cast: _Cast, configuration: Configuration, block: 
         writes={host: outcome["writes"] for host, outcome in outcomes.items()},
     )
     stage.progress.say(f"configuration {configuration.name}: measuring round trips")
-    verdicts = probe_links(setting.connections, configuration.links(), PINGS)
+    trips = trips_of(configuration, testbed, experiment.pairs)
+    verdicts = probe_links(setting.connections, trips, PINGS)
     stage.campaign.note("links_measured", configuration=configuration.name, links=[v.to_plain() for v in verdicts])
     stage.progress.verdicts(configuration.name, verdicts)
     require_passed(verdicts)
     verification = verification_of(target, asked)
     for run in block:
-        _run_one(stage, cast, run, verdicts, verification)
+        _run_one(stage, cast, run, _Links(trips, verdicts, verification))
 
 
-def _run_one(
-    stage: _Stage, cast: _Cast, run: PlannedRun, verdicts: Sequence[LinkVerdict], verification: dict[str, Any] | None
-) -> None:
+def _run_one(stage: _Stage, cast: _Cast, run: PlannedRun, links: _Links) -> None:
     campaign, setting = stage.campaign, cast.setting
+    connections, job = setting.connections, setting.job(run)
     folder = campaign.begin_run(run.run_id)
     started_at = now()
     manifest: dict[str, Any] = {
         "run": run.run_id,
         "campaign": campaign.name,
         "configuration": run.configuration.name,
+        "placement": run.placement.name,
         "cut": list(run.cut.points),
         "repeat": run.repeat,
         "status": "failed",
         "started_at": started_at,
-        "wire": "+".join(sorted({verdict.wire for verdict in verdicts})),
-        "links": [verdict.to_plain() for verdict in verdicts],
-        "verification": verification,
+        "chain": list(job.chain),
+        "stages": {each.host: [stage.name for stage in each.stages] for each in job.layout},
+        "wire": "+".join(sorted({verdict.wire for verdict in links.verdicts})) or "none",
+        "links": [verdict.to_plain() for verdict in links.verdicts],
+        "verification": links.verification,
         "spec": stage.wanted.experiment.to_plain(),
         "frames_asked": run.frames,
         "frames": {},
         **cast.lasting,
     }
     try:
-        manifest["slices"] = [asdict(each) for each in driver.prepare(setting, run)]
+        manifest["slices"] = [asdict(each) for each in driver.prepare(connections, job)]
         stage.progress.run_begins(run)
-        status = driver.stream(setting, run, stage.progress.frames)
-        driver.finish(setting, run)
-        missing = driver.collect(setting, run, folder)
+        status = driver.stream(connections, job, stage.progress.frames)
+        driver.finish(connections, job)
+        missing = driver.collect(connections, job, folder)
         if missing:
             raise RunError("the agent left no samples", where=f"host {missing[0]}")
-        if status.captured != run.frames:
-            raise RunError(
-                f"the camera stopped after {status.captured} of {run.frames} frames",
-                where=f"host {cast.setting.experiment.chain[0]}, stage source",
-                mend="see its log: an agent that is stopped ends its camera",
-            )
-        after = probe_links(setting.connections, run.configuration.links(), RECHECK)
+        _require_captured(setting, run, status.captured)
+        after = probe_links(connections, links.trips, RECHECK)
         manifest["links_after"] = [verdict.to_plain() for verdict in after]
         require_passed(after)
         manifest["frames"] = {name: getattr(status, name) for name in ("captured", "completed", "dropped", "failed")}
         manifest["status"] = "complete"
         samples = write_samples(folder, manifest)
+        manifest["summary"] = summarise(samples, read_accounts(folder, manifest), manifest)
         manifest["total_time_s"] = float((samples["captured_s"] + samples["latency_ms"] / 1000).max())
     except (SlicebedError, KeyboardInterrupt) as error:
-        driver.abandon(setting, run)
-        driver.collect(setting, run, folder)
+        driver.abandon(connections, job)
+        driver.collect(connections, job, folder)
         manifest["status"] = "failed"
         manifest["error"] = str(error) or "interrupted"
         with suppress(SlicebedError):
@@ -287,6 +319,18 @@ def _run_one(
     manifest["ended_at"] = now()
     write_json(folder / "manifest.json", manifest)
     campaign.finish_run(run.run_id)
-    for connection in cast.setting.connections.values():
-        connection.remove_samples(cast.setting.agent_run_id(run))
+    for host in job.chain:
+        connections[host].remove_samples(job.run_id)
     stage.progress.run_ends(run, manifest)
+
+
+def _require_captured(setting: driver.RunSetting, run: PlannedRun, captured: int) -> None:
+    """Refuse a camera that stopped early, unless its film was over."""
+    source = setting.experiment.source
+    if captured == run.frames or (source.loops and captured):
+        return
+    raise RunError(
+        f"the camera stopped after {captured} of {run.frames} frames",
+        where=f"host {setting.experiment.chain[0]}, stage source",
+        mend="see its log: an agent that is stopped ends its camera",
+    )

@@ -1,4 +1,4 @@
-"""Brings a model's file to the hosts: once to each, to all at the same time, through the held SSH connections."""
+"""Brings files to the hosts: once to each, to all at the same time, through the held SSH connections."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from slicebed.errors import ProvisionError, RunError
+from slicebed.run.files import RunFile
+from slicebed.spec.pipeline import StageKind
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from slicebed.run.connection import HostConnection
+    from slicebed.run.layout import HostStages
+    from slicebed.run.sliced_model import SlicedModel
     from slicebed.split.model import OpenedModel
 
 _CHUNK_BYTES = 1 << 20
@@ -30,7 +33,7 @@ _SETTLE_S = 180.0
 
 @dataclass(frozen=True)
 class ModelPlacement:
-    """A model's file, which every host of the chain has.
+    """A file that hosts have: a model's, an early exit's head, a video, a folder of pictures.
 
     Attributes:
         sha256: of its content.
@@ -59,12 +62,23 @@ def place_model(
         RunError: the file did not come to a host, which is named. The transfers to the others are ended; what had
             come of the file is on no host, and who had it whole keeps it.
     """
-    card, begin = opened.frozen.card, time.monotonic()
-    file = agent_pb2.ModelFile(sha256=opened.frozen.graph_sha256(), size_bytes=card.graph_bytes)
-    asked = [_Question(host, connection, file) for host, connection in connections.items()]
+    return place_file(connections, model_file(opened), say)
+
+
+def model_file(opened: OpenedModel) -> RunFile:
+    """A model's frozen graph."""
+    frozen = opened.frozen
+    return RunFile(opened.name, frozen.path, frozen.graph_sha256(), frozen.card.graph_bytes)
+
+
+def place_file(connections: Mapping[str, HostConnection], file: RunFile, say: Callable[[str], None]) -> ModelPlacement:
+    """Make sure that every host has a file; as `place_model`."""
+    begin = time.monotonic()
+    wanted = agent_pb2.ModelFile(sha256=file.sha256, size_bytes=file.size_bytes)
+    asked = [_Question(host, connection, wanted, file) for host, connection in connections.items()]
     _finish(asked, lambda: None)
-    sent = [_Transfer(call.host, call.connection, file, opened.frozen.path) for call in asked if not call.present]
-    _finish(sent, lambda: say(_progress(opened.name, sent)))
+    sent = [_Transfer(call.host, call.connection, wanted, file) for call in asked if not call.present]
+    _finish(sent, lambda: say(_progress(file.name, sent)))
     return ModelPlacement(
         file.sha256,
         file.size_bytes,
@@ -73,11 +87,56 @@ def place_model(
     )
 
 
+def files_by_host(
+    opened: OpenedModel, model: SlicedModel, layouts: Iterable[tuple[HostStages, ...]]
+) -> dict[RunFile, tuple[str, ...]]:
+    """Which hosts need which files.
+
+    Args:
+        opened: the model.
+        model: what is known of its cuts.
+        layouts: of every run, its hosts with their stages.
+
+    Returns:
+        The model on the camera's host, which asks the whole of it, and on those with slices; heads where their exits
+        are; the camera's pictures beside it.
+    """
+    whole = model_file(opened)
+    found: dict[RunFile, dict[str, None]] = {whole: {}}
+    for layout in layouts:
+        camera = layout[0].host
+        found[whole][camera] = None
+        if model.pictures is not None:
+            found.setdefault(model.pictures, {})[camera] = None
+        for each in layout:
+            for stage in each.stages:
+                if stage.kind is StageKind.SLICE:
+                    found[whole][each.host] = None
+                elif stage.head is not None:
+                    found.setdefault(stage.head.file, {})[each.host] = None
+    return {file: tuple(hosts) for file, hosts in found.items()}
+
+
+def place_files(
+    connections: Mapping[str, HostConnection],
+    wanted: Mapping[RunFile, Sequence[str]],
+    say: Callable[[str], None],
+) -> dict[str, ModelPlacement]:
+    """Bring every file to the hosts that need it, one file after the other; by the file's name.
+
+    Raises:
+        RunError: as of `place_model`.
+    """
+    return {
+        file.name: place_file({host: connections[host] for host in hosts}, file, say) for file, hosts in wanted.items()
+    }
+
+
 class _Call:
     """A call to one host's agent that is under way."""
 
-    def __init__(self, host: str, connection: HostConnection) -> None:
-        self.host, self.connection = host, connection
+    def __init__(self, host: str, connection: HostConnection, file: RunFile) -> None:
+        self.host, self.connection, self.file = host, connection, file
         self.future: grpc.Future[Any]
         self.ended_at: float | None = None
 
@@ -96,7 +155,7 @@ class _Call:
         except ProvisionError as lost:
             state = str(lost)
         return RunError(
-            f"the model's file was not taken ({said}); {state}",
+            f"the file of {self.file.name} was not taken ({said}); {state}",
             where=f"host {self.host}, stage model",
             mend="see its log (slicebed gather), then run again",
         )
@@ -105,9 +164,9 @@ class _Call:
 class _Question(_Call):
     """Whether a host has the file."""
 
-    def __init__(self, host: str, connection: HostConnection, file: agent_pb2.ModelFile) -> None:
-        super().__init__(host, connection)
-        self.future = connection.control.HasModel.future(file, timeout=_ASK_TIMEOUT_S)
+    def __init__(self, host: str, connection: HostConnection, wanted: agent_pb2.ModelFile, file: RunFile) -> None:
+        super().__init__(host, connection, file)
+        self.future = connection.control.HasModel.future(wanted, timeout=_ASK_TIMEOUT_S)
 
     @property
     def present(self) -> bool:
@@ -118,13 +177,13 @@ class _Question(_Call):
 class _Transfer(_Call):
     """The file on its way to a host."""
 
-    def __init__(self, host: str, connection: HostConnection, file: agent_pb2.ModelFile, path: Path) -> None:
-        super().__init__(host, connection)
-        self.size_bytes = int(file.size_bytes)
+    def __init__(self, host: str, connection: HostConnection, wanted: agent_pb2.ModelFile, file: RunFile) -> None:
+        super().__init__(host, connection, file)
+        self.size_bytes = file.size_bytes
         self.sent_bytes = 0
         self._moved_at = time.monotonic()
         self._unreadable: OSError | None = None
-        self.future = connection.control.PutModel.future(self._chunks(file, path))
+        self.future = connection.control.PutModel.future(self._chunks(wanted))
 
     def trouble(self) -> str | None:
         """As of every call; also a file that cannot be read, and a host that takes nothing for too long."""
@@ -137,10 +196,10 @@ class _Transfer(_Call):
             return f"nothing moved for {limit_s:.0f} s"
         return said
 
-    def _chunks(self, file: agent_pb2.ModelFile, path: Path) -> Iterator[agent_pb2.ModelChunk]:
-        yield agent_pb2.ModelChunk(file=file)
+    def _chunks(self, wanted: agent_pb2.ModelFile) -> Iterator[agent_pb2.ModelChunk]:
+        yield agent_pb2.ModelChunk(file=wanted)
         try:
-            with path.open("rb") as stream:
+            with self.file.path.open("rb") as stream:
                 while data := stream.read(_CHUNK_BYTES):
                     yield agent_pb2.ModelChunk(data=data)
                     self.sent_bytes += len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from slicebed.errors import ProvisionError, VerdictError
+from slicebed.testbed.verify.expect import one_way_delay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from slicebed.run.connection import HostConnection
-    from slicebed.spec.experiment import LinkDelay
+    from slicebed.spec.experiment import Configuration
+    from slicebed.spec.testbed import Testbed
 
 # Before the runs of a configuration, and after each run: has anybody changed the link meanwhile?
 PINGS = 20
@@ -24,7 +27,39 @@ _INTERVAL_S = 0.2
 _TOLERANCE_SHARE = 0.05
 _TOLERANCE_MS = 3.0
 _LOST_SHARE = 0.05
+# Chance moves a median by more in one measurement of ten thousand.
+_DEVIATIONS = 4.0
+# Standard error of a median, of normal values, in standard deviations over the root of their number.
+_ERROR_OF_MEDIAN = math.sqrt(math.pi / 2)
 _REPLY_TIME = re.compile(r"time=([0-9.]+) ms")
+
+
+@dataclass(frozen=True)
+class Trip:
+    """The round trip that is asked of a link: mean and standard deviation, and the share of packets it may lose."""
+
+    a: str
+    b: str
+    rtt_us: float
+    jitter_us: float = 0.0
+    loss: float = 0.0
+
+
+def trips_of(configuration: Configuration, testbed: Testbed, pairs: Sequence[tuple[str, str]]) -> tuple[Trip, ...]:
+    """The round trips that a configuration asks of the links between these hosts.
+
+    A delay that varies cannot be negative, which moves its mean; what a link takes before it is shaped is within what
+    `judge` allows, or is taken off the delay (``compensate``).
+    """
+    if not configuration.as_testbed:
+        return tuple(Trip(link.a, link.b, link.rtt_us) for link in configuration.links(pairs))
+    trips = []
+    for a, b in pairs:
+        link = testbed.link(a, b)
+        if link is not None:
+            delay = one_way_delay(link.forward) + one_way_delay(link.backward)
+            trips.append(Trip(a, b, delay.mean_us, delay.deviation_us, link.asked.loss))
+    return tuple(trips)
 
 
 @dataclass(frozen=True)
@@ -47,15 +82,17 @@ class LinkVerdict:
         return asdict(self)
 
 
-def judge(link: LinkDelay, wire: str, times_ms: Sequence[float], sent: int) -> LinkVerdict:
+def judge(link: Trip, wire: str, times_ms: Sequence[float], sent: int) -> LinkVerdict:
     """Hold measured round-trip times against the asked one.
 
-    Passed is a median within 5 % or 3 ms, whichever is wider, and at most one ping in twenty lost: no configuration
-    asks for loss.
+    Passed is a median within 5 % or 3 ms, whichever is wider, or as far off as the jitter that is asked for may bring
+    the median of so few; and at most one ping in twenty lost besides those that the link is asked to lose.
     """
     asked = link.rtt_us / 1000
     ordered = sorted(times_ms)
     median = statistics.median(ordered)
+    of_median_ms = _ERROR_OF_MEDIAN * link.jitter_us / 1000 / math.sqrt(len(ordered))
+    may_lose = sent * (link.loss + _LOST_SHARE) + _DEVIATIONS * math.sqrt(sent * link.loss * (1 - link.loss))
     return LinkVerdict(
         a=link.a,
         b=link.b,
@@ -66,13 +103,13 @@ def judge(link: LinkDelay, wire: str, times_ms: Sequence[float], sent: int) -> L
         min_rtt_ms=ordered[0],
         samples=len(ordered),
         lost=sent - len(ordered),
-        passed=abs(median - asked) <= max(_TOLERANCE_MS, _TOLERANCE_SHARE * asked)
-        and sent - len(ordered) <= _LOST_SHARE * sent,
+        passed=abs(median - asked) <= max(_TOLERANCE_MS, _TOLERANCE_SHARE * asked, _DEVIATIONS * of_median_ms)
+        and sent - len(ordered) <= may_lose,
     )
 
 
 def probe_links(
-    connections: Mapping[str, HostConnection], links: Sequence[LinkDelay], pings: int
+    connections: Mapping[str, HostConnection], links: Sequence[Trip], pings: int
 ) -> tuple[LinkVerdict, ...]:
     """Ping every link from one of its ends, all at once: a few packets a second do not disturb each other.
 
@@ -83,7 +120,7 @@ def probe_links(
         return tuple(pool.map(lambda link: _probe_link(connections, link, pings), links))
 
 
-def _probe_link(connections: Mapping[str, HostConnection], link: LinkDelay, pings: int) -> LinkVerdict:
+def _probe_link(connections: Mapping[str, HostConnection], link: Trip, pings: int) -> LinkVerdict:
     end = connections[link.a].host.link_to(link.b)
     wait_s = max(1, round(link.rtt_us / 1e6) + 1)
     argv = ["ping", "-n", "-i", str(_INTERVAL_S), "-W", str(wait_s), "-I", end.address, end.peer_address, "-c"]
