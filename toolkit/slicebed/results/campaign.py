@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.errors import RunError, SpecError
-from slicebed.run.samples import cut_label, is_complete
+from slicebed.run.accounts import chain_of, is_complete
+from slicebed.run.samples import cut_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,22 @@ class FinishedRun:
     def cut(self) -> str:
         """Label of the cut."""
         return cut_label(self.manifest)
+
+    @property
+    def placement(self) -> str:
+        """Name of the experiment's placement; empty where it has none."""
+        return str(self.manifest.get("placement") or "")
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The hosts that its frames passed."""
+        return chain_of(self.manifest)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What its manifest says beyond counts: codecs, early answers; nothing in one of before there was any."""
+        summary: dict[str, Any] = self.manifest.get("summary", {})
+        return summary
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -75,6 +92,11 @@ class Campaign:
     def frames_per_s(self) -> float:
         """The source's rate, the same in every run of a campaign; 0 without any."""
         return float(self.finished[0].manifest["spec"]["source"]["rate_per_s"]) if self.finished else 0.0
+
+    @property
+    def has_placements(self) -> bool:
+        """Whether the experiment placed its stages by name."""
+        return any(run.placement for run in self.finished)
 
     def spec_of(self, configuration: str) -> dict[str, Any]:
         """The experiment that the runs of a configuration are of; empty without any."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from slicebed.results.campaign import read_campaign
+from slicebed.results.placement_plots import placement_figure
 from slicebed.results.published import PAPER_FIGURE, PAPER_FRAMES, REFERENCE, is_published
 from slicebed.results.tables import table_of
 from slicebed.spec.cuts import is_numbers
@@ -40,7 +41,8 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
     """Write the campaign's plots under ``plots/``, each as SVG and PNG, and return their paths.
 
     One figure per configuration (``figure4`` to ``figure6`` for the paper's, else ``figure_<name>``) shows the total
-    time and the frame drop rate of every cut; ``latency`` shows median and 95th percentile. No complete run, no plot.
+    time and the frame drop rate of every cut; ``latency`` shows median and 95th percentile. An experiment with
+    placements has ``placements_<configuration>`` instead. No complete run, no plot.
 
     Raises:
         RunError: no such campaign, or a finished run that cannot be read.
@@ -57,6 +59,12 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
     folder.mkdir(exist_ok=True)
     context = f"{campaign.name}, wire {campaign.wire}"
     written: list[Path] = []
+    if campaign.has_placements:
+        with mpl.rc_context(_STYLE):
+            for configuration, rows in table.groupby("configuration", sort=False):
+                figure = placement_figure(str(configuration), rows, context)
+                written += _save(figure, folder, f"placements_{configuration}")
+        return tuple(written)
     with mpl.rc_context(_STYLE):
         for configuration, rows in table.groupby("configuration", sort=False):
             name = str(configuration)

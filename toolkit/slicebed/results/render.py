@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from slicebed.results.placement_render import pipeline_notes, render_placements
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_FRAMES, PAPER_TABLE
 from slicebed.spec.cuts import is_numbers
@@ -31,6 +32,21 @@ _ELSEWHERE = "else-\nwhere"
 
 def render(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
     """Print the tables, what goes with them, and the attempts that are not in them."""
+    if campaign.has_placements:
+        render_placements(console, campaign, table)
+    else:
+        _render_cuts(console, campaign, table)
+    for note in pipeline_notes(campaign):
+        console.print(note)
+    if campaign.unfinished:
+        console.print("[bold]Not in the tables[/bold]")
+    for attempt in campaign.unfinished:
+        why = "" if attempt.error is None else f": {escape(attempt.error)}"
+        status = f"{attempt.status}, completed since" if attempt.repeated else attempt.status
+        console.print(f"  {escape(attempt.run)} [yellow]{escape(status)}[/yellow]{why}", soft_wrap=True)
+
+
+def _render_cuts(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
     for configuration, rows in table.groupby("configuration", sort=False):
         console.print(_table(campaign, str(configuration), rows))
         console.print(_footnote(rows, campaign.frames_per_s))
@@ -39,12 +55,6 @@ def render(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
         console.print("No complete run yet.")
     else:
         console.print(_summary(table))
-    if campaign.unfinished:
-        console.print("[bold]Not in the tables[/bold]")
-    for attempt in campaign.unfinished:
-        why = "" if attempt.error is None else f": {escape(attempt.error)}"
-        status = f"{attempt.status}, completed since" if attempt.repeated else attempt.status
-        console.print(f"  {escape(attempt.run)} [yellow]{escape(status)}[/yellow]{why}", soft_wrap=True)
 
 
 def _summary(table: pd.DataFrame) -> str:

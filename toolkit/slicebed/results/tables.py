@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.results.campaign import Campaign, FinishedRun, read_campaign
-from slicebed.results.places import dropped_places, dropped_where
+from slicebed.results.figures import figures_of
+from slicebed.results.placements import placement_table
+from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_TABLE, REFERENCE, Published, is_published, published_figures
-from slicebed.results.stats import median_interval, wilson_interval
 from slicebed.spec.cuts import layer_numbers
 from slicebed.spec.models import cut_title
 
@@ -64,7 +65,9 @@ def campaign_table(campaign_dir: Path, reference: Path = REFERENCE) -> pd.DataFr
 
 
 def table_of(campaign: Campaign, reference: Path = REFERENCE) -> pd.DataFrame:
-    """As `campaign_table`, of a campaign that is read already."""
+    """As `campaign_table`, of a campaign that is read already; of one with placements as `placement_table`."""
+    if campaign.has_placements:
+        return placement_table(campaign)
     groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in campaign.finished:
         groups.setdefault((run.configuration, run.cut), []).append(run)
@@ -79,12 +82,16 @@ def write_tables(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path,
     """Write one CSV file per configuration under ``tables/`` and return their paths.
 
     Configurations 1, 2 and 3 of the DNN-slicing experiment are the paper's Tables 3, 4 and 5 (``table3.csv``...);
-    others are ``table_<name>.csv``.
+    others are ``table_<name>.csv``. An experiment with placements has one file, ``placements.csv``.
     """
     campaign = read_campaign(campaign_dir)
     table = table_of(campaign, reference)
     folder = campaign_dir / "tables"
     folder.mkdir(exist_ok=True)
+    if campaign.has_placements:
+        path = folder / "placements.csv"
+        table.to_csv(path, index=False, float_format="%.6g")
+        return (path,)
     written = []
     for configuration, rows in table.groupby("configuration", sort=False):
         path = folder / f"{_table_name(campaign, str(configuration), reference)}.csv"
@@ -97,10 +104,10 @@ def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
     """The table as JSON-ready values.
 
     Returns:
-        ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``. A row has the fields of `COLUMNS`, null
-        where a figure is not known, ``dropped_where`` as a list of ``{"host", "stage", "frames"}``, the most frequent
-        first. What is unfinished has ``run``, ``status`` ("failed" or "partial"), ``error`` and ``repeated``: whether
-        the run was completed by another attempt.
+        ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``. A row has the fields of `COLUMNS` (with
+        placements those of `placement_table`), null where a figure is not known, ``dropped_where`` as a list of
+        ``{"host", "stage", "frames"}``, the most frequent first. What is unfinished has ``run``, ``status`` ("failed"
+        or "partial"), ``error`` and ``repeated``: whether the run was completed by another attempt.
     """
     rows = []
     for record in table.to_dict("records"):
@@ -122,40 +129,13 @@ def _table_name(campaign: Campaign, configuration: str, reference: Path) -> str:
 
 
 def _row(configuration: str, cut: str, runs: Sequence[FinishedRun], published: Published | None) -> dict[str, Any]:
-    frames = pd.concat([run.samples for run in runs], ignore_index=True)
-    counts = {
-        key: sum(int(run.manifest["frames"][key]) for run in runs)
-        for key in ("captured", "completed", "dropped", "failed")
-    }
-    completed = frames[frames["end"] == "completed"]
-    latencies = [float(value) for value in completed["latency_ms"].dropna()]
-    low, high = wilson_interval(counts["dropped"], counts["captured"])
-    median_low, median_high = median_interval(latencies)
-    series = pd.Series(latencies, dtype="float64")
-    images = int(completed["images"].sum())
-    labelled = int(completed["images"][completed["labels_correct"].notna()].sum())
     return {
+        **figures_of(runs),
         "configuration": configuration,
         "cut": cut,
         "split": cut_title(runs[0].manifest["spec"]["model"], runs[0].manifest["cut"]),
-        "runs": len(runs),
-        **counts,
-        "total_time_s": sum(float(run.manifest["total_time_s"]) for run in runs) / len(runs),
         "published_time_s": math.nan if published is None else published.time_s,
-        "frame_drop_rate": counts["dropped"] / counts["captured"] if counts["captured"] else math.nan,
-        "frame_drop_rate_low": low,
-        "frame_drop_rate_high": high,
         "published_drop_rate": math.nan if published is None else published.drop_rate,
-        "latency_n": len(latencies),
-        "latency_median_ms": float(series.median()) if latencies else math.nan,
-        "latency_median_low_ms": median_low,
-        "latency_median_high_ms": median_high,
-        "latency_p95_ms": float(series.quantile(0.95)) if latencies else math.nan,
-        "dropped_where": dropped_where(frames),
-        "images": images,
-        "labels_equal_share": int(completed["labels_equal"].sum()) / images if images else math.nan,
-        "accuracy": int(completed["labels_correct"].sum()) / labelled if labelled else math.nan,
-        "max_abs_error": float(completed["max_abs_error"].max()) if len(completed) else math.nan,
     }
 
 
