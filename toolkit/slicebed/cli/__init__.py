@@ -38,7 +38,19 @@ def root(
 
 def _register() -> None:
     # Imported here: each verb's module reads `app`'s conventions from this package.
-    from slicebed.cli import conditions, demo, gather, image, lab, model, provision, report, run, verify  # noqa: PLC0415
+    from slicebed.cli import (  # noqa: PLC0415
+        conditions,
+        demo,
+        gather,
+        image,
+        lab,
+        model,
+        provision,
+        report,
+        run,
+        stream,
+        verify,
+    )
 
     app.add_typer(lab.app, name="lab", help="The embedded testbed: namespace hosts on this machine.")
     app.add_typer(image.app, name="image", help="The agent image.")
@@ -53,6 +65,7 @@ def _register() -> None:
     app.command("restore")(conditions.restore)
     app.command("doctor")(conditions.doctor)
     app.command("run")(run.run)
+    app.command("stream")(stream.stream)
     app.command("report")(report.report)
     app.command("demo")(demo.demo)
 

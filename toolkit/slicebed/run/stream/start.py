@@ -1,0 +1,148 @@
+"""From a wanted stream to a running one: model, hosts, agents and files in place, then the session until its end."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import MissingRequirementError, SpecError
+from slicebed.run.evidence import agent_facts, source_version, tool_versions
+from slicebed.run.layout import lay_out
+from slicebed.run.model_files import files_by_host, place_files
+from slicebed.run.sliced_model import open_experiment
+from slicebed.run.store import create_campaign, hosts_taken
+from slicebed.run.stream.agents import Agents
+from slicebed.run.stream.desk import Desk, socket_path
+from slicebed.run.stream.session import Session, Stage
+from slicebed.run.stream.timeline import Timeline
+from slicebed.testbed.image import read_image_facts
+from slicebed.testbed.inventory import read_inventory
+from slicebed.testbed.playbook import Playbook, run_playbook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slicebed.run.sliced_model import SlicedModel
+    from slicebed.run.store import Campaign
+    from slicebed.run.stream.figures import StreamFigures
+    from slicebed.run.stream.timeline import Event
+    from slicebed.run.stream.wanted import WantedStream
+    from slicebed.split.model import OpenedModel
+    from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.image import ImageFacts
+    from slicebed.testbed.inventory import InventoryHost
+
+
+class Watcher:
+    """Hears of a stream and shows nothing; override what is of interest."""
+
+    def say(self, text: str) -> None:
+        """Something that takes a moment begins."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to the stream."""
+
+    def figures(self, figures: StreamFigures) -> None:
+        """The agents were looked at; some times a second."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stream runs and where its results go.
+
+    Attributes:
+        checkout: where the playbooks are.
+        inventory: of the hosts.
+        results: folder of campaigns.
+        deploy: make sure first that host tools and agents are there and running.
+    """
+
+    checkout: Checkout
+    inventory: Path
+    results: Path
+    deploy: bool = True
+
+
+def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign:
+    """Stream until Ctrl-C, ``--stop`` or the last of the asked frames; give the folder with what is kept.
+
+    Raises:
+        SpecError: the model lacks a split point, or the inventory a host or a link.
+        AgentError: the model cannot be opened.
+        MissingRequirementError: there is no agent image, or no such inventory.
+        ConflictError: a campaign or another stream runs on these hosts.
+        ProvisionError: a playbook or an SSH connection failed.
+        RunError: an agent was lost too often, or the samples do not add up; what there is of them is kept.
+        InterruptedRunError: Ctrl-C before the first frame, or a second one.
+    """
+    checkout = place.checkout
+    built: ImageFacts | None = None
+    with suppress(MissingRequirementError):
+        # Only a model that has to be frozen first needs it already; where hosts need it, its absence is an error below.
+        built = read_image_facts(checkout)
+    opened, model = open_experiment(wanted.experiment, image=built, say=watcher.say)
+    image = read_image_facts(checkout) if place.deploy else built
+    inventory = read_inventory(place.inventory)
+    hosts = _hosts_of(wanted, inventory, place.inventory)
+    with hosts_taken(place.inventory):
+        campaign = create_campaign(place.results, f"stream-{opened.name}", _plan(wanted, model))
+
+        def keep(event: Event) -> None:
+            campaign.note(event.name, at_s=round(event.at_s, 3), **event.facts)
+            watcher.event(event)
+
+        timeline = Timeline(keep)
+        if place.deploy:
+            for name, tags in (("condition.yml", "host_tools"), ("deploy.yml", None)):
+                playbook = Playbook(
+                    name, place.inventory, campaign.folder / "ansible" / name.removesuffix(".yml"), tags=tags
+                )
+                run_playbook(checkout, playbook, lambda task: watcher.say(f"{name}: {task}"))  # noqa: B023 - called in it
+        with Agents(hosts, wanted.chain) as agents:
+            _place_files(agents, opened, model, wanted, watcher)
+            lasting = {
+                "model": model.to_plain(),
+                "git": source_version(checkout.root),
+                "versions": tool_versions(),
+                "image": None if image is None else asdict(image),
+                "hosts": {name: agent_facts(connection) for name, connection in agents.connections.items()},
+            }
+            stage = Stage(wanted, opened, agents, hosts, campaign, timeline, lasting)
+            session = Session(stage, model, watcher.figures)
+            with Desk(socket_path(place.inventory), session.answer):
+                session.run()
+    return campaign
+
+
+def _plan(wanted: WantedStream, model: SlicedModel) -> dict[str, Any]:
+    return {
+        "experiment": wanted.experiment.name,
+        "stream": True,
+        "runs": [],
+        "frames": wanted.frames,
+        "spec": wanted.experiment.to_plain(),
+        "model": model.to_plain(),
+        "candidates": [cut.label for cut in wanted.candidates],
+    }
+
+
+def _hosts_of(wanted: WantedStream, found: dict[str, InventoryHost], inventory: Path) -> dict[str, InventoryHost]:
+    """The inventory's hosts of the chain; every link of it must be there."""
+    missing = [name for name in wanted.chain if name not in found]
+    if missing:
+        raise SpecError(
+            f"no host {missing[0]} in the inventory", where=str(inventory), mend=f"it has {', '.join(found)}"
+        )
+    for a, b in wanted.placement.pairs(wanted.experiment.chain[0]):
+        found[a].link_to(b)
+    return {name: found[name] for name in wanted.chain}
+
+
+def _place_files(
+    agents: Agents, opened: OpenedModel, model: SlicedModel, wanted: WantedStream, watcher: Watcher
+) -> None:
+    layouts = [
+        lay_out(wanted.placement, wanted.experiment.chain[0], model.heads_of(cut)) for cut in wanted.placement.cuts
+    ]
+    place_files(agents.connections, files_by_host(opened, model, layouts), watcher.say)
