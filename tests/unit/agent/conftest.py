@@ -1,7 +1,8 @@
-"""Agents in this process over real gRPC on loopback, and the models that they are given."""
+"""Agents in this process over real links on loopback, and the models that they are given."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -141,28 +142,59 @@ class Chain:
     def layers(self, first: int, second: int) -> Division:
         return Division(self.model, tuple((self.model.ends[number],) for number in (0, first, second, 14)))
 
-    def config(self, host: str, run_id: str, cut: Cut = (1, 8), **changes: object) -> agent_pb2.RunConfig:
+    def slice(self, host: str, cut: Cut = (1, 8), **changes: object) -> agent_pb2.SliceConfig:
         division = cut if isinstance(cut, Division) else self.layers(*cut)
         feeds, fetches = list(itertools.pairwise(division.boundaries))[HOSTS.index(host)]
+        settings = {"model_sha256": division.model.sha256, "feeds": feeds, "fetches": fetches}
+        return agent_pb2.SliceConfig(**(settings | changes))
+
+    def config(self, host: str, run_id: str, cut: Cut = (1, 8), **changes: object) -> agent_pb2.RunConfig:
+        """What a host does of a cut; `changes` are fields of RunConfig, of its slice or its link, or one of the below.
+
+        name: of the host; queue: before the first stage; overhead_ratio: of the slice; source: its camera;
+        before, behind: further stages.
+        """
+        division = cut if isinstance(cut, Division) else self.layers(*cut)
+        of_slice = {name: changes.pop(name) for name in ("model_sha256", "feeds", "fetches") if name in changes}
+        stages = [
+            *changes.pop("before", ()),
+            agent_pb2.StageConfig(
+                name="slice",
+                queue=waits(16),
+                overhead_ratio=changes.pop("overhead_ratio", 0.0),
+                slice=self.slice(host, cut, **of_slice),
+            ),
+            *changes.pop("behind", ()),
+        ]
+        first = waits(16) if host == "client" else waits(64, messages=True)
+        stages[0].queue.CopyFrom(changes.pop("queue", first))
         after = _NEXT[host]
-        settings = {
-            "run_id": run_id,
-            "host": changes.pop("name", host),
-            "model_sha256": division.model.sha256,
-            "feeds": feeds,
-            "fetches": fetches,
+        link = {
             "next_host": after,
             "next_address": f"127.0.0.1:{self.data[after]}" if after else "",
             "max_message_bytes": 500_000,
-            "inbound_messages": 64,
-            "outbound_frames": 16,
+            "codec": agent_pb2.CODEC_TENSOR_PROTO,
+            "queue": waits(16),
+        }
+        of_link = {name: changes.pop(name) for name in list(changes) if name in link}
+        of_link |= {"queue": changes.pop("outbound")} if "outbound" in changes else {}
+        settings = {
+            "run_id": run_id,
+            "host": changes.pop("name", host),
+            "previous_host": "" if host == "client" else HOSTS[HOSTS.index(host) - 1],
+            "stages": stages,
+            "link": agent_pb2.LinkConfig(**(link | of_link)) if after else None,
             "warm_batch": 4,
         }
         given = changes.pop("source", None)
         if host == "client":
             settings["source"] = agent_pb2.SourceConfig(
                 images=agent_pb2.IMAGES_DIGITS if division.model is self.model else agent_pb2.IMAGES_RANDOM,
-                answer=division.boundaries[-1][0],
+                check=agent_pb2.CheckConfig(
+                    model_sha256=division.model.sha256,
+                    feeds=division.boundaries[0],
+                    answer=division.boundaries[-1][0],
+                ),
             )
             settings["source"].MergeFrom(given or camera())
         return agent_pb2.RunConfig(**(settings | changes))
@@ -185,6 +217,18 @@ class Chain:
             assert time.monotonic() < deadline, f"still {status}"
             time.sleep(0.02)
         return status
+
+    def change(self, run_id: str, version: int, cut: Cut) -> int:
+        """Another cut while the run goes on; the first frame that goes through it."""
+        for host in reversed(HOSTS):
+            wanted = agent_pb2.CutConfig(run_id=run_id, version=version, slices={"slice": self.slice(host, cut)})
+            self.stub[host].PrepareCut(wanted, timeout=30)
+        request = agent_pb2.CutRequest(run_id=run_id, version=version)
+        first = self.stub["client"].SwitchCut(request, timeout=5).first_frame_id
+        self.wait(run_id, lambda status: status.ended_below >= first)
+        for host in HOSTS:
+            self.stub[host].ReleaseCut(request, timeout=10)
+        return first
 
     def wait_over(self, run_id: str, timeout_s: float = 30) -> agent_pb2.StatusReply:
         over = (agent_pb2.RUN_PHASE_DONE, agent_pb2.RUN_PHASE_FAILED)
@@ -213,8 +257,12 @@ class Samples:
         self.header, self.footer = lines[0], lines[-1]
         assert self.header["kind"] == "header"
         assert self.footer["kind"] == "footer"
-        self.frames = [line for line in lines if line["kind"] == "frame"]
-        self.ends = [line for line in lines if line["kind"] == "end"]
+        self.lines = lines
+        self.frames = self.of("frame")
+        self.ends = self.of("end")
+
+    def of(self, kind: str) -> list[dict[str, object]]:
+        return [line for line in self.lines if line["kind"] == kind]
 
     def ended(self) -> Counter[tuple[str, str | None, str | None]]:
         return Counter((end["end"], end["end_host"], end["end_stage"]) for end in self.ends)
@@ -229,31 +277,49 @@ class Samples:
             assert self.footer[name] == by_end[name]
 
 
-def camera(**changes: float) -> agent_pb2.SourceConfig:
-    usual = {"frames": 10, "frames_per_s": 100, "batch_size": 4, "seed": 7, "queue_frames": 16}
+def camera(**changes: object) -> agent_pb2.SourceConfig:
+    usual = {"frames": 10, "frames_per_s": 100, "batch_size": 4, "seed": 7}
     return agent_pb2.SourceConfig(**(usual | changes))
 
 
-def make_agent(host: str, state: Path, model_bytes: int = 1 << 30) -> object:
+def waits(
+    places: int, policy: agent_pb2.QueuePolicy = agent_pb2.QUEUE_POLICY_NEWEST, *, messages: bool = False
+) -> agent_pb2.QueueConfig:
+    return agent_pb2.QueueConfig(places=places, policy=policy, messages=messages)
+
+
+def make_agent(host: str, state: Path, *, tls: Path | None = None, model_bytes: int = 1 << 30) -> object:
+    from slicebed_agent.rpc.flight import Security
     from slicebed_agent.server import Agent, Options
 
-    agent = Agent(Options(host, "127.0.0.1:0", ("127.0.0.1:0",), state, model_bytes, grace_s=5.0))
+    security = Security.plaintext() if tls is None else Security.read(tls)
+    agent = Agent(Options(host, "127.0.0.1:0", ("127.0.0.1:0",), security, state, model_bytes, grace_s=5.0))
     agent.start()
     return agent
 
 
-@pytest.fixture(scope="module")
-def chain(cnn14: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    state = {host: tmp_path_factory.mktemp(host) for host in HOSTS}
-    agents = {host: make_agent(host, state[host]) for host in HOSTS}
+@contextlib.contextmanager
+def three_agents(
+    model: Model, folder: Callable[[str], Path], tls: Callable[[str], Path] | None = None
+) -> Iterator[Chain]:
+    state = {host: folder(host) for host in HOSTS}
+    agents = {host: make_agent(host, state[host], tls=tls(host) if tls else None) for host in HOSTS}
     made = Chain(
-        cnn14,
+        model,
         {host: agent.control_port for host, agent in agents.items()},
         {host: agent.data_ports[0] for host, agent in agents.items()},
         state,
     )
-    made.place(cnn14)
-    yield made
-    made.close()
-    for agent in agents.values():
-        agent.stop()
+    made.place(model)
+    try:
+        yield made
+    finally:
+        made.close()
+        for agent in agents.values():
+            agent.stop()
+
+
+@pytest.fixture(scope="module")
+def chain(cnn14: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with three_agents(cnn14, tmp_path_factory.mktemp) as made:
+        yield made

@@ -1,4 +1,4 @@
-"""Three agents in a chain: real gRPC, real TensorFlow, loopback."""
+"""Three agents in a chain: real links, real TensorFlow, loopback."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 
 import grpc
 import pytest
-from conftest import camera
+from conftest import camera, waits
 
 from slicebed.run.samples import EQUALITY_BAR
-from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
+from slicebed_agent.rpc.v1 import agent_pb2
 
 PAIRS = [(1, 8), (1, 9), (1, 10), (1, 11), (3, 8), (3, 9), (3, 10), (3, 11)]
 
@@ -57,10 +57,12 @@ def test_whole_numbers_of_a_fixed_batch_are_equal(chain, whole_numbers):
 def test_prepare_tells_what_leaves_the_slice(chain, branching):
     chain.place(branching.model)
     reply = chain.stub["cloud"].Prepare(chain.config("cloud", "told", branching), timeout=10)
-    assert [(one.name, one.dtype, list(one.shape)) for one in reply.outputs] == [("answer:0", "float32", [4])]
-    assert reply.weights_bytes == (30 * 4 + 16 * 4 + 3) * 4  # two matrices, and what one_hot is told
+    (made,) = reply.slices
+    assert made.stage == "slice"
+    assert [(one.name, one.dtype, list(one.shape)) for one in made.outputs] == [("answer:0", "float32", [4])]
+    assert made.weights_bytes == (30 * 4 + 16 * 4 + 3) * 4  # two matrices, and what one_hot is told
     reply = chain.stub["edge"].Prepare(chain.config("edge", "told", branching), timeout=10)
-    told = [(one.name, one.dtype, list(one.shape)) for one in reply.outputs]
+    told = [(one.name, one.dtype, list(one.shape)) for one in reply.slices[0].outputs]
     assert told == [("mixed:0", "float32", [30]), ("place:0", "int64", []), ("left:0", "float32", [16])]
     assert reply.prepare_s > 0
 
@@ -72,12 +74,15 @@ def test_every_host_says_where_a_frames_time_went(chain):
     size = 4 * 26 * 26 * 32 * 4
     for frame in client:
         assert (frame["left"], frame["parts_in"], frame["decode_ns"]) == ("sent", None, None)
+        assert frame["bytes_raw_out"] == size
         assert size < frame["bytes_out"] < size + 100
         assert frame["parts_out"] == 1
     for frame in edge:
         assert frame["left"] == "sent"
         assert size < frame["bytes_in"] < size + 100
-        assert frame["overhead_ns"] >= 2 * frame["compute_ns"] > 0
+        times = frame["stages"]["slice"]
+        assert times["overhead_ns"] >= 2 * times["compute_ns"] > 0
+        assert times["queue_wait_ns"] > 0
         assert frame["decode_ns"] > 0
         assert frame["send_ns"] is not None
     for frame in cloud:
@@ -100,7 +105,7 @@ def test_small_parts_flood_the_queue_of_a_slow_agent(chain):
             run_id,
             (1, 8),
             client={"max_message_bytes": limit},
-            edge={"inbound_messages": 16, "overhead_ratio": 10.0},
+            edge={"queue": waits(16, messages=True), "overhead_ratio": 10.0},
         )
         samples.assert_conserved()
         assert samples.ended().keys() <= {("completed", None, None), ("dropped", "edge", "inbound")}
@@ -112,28 +117,28 @@ def test_small_parts_flood_the_queue_of_a_slow_agent(chain):
 
 
 def test_a_full_camera_queue_drops_at_the_source(chain):
-    source = camera(frames=30, frames_per_s=1000, batch_size=16, seed=1, queue_frames=1)
-    samples = chain.whole_run("camera", (3, 8), client={"source": source, "overhead_ratio": 3.0})
+    source = camera(frames=30, frames_per_s=1000, batch_size=16, seed=1)
+    samples = chain.whole_run("camera", (3, 8), client={"source": source, "queue": waits(1), "overhead_ratio": 3.0})
     samples.assert_conserved()
     assert samples.ended()["dropped", "client", "source"] > 0
     assert samples.footer["captured"] == 30
 
 
 def test_the_camera_keeps_its_pace_whatever_happens_behind_it(chain):
-    source = camera(frames=21, frames_per_s=40, batch_size=8, seed=1, queue_frames=1)
-    samples = chain.whole_run("pace", (3, 8), client={"source": source, "overhead_ratio": 20.0})
+    source = camera(frames=21, frames_per_s=40, batch_size=8, seed=1)
+    samples = chain.whole_run("pace", (3, 8), client={"source": source, "queue": waits(1), "overhead_ratio": 20.0})
     captured = [end["captured_ns"] for end in sorted(samples.ends, key=lambda end: end["frame_id"])]
     assert (captured[-1] - captured[0]) / 1e9 == pytest.approx(20 / 40, abs=0.1)
 
 
 def test_a_full_outbound_queue_drops_frames(chain):
     """The edge takes parts but its network thread is held by a queue of one frame and large tensors at full speed."""
-    source = camera(frames=40, frames_per_s=1000, batch_size=64, seed=1, queue_frames=40)
+    source = camera(frames=40, frames_per_s=1000, batch_size=64, seed=1)
     samples = chain.whole_run(
         "outbound",
         (1, 8),
-        client={"source": source, "max_message_bytes": 5000, "outbound_frames": 1},
-        edge={"inbound_messages": 100_000, "outbound_frames": 40},
+        client={"source": source, "queue": waits(40), "max_message_bytes": 5000, "outbound": waits(1)},
+        edge={"queue": waits(100_000, messages=True), "outbound": waits(40)},
     )
     samples.assert_conserved()
     assert samples.ended()["dropped", "client", "outbound"] > 0
@@ -152,12 +157,14 @@ def test_the_status_follows_the_run(chain):
     chain.finish("status")
     reply = chain.stub["edge"].Finish(agent_pb2.RunRequest(run_id="status"), timeout=5)
     assert reply.samples_path == "spool/status/edge.jsonl"
-    assert reply.samples == 1 + 10 + 1
+    lines = chain.samples("status", "edge").lines
+    assert reply.samples == len(lines)
+    assert len([line for line in lines if line["kind"] not in {"usage", "clock"}]) == 1 + 10 + 1
 
 
 def test_finishing_early_stops_the_camera_and_keeps_every_frame(chain):
-    source = camera(frames=1000, frames_per_s=50, batch_size=4, seed=7, queue_frames=4)
-    chain.prepare("early", client={"source": source})
+    source = camera(frames=1000, frames_per_s=50, batch_size=4, seed=7)
+    chain.prepare("early", client={"source": source, "queue": waits(4)})
     chain.start("early")
     chain.wait("early", lambda status: status.completed >= 3)
     chain.finish("early")
@@ -190,8 +197,8 @@ def test_prepare_replaces_a_run_under_way_and_leaves_no_thread(chain):
 
     before = len(threads())
     for turn in range(5):
-        source = camera(frames=1000, frames_per_s=100, batch_size=4, seed=7, queue_frames=4)
-        chain.prepare(f"replaced-{turn}", client={"source": source})
+        source = camera(frames=1000, frames_per_s=100, batch_size=4, seed=7)
+        chain.prepare(f"replaced-{turn}", client={"source": source, "queue": waits(4)})
         chain.start(f"replaced-{turn}")
         chain.wait(f"replaced-{turn}", lambda status: status.completed >= 2)
     samples = chain.whole_run("replacing")
@@ -220,16 +227,36 @@ def test_describe_names_the_versions(chain):
         ({"feeds": []}, "feeds: 0 tensors"),
         ({"fetches": ["no_such:0"]}, "no tensor 'no_such:0'"),
         ({"feeds": ["conv2d_1/Relu:0"]}, "also needs input_layer"),
-        ({"feeds": ["conv2d/Relu:0"]}, r"takes float32 \(B, 26, 26, 32\), digits are"),
+        (
+            {"source": camera(check=agent_pb2.CheckConfig(feeds=["conv2d/Relu:0"]))},
+            r"takes float32 \(B, 28, 28, 1\), float32 \(B, 26, 26, 32\), digits are",
+        ),
         ({"overhead_ratio": -1.0}, "overhead_ratio"),
         ({"overhead_ratio": float("nan")}, "overhead_ratio"),
         ({"max_message_bytes": 17 * 1024**2}, "max_message_bytes"),
-        ({"outbound_frames": 0}, "outbound_frames"),
-        ({"next_host": ""}, "next_address"),
-        ({"source": camera(frames=1, frames_per_s=0, batch_size=1, queue_frames=1)}, "frames_per_s"),
-        ({"source": camera(frames=1, frames_per_s=1, batch_size=999, queue_frames=1)}, r"1\.\.359"),
+        ({"outbound": waits(0)}, r"link.queue.places: 0 is not allowed; allowed: 1\.\.1000000"),
+        ({"outbound": waits(1, agent_pb2.QUEUE_POLICY_UNSPECIFIED)}, "link.queue.policy"),
+        ({"next_host": ""}, "link.next_host"),
+        ({"next_address": "edge"}, "link.next_address"),
+        ({"codec": agent_pb2.CODEC_UNSPECIFIED}, "link.codec"),
+        ({"queue": waits(1, agent_pb2.QUEUE_POLICY_BLOCK)}, r"stages\[0\].queue.policy.*the camera, which never waits"),
+        ({"queue": waits(1, messages=True)}, r"stages\[0\].queue.messages.*behind a link only"),
+        ({"previous_host": "edge"}, "previous_host"),
+        ({"reconnect_s": -1.0}, "reconnect_s"),
+        ({"stages": [], "link": None}, "stages: none is not allowed"),
+        ({"version": 2**31}, "version"),
+        ({"source": camera(frames=1, frames_per_s=-1, batch_size=1)}, "frames_per_s"),
+        ({"source": camera(frames=1, frames_per_s=1, batch_size=999)}, r"1\.\.359"),
         ({"source": camera(images=7)}, "source.images"),
-        ({"source": camera(answer="flatten/Reshape/shape:0")}, "no row for each image"),
+        ({"source": camera(images=agent_pb2.IMAGES_VIDEO)}, "source.file_sha256"),
+        ({"source": camera(images=agent_pb2.IMAGES_SYNTHETIC)}, "source.height"),
+        (
+            {"source": camera(check=agent_pb2.CheckConfig(answer="flatten/Reshape/shape:0"))},
+            "no row for each image",
+        ),
+        ({"before": [agent_pb2.StageConfig(name="slice", queue=waits(1))]}, "name"),
+        ({"before": [agent_pb2.StageConfig(name="nothing", queue=waits(1))]}, "a stage without a kind"),
+        ({"before": [agent_pb2.StageConfig(name="link", queue=waits(1))]}, "and none of source"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(chain, changes, says):
@@ -238,52 +265,6 @@ def test_a_wrong_configuration_is_one_line(chain, changes, says):
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "\n" not in refused.value.details()
     assert re.search(says, refused.value.details())
-
-
-def _answer_to(chain, *parts):
-    """Status code and details that a stranger's stream to the edge ends with."""
-    release = threading.Event()
-
-    def messages():
-        yield from parts
-        release.wait(10)
-
-    with grpc.insecure_channel(f"127.0.0.1:{chain.data['edge']}") as channel:
-        try:
-            for _ in agent_pb2_grpc.DataStub(channel).Frames(messages(), timeout=10):
-                pass
-        except grpc.RpcError as error:
-            return error.code(), error.details()
-        finally:
-            release.set()
-    return grpc.StatusCode.OK, ""
-
-
-def test_a_malformed_message_is_refused_and_the_agent_goes_on(chain):
-    chain.prepare("strangers")
-    good = agent_pb2.FramePart(run_id="strangers", part_count=1, total_bytes=3, payload=b"abc")
-    for changes in ({"payload": b""}, {"part_index": 1}, {"part_count": 0}, {"total_bytes": 2**40}):
-        fields = {"run_id": "strangers", "part_count": 1, "total_bytes": 3, "payload": b"abc"} | changes
-        code, details = _answer_to(chain, agent_pb2.FramePart(**fields))
-        assert code == grpc.StatusCode.INVALID_ARGUMENT, details
-    other = agent_pb2.FramePart()
-    other.CopyFrom(good)
-    other.run_id = "another"
-    code, details = _answer_to(chain, other)
-    assert code == grpc.StatusCode.FAILED_PRECONDITION
-    assert "'another'" in details
-    chain.start("strangers")
-    assert chain.wait_over("strangers").completed == 10
-    chain.finish("strangers")
-
-
-def test_contradicting_parts_on_a_runs_stream_fail_the_run_and_the_next_works(chain):
-    chain.prepare("contradiction")
-    fields = {"run_id": "contradiction", "part_count": 2, "total_bytes": 4, "payload": b"ab"}
-    code, details = _answer_to(chain, agent_pb2.FramePart(**fields), agent_pb2.FramePart(**fields))
-    assert (code, "came twice" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
-    assert chain.status("contradiction", "edge").phase == agent_pb2.RUN_PHASE_FAILED
-    assert chain.whole_run("after-contradiction").footer["completed"] == 10
 
 
 def test_a_tensor_that_does_not_fit_fails_its_frame_and_names_the_slice(chain):
@@ -300,16 +281,16 @@ def test_a_tensor_that_does_not_fit_fails_its_frame_and_names_the_slice(chain):
 
 
 def test_a_missing_next_agent_is_named(chain, monkeypatch):
-    from slicebed_agent import control
+    from slicebed_agent.pipeline import link
 
-    monkeypatch.setattr(control, "_CONNECT_S", 0.3)
-    with pytest.raises(grpc.RpcError, match=r"edge: no healthy agent at 127\.0\.0\.1:1: ") as refused:
+    monkeypatch.setattr(link.Link.__init__, "__kwdefaults__", {"connect_s": 0.3})
+    with pytest.raises(grpc.RpcError, match=r"edge: no stream to the agent at 127\.0\.0\.1:1: ") as refused:
         chain.stub["client"].Prepare(chain.config("client", "alone", next_address="127.0.0.1:1"), timeout=10)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def test_one_agent_alone_answers_itself(chain):
-    config = chain.config("client", "alone", fetches=chain.model.ends[-1:], next_host="", next_address="")
+    config = chain.config("client", "alone", fetches=chain.model.ends[-1:], link=None)
     chain.stub["client"].Prepare(config, timeout=10)
     chain.start("alone")
     assert chain.wait_over("alone").completed == 10

@@ -10,7 +10,7 @@ import time
 
 import grpc
 import pytest
-from conftest import CHUNK_BYTES, Model, camera, make_agent
+from conftest import CHUNK_BYTES, Model, camera, make_agent, waits
 
 from slicebed_agent.rpc.v1 import agent_pb2, agent_pb2_grpc
 
@@ -22,7 +22,7 @@ ModelChunk, ModelFile = agent_pb2.ModelChunk, agent_pb2.ModelFile
 def agent(tmp_path_factory):
     """An agent of a small store: its stub and its folder of models."""
     state = tmp_path_factory.mktemp("small")
-    made = make_agent("edge", state, LIMIT)
+    made = make_agent("edge", state, model_bytes=LIMIT)
     with grpc.insecure_channel(f"127.0.0.1:{made.control_port}") as channel:
         yield agent_pb2_grpc.ControlStub(channel), state / "models"
     made.stop()
@@ -168,10 +168,9 @@ def test_the_least_used_files_make_room_and_the_new_one_stays(stub, tmp_path):
 
 def test_the_file_in_use_stays(stub, cnn14, tmp_path):
     _put(stub, cnn14.chunks())
-    config = agent_pb2.RunConfig(
-        run_id="uses", host="edge", model_sha256=cnn14.sha256, feeds=cnn14.ends[:1], fetches=cnn14.ends[1:2]
-    )
-    config.inbound_messages = 1
+    part = agent_pb2.SliceConfig(model_sha256=cnn14.sha256, feeds=cnn14.ends[:1], fetches=cnn14.ends[1:2])
+    stage = agent_pb2.StageConfig(name="slice", queue=waits(1), slice=part)
+    config = agent_pb2.RunConfig(run_id="uses", host="edge", previous_host="client", stages=[stage])
     stub.Prepare(config, timeout=20)
     large = _file(tmp_path, "L", LIMIT)
     assert cnn14.sha256 not in _put(stub, large.chunks())
@@ -189,7 +188,7 @@ def test_two_who_bring_the_same_file_both_succeed(stub, folder, tmp_path):
 
 
 def test_a_file_comes_while_a_run_is_under_way(chain, tmp_path):
-    chain.prepare("busy", client={"source": camera(frames=1000, frames_per_s=50, queue_frames=4)})
+    chain.prepare("busy", client={"source": camera(frames=1000, frames_per_s=50), "queue": waits(4)})
     chain.start("busy")
     chain.wait("busy", lambda status: status.completed >= 3)
     chain.place(_file(tmp_path, "b", 4 * CHUNK_BYTES))
