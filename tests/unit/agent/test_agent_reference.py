@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from slicebed_agent.errors import AgentConfigError, AgentError, PayloadError
+from slicebed_agent.model import codec
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.execute.slice import Boundary
 from slicebed_agent.model.reference import Images, References, pool_of
@@ -37,21 +38,46 @@ def test_frames_are_drawn_by_seed(digits_seen):
 def test_a_wrong_answer_is_seen(digits_seen):
     drawn = digits_seen.pool.draw(7, 0, 8)
     answer = digits_seen.outputs[drawn].copy()
-    agreement = digits_seen.compare(drawn, answer)
+    agreement = digits_seen.compare(drawn, codec.encode([answer]))
     assert (agreement.labels_equal, agreement.max_abs_error, agreement.max_rel_error) == (8, 0, 0)
     assert 6 <= agreement.labels_correct <= 8
     answer[0] = np.roll(answer[0], 1)
-    agreement = digits_seen.compare(drawn, answer)
+    agreement = digits_seen.compare(drawn, codec.encode([answer]))
     assert agreement.labels_equal == 7
     assert agreement.max_abs_error > 0.1
     # Relative to the largest value of the whole model's answer, as the bar is: a model of logits is held to the same.
     assert agreement.max_rel_error == pytest.approx(agreement.max_abs_error / np.max(digits_seen.outputs[drawn]))
     answer[1, 0] = np.nan
     with pytest.raises(PayloadError, match="no numbers"):
-        digits_seen.compare(drawn, answer)
+        digits_seen.compare(drawn, codec.encode([answer]))
     for wrong in (answer[:4], answer.astype(np.float64), answer[:, :5]):
         with pytest.raises(PayloadError, match=r"expected float32 \(8, 10\)"):
-            digits_seen.compare(drawn, wrong)
+            digits_seen.compare(drawn, codec.encode([wrong]))
+
+
+def test_of_an_early_answer_the_labels_are_compared_and_nothing_else(digits_seen):
+    drawn = digits_seen.pool.draw(7, 0, 8)
+    answer = digits_seen.outputs[drawn] * 3 - 1
+    agreement = digits_seen.compare(drawn, codec.encode([answer]), early=True)
+    assert (agreement.labels_equal, agreement.max_abs_error, agreement.max_rel_error) == (8, None, None)
+    assert 6 <= agreement.labels_correct <= 8
+    assert digits_seen.compare(drawn, codec.encode([answer.astype(np.float64)]), early=True).labels_equal == 8
+    for wrong in (answer[:4], answer[:, :5]):
+        with pytest.raises(PayloadError, match=r"expected float32 \(8, 10\)"):
+            digits_seen.compare(drawn, codec.encode([wrong]), early=True)
+
+
+def test_images_that_are_not_of_the_pool_are_left_out(digits_seen):
+    drawn = np.array([5, -1, 9])
+    answer = digits_seen.outputs[[5, 0, 9]]
+    agreement = digits_seen.compare(drawn, codec.encode([answer]))
+    assert (agreement.images, agreement.labels_equal, agreement.max_abs_error) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\xff"])
+def test_what_is_no_tensor_is_no_answer(digits_seen, nothing):
+    with pytest.raises(PayloadError):
+        digits_seen.compare(np.array([1]), nothing)
 
 
 def test_random_frames_are_the_same_on_every_host_and_for_every_batch():
@@ -131,7 +157,7 @@ def test_any_tensor_with_a_row_for_each_image_may_be_the_answer(branching, answe
     with Executor(branching.model.path) as executor:
         whole = References().of("m", executor, branching.boundaries[0], (Images.RANDOM, answer, 3))
     drawn = whole.pool.draw(1, 1, 3)
-    agreement = whole.compare(drawn, whole.outputs[drawn])
+    agreement = whole.compare(drawn, codec.encode([whole.outputs[drawn]]))
     assert (agreement.labels_equal, agreement.labels_correct, agreement.max_abs_error) == (3, None, 0)
 
 
