@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet
 PACKAGE := pyproject.toml constraints.txt packaging/build_protos.py $(shell find protos -name '*.proto')
 TESTS ?= tests
 
-.PHONY: help setup demo test lint types unit lab image clean constraints setup-test test-kernel
+.PHONY: help setup video demo test lint types unit lab image clean constraints setup-test test-kernel
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -43,6 +43,9 @@ $(VENV)/.setup-test: $(VENV)/.system $(PACKAGE) packaging/system-packages-test.t
 
 image: setup ## build the agent image (only what changed)
 	slicebed image build
+
+video: setup ## the film of experiments/couper_placements.yml (1 MB, not part of the repository)
+	@packaging/fetch-video
 
 demo: setup ## image, lab, playbooks, the paper's experiment in small, tables and plots
 	slicebed demo

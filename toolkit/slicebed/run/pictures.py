@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from slicebed.errors import SpecError
 from slicebed.run.files import read_run_file
 from slicebed.spec.models import Images
+from slicebed_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from slicebed.run.files import RunFile
@@ -39,7 +40,10 @@ def pictures_of(source: Source) -> RunFile | None:
     if source.images is Images.FOLDER:
         from slicebed_agent.media.folder import pack_folder  # noqa: PLC0415 - numpy and more, for this alone
 
-        return read_run_file(pack_folder(source.file), where=source.place)
+        try:
+            return read_run_file(pack_folder(source.file), where=source.place)
+        except AgentError as error:
+            raise SpecError(error.what, where=f"{source.place}: {error.where}", mend=error.mend) from error
     return read_run_file(source.file, where=source.place)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from slicebed.run.equality import is_lossy
@@ -60,11 +61,11 @@ def _answers(done: pd.DataFrame, *, lossy: bool) -> dict[str, Any]:
 def _early(done: pd.DataFrame) -> dict[str, Any]:
     """Early answers: how many, and how right, beside those of the whole chain."""
     early, others = done[done["early"].notna()], done[done["early"].isna()]
-    by_exit = early.groupby(["answered_by", "early"], dropna=False).size()
+    by_exit = Counter(zip(early["answered_by"], early["early"], strict=True))
     return {
         "frames": len(early),
         "share": _share(len(early), len(done)),
-        "by_exit": [{"host": host, "exit": name, "frames": int(count)} for (host, name), count in by_exit.items()],
+        "by_exit": [{"host": host, "exit": name, "frames": count} for (host, name), count in sorted(by_exit.items())],
         "accuracy": accuracy_of(early),
         "accuracy_of_others": accuracy_of(others),
         "labels_equal_share": labels_equal_of(early),

@@ -45,7 +45,8 @@ def _file_problems(document: Document, source: dict[str, object], images: Images
             path = beside(document, named)
             if not (path.is_file() if kind is Images.VIDEO else path.is_dir()):
                 what = f'{key}: no such {"file" if kind is Images.VIDEO else "folder"} "{named}"'
-                yield Problem(document.value_mark(("source", key)), what, "a path relative to this file")
+                allowed = "a path relative to this file; make video brings experiments/media/bigbuckbunny.mp4"
+                yield Problem(document.value_mark(("source", key)), what, allowed)
 
 
 def _size_problems(document: Document, source: dict[str, object], images: Images | None) -> Iterator[Problem]:
