@@ -45,7 +45,7 @@ class _Stream:
     """
 
     call: Call
-    outlet: Outlet = dataclasses.field(default_factory=Outlet)
+    outlet: Outlet
     attempt: int = 0
     trouble: str | None = None
     leaves_by_s: float | None = None
@@ -116,10 +116,10 @@ class DataPlane:
     # One stream, in its own thread.
 
     def _handle(self, call: Call) -> None:
-        stream = _Stream(call)
+        stream = _Stream(call, Outlet(call.write))
         with self._lock:
             self._streams.add(stream)
-        sender = threading.Thread(target=stream.outlet.run, args=(call.write,), name="reports", daemon=True)
+        sender = threading.Thread(target=stream.outlet.run, name="reports", daemon=True)
         sender.start()
         try:
             self._feed(stream)
@@ -220,7 +220,8 @@ class DataPlane:
 
 def _take(outlet: Outlet, run: Run, message: Message) -> None:
     now_ns = time.monotonic_ns()
-    content = wire.message_from_wire(message)
+    content, read_bytes = wire.message_from_wire(message)
+    outlet.seen(read_bytes)
     if not isinstance(content, Part):
         outlet.answer(content, now_ns)
         return

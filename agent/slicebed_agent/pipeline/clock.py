@@ -17,7 +17,7 @@ _DRIFT_PER_MILLION: Final = 100
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question and its answer: sent and returned by this host's clock, received and answered by the other's, in ns."""
+    """A question and its answer: sent and returned by this host's clock, received and answered by the other's; ns."""
 
     sent_ns: int
     received_ns: int

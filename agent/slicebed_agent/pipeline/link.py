@@ -9,14 +9,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentError, PayloadError
-from slicebed_agent.pipeline import wire
 from slicebed_agent.pipeline.clock import OffsetFilter
 from slicebed_agent.pipeline.contracts import At, Codec, Encode, End, Ending, Frame, Left, RunPlan, Tensors
 from slicebed_agent.pipeline.goodput import Goodput
 from slicebed_agent.pipeline.parts import LONG_BYTES, FrameHead, divide, part_count
 from slicebed_agent.pipeline.queues import BoundedQueue, Policy
 from slicebed_agent.pipeline.session import Session, exchange_of
-from slicebed_agent.rpc.stream import Fault, Stream, StreamError
+from slicebed_agent.rpc.stream import UNREAD_BYTES, Fault, Stream, StreamError
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ class Link:
         self._totals = _Totals()
         self._clock, self._goodput = OffsetFilter(), Goodput()
         self._known = threading.Lock()
+        # Held by whoever writes; frames leave the queue under it, and so in their order.
+        self._writing = threading.Lock()
         self._attempts = 0
         self._broken: Ending | None = None
         self._closing = threading.Event()
@@ -126,6 +127,8 @@ class Link:
         frame.stage = At.OUTBOUND
         frame.bytes_raw_out = sum(tensor.nbytes for tensor in tensors)
         frame.complete_ns = time.monotonic_ns()
+        if self._sent_at_once(frame, tensors):
+            return
         lost = self._queue.offer((frame, tensors))
         if lost is None:
             return
@@ -136,6 +139,22 @@ class Link:
             oldest = self._to.queue.policy is Policy.OLDEST
             reason = f"older than {self._to.queue.places} that wait" if oldest else "queue full"
             self._ledger.stopped_here(lost[0], End.DROPPED, At.OUTBOUND, reason)
+
+    def _sent_at_once(self, frame: Frame, tensors: Tensors) -> bool:
+        """Send a short boundary which nothing is before or holds up: a thread's turn costs more than that."""
+        short = (frame.bytes_raw_out or 0) <= UNREAD_BYTES // 2
+        if not short or not self._writing.acquire(blocking=False):
+            return False
+        try:
+            session = self._session
+            if len(self._queue) or self._queue.closed or not session.idle:
+                return False
+            self._send_frame(session, frame, tensors)
+        except StreamError:
+            pass  # the frame has its end; the sender sees to the rest
+        finally:
+            self._writing.release()
+        return True
 
     def state(self) -> LinkState:
         """How the link is doing."""
@@ -225,7 +244,7 @@ class Link:
         line: dict[str, object] = {"kind": "link", "event": event, "at_ns": time.monotonic_ns(), "reason": reason}
         self._note(line | {"next_host": self._to.next_host})
 
-    # The sender: the one thread that writes.
+    # The sender: it writes all that is not sent at once.
 
     def _send(self) -> None:
         while not self._closing.is_set():
@@ -237,8 +256,9 @@ class Link:
                 break
             self._session.wait_over()
             ending = self._session.ending
-            self._goodput.lost()
-            self._ledger.fail_sent(ending)
+            with self._writing:
+                self._goodput.lost()
+                self._ledger.fail_sent(ending)
             if not self._reopened(ending, self._session.fault):
                 self._give_up(ending)
                 return
@@ -250,11 +270,13 @@ class Link:
         while not session.over and not self._closing.is_set():
             pause_s = session.until_probe_s()
             if pause_s == 0:
-                session.probe()
-            elif session.wait_credit(pause_s):
-                job = self._queue.take(pause_s)
-                if job is not None:
-                    self._send_frame(session, *job)
+                with self._writing:
+                    session.probe()
+            elif session.wait_credit(pause_s) and self._queue.wait(pause_s):
+                with self._writing:
+                    job = self._queue.take() if session.wait_credit(0) else None
+                    if job is not None:
+                        self._send_frame(session, *job)
 
     def _send_frame(self, session: Session, frame: Frame, tensors: Tensors) -> None:
         begin = time.monotonic_ns()
@@ -290,7 +312,7 @@ class Link:
                 self._goodput.began(frame.frame_id, sent_ns, payload.size_bytes)
         head = FrameHead(payload.codec, payload.heads, frame.version, sent_ns)
         for part in divide(frame.frame_id, payload.buffers, head, self._to.max_message_bytes):
-            session.write(wire.part_to_wire(part))
+            session.write(part)
             frame.parts_out = part.part_index + 1
             if session.until_probe_s() == 0 and not part.last:
                 session.probe()

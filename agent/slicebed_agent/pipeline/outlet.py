@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from slicebed_agent.pipeline import wire
-from slicebed_agent.rpc.stream import Fault, StreamError
+from slicebed_agent.rpc.stream import UNREAD_BYTES, Fault, StreamError
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 class Outlet:
     """Holds what one incoming stream has yet to send back, and how that stream is to end.
 
-    Any thread may put, none ever waits. Unbounded on purpose: it holds at most one small report per frame, and a report
-    must never be lost.
+    Any thread may put, none ever waits: what can be sent at once is (a thread's turn costs more than the sending), the
+    rest by `run`. Unbounded on purpose: it holds at most one small report per frame, and a report must never be lost.
     """
 
-    def __init__(self) -> None:
-        """Open and empty; `run` sends."""
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        """Open and empty; `write` sends a message, and may wait or raise StreamError."""
+        self._write = write
         self._queue: queue.SimpleQueue[agent_pb2.LinkReply | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._queued = 0
+        self._written_bytes = self._read_bytes = 0
         self._closed = False
         self._farewell = wire.farewell_to_wire(None, "")
         self.refusal: StreamError | None = None
@@ -80,19 +83,40 @@ class Outlet:
         """True once nothing more is taken."""
         return self._closed
 
-    def run(self, write: Callable[[bytes], None]) -> None:
-        """Send what is put, until the stream is closed and its last message sent, or it breaks."""
+    def seen(self, read_bytes: int) -> None:
+        """The other side had read so many bytes: more can be sent without waiting."""
+        self._read_bytes = max(self._read_bytes, min(read_bytes, self._written_bytes))
+
+    def run(self) -> None:
+        """Send what had to wait, until the stream is closed and its last message sent, or it breaks."""
         try:
             while (reply := self._queue.get()) is not None:
-                if reply.HasField("clock"):
-                    reply.clock.answered_ns = time.monotonic_ns()
-                write(reply.SerializeToString())
-            write(self._farewell.SerializeToString())
+                self._send(reply)
+                with self._lock:
+                    self._queued -= 1
+            self._write(self._farewell.SerializeToString())
         except StreamError:
             # Whoever reads the stream is told the same, and speaks of it.
             self.close()
 
     def _put(self, reply: agent_pb2.LinkReply) -> None:
         with self._lock:
-            if not self._closed:
+            if self._closed:
+                return
+            unread = self._written_bytes - self._read_bytes + reply.ByteSize()
+            if self._queued or unread > UNREAD_BYTES:
+                self._queued += 1
                 self._queue.put(reply)
+                return
+            try:
+                self._send(reply)
+            except StreamError:
+                self._closed = True
+                self._queue.put(None)
+
+    def _send(self, reply: agent_pb2.LinkReply) -> None:
+        if reply.HasField("clock"):
+            reply.clock.answered_ns = time.monotonic_ns()
+        data = reply.SerializeToString()
+        self._written_bytes += len(data)
+        self._write(data)

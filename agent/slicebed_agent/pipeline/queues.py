@@ -51,11 +51,17 @@ class BoundedQueue(Generic[Item]):
             self._changed.notify_all()
             return lost
 
-    def take(self, timeout_s: float | None = None) -> Item | None:
-        """Wait for the next item; None once the queue is closed, whatever it still held, or when none came in time."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until there is an item to take; False when none came in time, or the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
-            if self._closed or not self._items:
+            return bool(self._items)
+
+    def take(self) -> Item | None:
+        """Wait for the next item; None once the queue is closed, whatever it still held."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed)
+            if self._closed:
                 return None
             item = self._items.popleft()
             self._changed.notify_all()

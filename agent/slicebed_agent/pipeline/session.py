@@ -17,7 +17,8 @@ from slicebed_agent.rpc.v1 import agent_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slicebed_agent.rpc.stream import Message, Stream
+    from slicebed_agent.pipeline.parts import Part
+    from slicebed_agent.rpc.stream import Stream
 
 SILENCE_S: Final = 10.0
 _PROBE_S: Final = 0.25
@@ -49,7 +50,8 @@ class Session:
         self._cut: str | None = None
         self._over = False
         self._heard_s = self._probed_s = time.monotonic()
-        self._written_bytes = self._arrived_bytes = 0
+        self._written_bytes = self._arrived_bytes = self._read_bytes = 0
+        self._unanswered = 0
         self._probes: collections.deque[tuple[int, int]] = collections.deque()
 
     def open(self, connect: Callable[[bytes], Stream], hello: bytes, timeout_s: float) -> None:
@@ -71,12 +73,16 @@ class Session:
 
     # What the sender does.
 
-    def write(self, message: Message) -> None:
-        """Send a message.
+    def write(self, part: Part) -> None:
+        """Send a part of a frame.
 
         Raises:
             StreamError: the stream broke.
         """
+        message = wire.part_to_wire(part, self._read_bytes)
+        if part.last:
+            with self._changed:
+                self._unanswered += 1
         if self._stream is not None:
             self._stream.write(message.metadata, message.body)
         body_bytes = 0 if message.body is None else message.body.nbytes
@@ -91,7 +97,7 @@ class Session:
         self._probed_s = time.monotonic()
         sent_ns = time.monotonic_ns()
         self._probes.append((sent_ns, self._written_bytes))
-        probe = agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=sent_ns))
+        probe = agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=sent_ns), read_bytes=self._read_bytes)
         if self._stream is not None:
             self._stream.write(probe.SerializeToString(), None)
 
@@ -111,6 +117,11 @@ class Session:
         with self._changed:
             if self._credit:
                 self._credit -= 1
+
+    @property
+    def idle(self) -> bool:
+        """True when a short frame can be sent without waiting: the one before was answered, and there is credit."""
+        return self._unanswered == 0 and self._credit != 0 and not self._over
 
     def finish(self) -> None:
         """Say that no frame follows, and wait shortly for the next agent's own end."""
@@ -166,6 +177,7 @@ class Session:
         try:
             while (message := stream.read()) is not None:
                 now_ns = time.monotonic_ns()
+                self._read_bytes += len(message.metadata)
                 self._heard_s = time.monotonic()
                 self._take(wire.reply_from_wire(message), now_ns)
         except StreamError as broken:
@@ -185,6 +197,8 @@ class Session:
     def _take(self, reply: agent_pb2.LinkReply, now_ns: int) -> None:
         kind = reply.WhichOneof("content")
         if kind == "report":
+            with self._changed:
+                self._unanswered -= 1
             self._ended(reply.report.frame_id, wire.ending_from_wire(reply.report))
         elif kind == "clock":
             self._arrived(reply.clock.sent_ns)

@@ -28,10 +28,11 @@ _CODEC_TO_WIRE: Final = {
 _CODEC_FROM_WIRE: Final = {value: codec for codec, value in _CODEC_TO_WIRE.items()}
 
 
-def part_to_wire(part: Part) -> Message:
-    """The message that carries a part: a short payload within, a long one beside it."""
+def part_to_wire(part: Part, read_bytes: int = 0) -> Message:
+    """The message that carries a part: a short payload within, a long one beside it; and how much was read so far."""
     inline = part.payload.nbytes <= INLINE_BYTES
     message = agent_pb2.LinkMessage(
+        read_bytes=read_bytes,
         part=agent_pb2.FramePart(
             frame_id=part.frame_id,
             part_index=part.part_index,
@@ -39,7 +40,7 @@ def part_to_wire(part: Part) -> Message:
             total_bytes=part.total_bytes,
             head=None if part.head is None else _head_to_wire(part.head),
             payload=bytes(part.payload) if inline else b"",
-        )
+        ),
     )
     return Message(message.SerializeToString(), None if inline else part.payload)
 
@@ -63,8 +64,8 @@ def _head_to_wire(head: FrameHead) -> agent_pb2.FrameHead:
     )
 
 
-def message_from_wire(message: Message) -> Part | agent_pb2.ClockProbe:
-    """What came from the agent before; a part is unchecked but for its codec.
+def message_from_wire(message: Message) -> tuple[Part | agent_pb2.ClockProbe, int]:
+    """What came from the agent before, and how many bytes it had read; a part is unchecked but for its codec.
 
     Raises:
         PayloadError: it is no message of a link.
@@ -75,9 +76,9 @@ def message_from_wire(message: Message) -> Part | agent_pb2.ClockProbe:
         raise PayloadError("a message is no LinkMessage", where="link") from error
     kind = parsed.WhichOneof("content")
     if kind == "part":
-        return _part(parsed.part, message.body)
+        return _part(parsed.part, message.body), parsed.read_bytes
     if kind == "probe" and message.body is None:
-        return parsed.probe
+        return parsed.probe, parsed.read_bytes
     raise PayloadError(f"a message with content {kind or 'that is not known'}", where="link")
 
 

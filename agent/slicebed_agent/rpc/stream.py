@@ -10,6 +10,9 @@ from slicebed_agent.errors import AgentError
 INLINE_BYTES = 64 * 1024
 """A payload of up to this many bytes travels in the message; a longer one beside it, without being copied: ADR 12."""
 
+UNREAD_BYTES = 32 * 1024
+"""So much may be written without waiting: half of the window that HTTP/2 opens every stream with (RFC 9113, 6.9.2)."""
+
 
 class Fault(enum.StrEnum):
     """Why a stream ended before its time."""

@@ -147,7 +147,7 @@ def test_a_link_to_nobody_says_who_is_missing(ends):
 def test_a_link_whose_run_the_next_agent_does_not_have_is_refused_at_once(ends):
     _, port = ends.plane()
     began = time.monotonic()
-    with pytest.raises(AgentError, match="cloud: .*takes no stream here: there is none; prepare from the last"):
+    with pytest.raises(AgentError, match=r"cloud: .*takes no stream here: there is none; prepare from the last"):
         ends.sender(port)
     ends.receiver(run_id="other")
     with pytest.raises(AgentError, match="the current one is 'other'"):
