@@ -7,7 +7,7 @@ stretch begins.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import RunError, SlicebedError
@@ -142,14 +142,17 @@ class Segment:
             "run": self.run_name,
             "campaign": campaign.name,
             "configuration": job.configuration.name,
-            "placement": job.placement.to_plain(),
+            "placement": job.placement.name,
             "chain": list(job.chain),
+            "stages": {each.host: [stage.name for stage in each.stages] for each in job.layout},
+            "slices": [asdict(each) for each in self.prepared],
             "cut": list(self.cuts[min(self.cuts)].points),
             "cuts": {version: cut.label for version, cut in self.cuts.items()},
             "repeat": self.number,
             "status": "failed",
             "started_at": self.started_at,
             "spec": job.experiment.to_plain(),
+            "frames_asked": job.frames,
             "frames": {},
             "rejoined": self.rejoined,
             "timeline": timeline.to_plain(),
