@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from slicebed_agent.errors import PayloadError
+from slicebed_agent.errors import AgentError
 from slicebed_agent.pipeline.contracts import At, Decode, End, Frame, Payload, QueuePlan, StagePlan, StageTimes, Tensors
 from slicebed_agent.pipeline.queues import BoundedQueue, Policy
 
@@ -129,7 +129,7 @@ class Worker:
                     self._ways.answer(frame, result.tensors, self.plan.name)
                 else:
                     self._ways.deliver(frame, result.tensors)
-            except PayloadError as error:
+            except AgentError as error:
                 self._fail(frame, str(error))
             # TensorFlow raises what its kernels meet (memory, shapes); the frame is lost, the agent is not.
             except Exception as error:  # noqa: BLE001 - reported as the frame's end and logged

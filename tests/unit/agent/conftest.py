@@ -218,13 +218,22 @@ class Chain:
             time.sleep(0.02)
         return status
 
+    def prepare_cut(self, host: str, run_id: str, version: int, cut: Cut) -> None:
+        wanted = agent_pb2.CutConfig(run_id=run_id, version=version, slices={"slice": self.slice(host, cut)})
+        self.stub[host].PrepareCut(wanted, timeout=30)
+
+    def switch(self, run_id: str, version: int, cut: Cut) -> int:
+        """Of the first agent: prepare, and let its camera's frames go that way."""
+        self.prepare_cut("client", run_id, version, cut)
+        request = agent_pb2.CutRequest(run_id=run_id, version=version)
+        return self.stub["client"].SwitchCut(request, timeout=5).first_frame_id
+
     def change(self, run_id: str, version: int, cut: Cut) -> int:
         """Another cut while the run goes on; the first frame that goes through it."""
-        for host in reversed(HOSTS):
-            wanted = agent_pb2.CutConfig(run_id=run_id, version=version, slices={"slice": self.slice(host, cut)})
-            self.stub[host].PrepareCut(wanted, timeout=30)
+        for host in HOSTS[:0:-1]:
+            self.prepare_cut(host, run_id, version, cut)
+        first = self.switch(run_id, version, cut)
         request = agent_pb2.CutRequest(run_id=run_id, version=version)
-        first = self.stub["client"].SwitchCut(request, timeout=5).first_frame_id
         self.wait(run_id, lambda status: status.ended_below >= first)
         for host in HOSTS:
             self.stub[host].ReleaseCut(request, timeout=10)

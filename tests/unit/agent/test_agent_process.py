@@ -150,6 +150,45 @@ def test_a_killed_middle_agent_is_named_and_the_next_run_works(processes):
     assert chain.whole_run("after-kill").footer["completed"] == 10
 
 
+def test_a_stream_resumes_behind_a_killed_agent_that_comes_back(processes):
+    """With time to reconnect: the edge is killed, started and prepared again; no frame is without an end."""
+    started, chain = processes
+    waiting = {"reconnect_s": 30.0}
+    chain.prepare("resumed", client=STREAM | waiting, edge=waiting, cloud=waiting)
+    chain.start("resumed")
+    chain.wait("resumed", lambda status: status.completed >= 5)
+    started["edge"].process.send_signal(signal.SIGKILL)
+    started["edge"].process.wait(10)
+    assert chain.switch("resumed", 1, (3, 8)) > 0
+    started["edge"].start()
+    started["edge"].wait_healthy()
+    status = chain.status("resumed")
+    assert status.phase == agent_pb2.RUN_PHASE_RUNNING
+    assert not status.link.connected
+    # It joins at the version that is in use now.
+    chain.stub["edge"].Prepare(chain.config("edge", "resumed", (3, 8), version=1, **waiting), timeout=30)
+    back = chain.wait("resumed", lambda now: now.completed >= status.completed + 10)
+    assert back.link.reconnects >= 1
+    chain.finish("resumed")
+    samples = chain.samples("resumed")
+    samples.assert_conserved()
+    assert samples.ended().keys() <= {
+        ("completed", None, None),
+        ("failed", "edge", "link"),
+        ("failed", "edge", "slice"),
+        ("dropped", "client", "source"),
+        ("dropped", "client", "outbound"),
+    }
+    assert samples.ended()["failed", "edge", "link"] > 0
+    # Those that waited for the link have the old version, which the edge no longer knows.
+    old = {end["end_reason"] for end in samples.ends if end["end_stage"] == "slice"}
+    assert old <= {"slice: version 0 of the cut is not on this host"}
+    completed = [end["frame_id"] for end in samples.ends if end["end"] == "completed"]
+    assert completed == sorted(completed)
+    assert [line["event"] for line in samples.of("link")] == ["broken", "reopened"]
+    assert all(end["labels_equal"] == 4 for end in samples.ends if end["end"] == "completed")
+
+
 def test_a_stopped_middle_agent_keeps_its_samples_and_says_why(processes):
     started, chain = processes
     chain.prepare("stopped", client=STREAM)
