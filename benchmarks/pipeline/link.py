@@ -1,4 +1,4 @@
-"""What a link costs: arrays from one process to another over loopback, by plain TCP, unary gRPC, and Slicebed's own link.
+"""What a link costs: arrays from one process to another over loopback, by plain TCP, unary gRPC, and Slicebed's link.
 
 Each way has two processes of its own, so that no library of one burdens another. A round asks every way once, in turn.
 The receiver holds a float32 array before it answers; the small message is sent only when the one before was answered.
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from slicebed_agent.pipeline.contracts import Ending, Frame, Result, Tensors
 
-Array = "NDArray[np.float32]"
 Begin = Callable[["NDArray[np.float32]"], None]
 Await = Callable[[], None]
 
@@ -52,9 +51,10 @@ class LinkBenchError(Exception):
 
 @dataclass(frozen=True)
 class Size:
-    """Of one round of one way: big arrays, and small ones there and back."""
+    """Big arrays before the first round; and in each round of one way big arrays, and small ones there and back."""
 
     rounds: int = 15
+    warm: int = 100
     big: int = 20
     small: int = 200
 
@@ -91,7 +91,7 @@ def _tcp(port: int) -> tuple[Begin, Await]:
 
     def begin(array: NDArray[np.float32]) -> None:
         connection.sendall(struct.pack("<Q", array.nbytes))
-        connection.sendall(memoryview(array).cast("B"))
+        connection.sendall(array.data.cast("B"))
 
     return begin, lambda: _expect(connection.recv(1))
 
@@ -130,7 +130,7 @@ def _unary(port: int) -> tuple[Begin, Await]:
     import grpc  # noqa: PLC0415 - as above
     import tensorflow as tf  # noqa: PLC0415 - as above
 
-    take = grpc.insecure_channel(f"127.0.0.1:{port}", options=_grpc_options()).unary_unary("/bench/Take")
+    take = grpc.insecure_channel(f"127.0.0.1:{port}", options=_grpc_options()).unary_unary("/bench/Take", None, None)
     under_way: list[Any] = []
 
     def begin(array: NDArray[np.float32]) -> None:
@@ -211,6 +211,11 @@ class _Link:
             raise LinkBenchError(str(self._failed))
 
 
+def _link(port: int, folder: Path) -> tuple[Begin, Await]:
+    link = _Link(port, folder)
+    return link.begin, link.wait
+
+
 def _ignore(_: object) -> None:
     """Take it and forget it."""
 
@@ -222,13 +227,10 @@ NAMES: Final = {"tcp": "plain TCP", "unary": "unary gRPC, make_tensor_proto", "l
 def _measure(way: str, port: int, size: Size) -> None:
     """The sending process: a line of figures for each line it reads."""
     with tempfile.TemporaryDirectory() as folder:
-        if way == "link":
-            link = _Link(port, Path(folder))
-            begin, wait = link.begin, link.wait
-        else:
-            begin, wait = (_tcp if way == "tcp" else _unary)(port)
+        begin, wait = _link(port, Path(folder)) if way == "link" else (_tcp if way == "tcp" else _unary)(port)
         big = np.random.default_rng(_SEED).standard_normal(BIG_ITEMS).astype(np.float32)
         small = big[:SMALL_ITEMS].copy()
+        _throughput(begin, wait, big, size.warm)
         _announce(0)
         for _ in sys.stdin:
             figures = {"mb_per_s": _throughput(begin, wait, big, size.big), "ping_ms": _ping(begin, wait, small, size)}
@@ -277,7 +279,7 @@ class _Way:
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.pipeline_link", *arguments],
+            [sys.executable, "-m", "benchmarks.pipeline.link", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -316,7 +318,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def compare(size: Size) -> dict[str, Figures]:
-    """Every way in every round, the order turned by one each time; the first round warms up and is not counted.
+    """Every way in every round, the order turned by one each time; the first round is not counted.
 
     Raises:
         LinkBenchError: a process ended early.
@@ -369,11 +371,11 @@ def main(arguments: list[str] | None = None) -> int:
     if given[:1] == ["send"]:
         _measure(given[1], int(given[2]), Size(**json.loads(given[3])))
         return 0
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline_link", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline.link", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write every raw figure to FILE as JSON")
     parser.add_argument("--quick", action="store_true", help="few rounds: shows that it works")
     options = parser.parse_args(given)
-    size = Size(rounds=3, big=5, small=50) if options.quick else Size()
+    size = Size(rounds=3, warm=5, big=5, small=50) if options.quick else Size()
     return exit_code("bench-link", lambda: bench(size, options.out), (LinkBenchError,), stopped="stopped")
 
 

@@ -1,0 +1,331 @@
+"""The data plane against what is not a neighbour of the run: foreigners, garbage, the silent and the stuck."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from certificates import Authority
+from link_ends import PLAIN, both_ends, wait_for
+
+from slicebed_agent import data
+from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.pipeline import session
+from slicebed_agent.pipeline.contracts import End, QueuePlan
+from slicebed_agent.pipeline.queues import Policy
+from slicebed_agent.rpc import flight
+from slicebed_agent.rpc.stream import Fault, StreamError
+from slicebed_agent.rpc.v1 import agent_pb2
+
+
+@pytest.fixture
+def ends(tmp_path):
+    with both_ends(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority()
+
+
+def security(authority, host):
+    return flight.Security(authority.certificate, *authority.issue(host))
+
+
+def hello(run_id="run", host="edge", attempt=0):
+    return agent_pb2.StreamHello(run_id=run_id, host=host, attempt=attempt).SerializeToString()
+
+
+def part(**changes):
+    head = agent_pb2.FrameHead(
+        codec=agent_pb2.CODEC_RAW, tensors=[agent_pb2.TensorHead(dtype="float32", shape=[1], bytes=4)]
+    )
+    usual = {"frame_id": 0, "part_index": 0, "part_count": 1, "total_bytes": 4, "head": head, "payload": b"1234"}
+    return agent_pb2.LinkMessage(part=agent_pb2.FramePart(**(usual | changes))).SerializeToString()
+
+
+def last_words(stream):
+    """How a stream ends: the farewell's reason and the error."""
+    reason = None
+    try:
+        while (message := stream.read()) is not None:
+            reply = agent_pb2.LinkReply.FromString(message.metadata)
+            if reply.HasField("farewell"):
+                reason = reply.farewell.reason
+                stream.finish()
+    except StreamError as error:
+        return reason, error.fault
+    return reason, None
+
+
+# Who is there.
+
+
+def test_agents_with_certificates_of_the_testbed_reach_each_other(ends, authority):
+    _, port = ends.plane(security(authority, "cloud"))
+    receiver = ends.receiver()
+    sender = ends.sender(port, security=security(authority, "edge"))
+    big = np.arange(1_000_000, dtype=np.int32)
+    sender.send(big)
+    assert sender.wait(1) == [End.COMPLETED]
+    np.testing.assert_array_equal(receiver.seen[0][1][0], big)
+
+
+def test_another_host_of_the_testbed_is_told_that_it_is_not_the_neighbour(ends, authority):
+    _, port = ends.plane(security(authority, "cloud"))
+    ends.receiver()
+    neighbour = ends.sender(port, security=security(authority, "edge"))
+    with pytest.raises(AgentError, match=r"cloud: .*'client' is not 'edge'"):
+        ends.sender(port, security=security(authority, "client"))
+    with pytest.raises(AgentError, match="'client' is not 'edge'"):
+        ends.sender(port, security=security(authority, "client"), host="client")
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", security(authority, "client"), hello())
+    assert last_words(stream)[1] is Fault.FOREIGN
+    neighbour.send()
+    assert neighbour.wait(1) == [End.COMPLETED]
+
+
+@pytest.mark.parametrize("kind", ["none", "of another testbed", "plaintext"])
+def test_a_client_without_a_certificate_of_the_testbed_fails_in_the_handshake(ends, authority, kind):
+    _, port = ends.plane(security(authority, "cloud"))
+    ends.receiver()
+    foreign = {
+        "none": flight.Security(authority.certificate, None, None),
+        "of another testbed": flight.Security(authority.certificate, *Authority("other").issue("edge")),
+        "plaintext": PLAIN,
+    }[kind]
+    with pytest.raises(AgentError, match="no stream to the agent"):
+        ends.sender(port, security=foreign, connect_s=0.5)
+    neighbour = ends.sender(port, security=security(authority, "edge"))
+    neighbour.send()
+    assert neighbour.wait(1) == [End.COMPLETED]
+
+
+def test_a_server_that_is_not_the_next_host_is_not_trusted(ends, authority):
+    _, port = ends.plane(security(authority, "cloud2"))
+    ends.receiver()
+    with pytest.raises(AgentError, match="cloud: no stream to the agent"):
+        ends.sender(port, security=security(authority, "edge"), connect_s=0.5)
+
+
+def test_certificates_are_read_from_a_folder(tmp_path, authority):
+    folder = authority.write(tmp_path / "tls", "edge")
+    assert flight.Security.read(folder).mutual
+    (folder / "key.pem").write_text("nothing")
+    with pytest.raises(AgentConfigError, match=r"key\.pem: is no PEM file"):
+        flight.Security.read(folder)
+    (folder / "key.pem").unlink()
+    with pytest.raises(AgentConfigError, match=r"key\.pem: cannot be read: No such file"):
+        flight.Security.read(folder)
+
+
+def test_a_key_is_not_shown(authority):
+    assert "PRIVATE" not in repr(security(authority, "edge"))
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "says"),
+    [
+        (b"\xff\xff\xff", None, "no LinkMessage"),
+        (agent_pb2.LinkMessage(read_bytes=1).SerializeToString(), None, "content that is not known"),
+        (part(part_count=0), None, "part_count 0"),
+        (part(total_bytes=1 << 31), None, "total_bytes 2147483648 is more than"),
+        (part(head=None), None, "part 0 without a head"),
+        (part(part_index=1, part_count=2, total_bytes=8, head=None), None, "begins with part 1"),
+        (part(total_bytes=8), None, "announce 4 bytes of 8"),
+        (part(payload=b""), None, "payload of 0 bytes"),
+        (part(), b"x" * 10, "beside it"),
+        (part(head=agent_pb2.FrameHead(codec=agent_pb2.CODEC_AUTO)), None, "codec 6"),
+    ],
+)
+def test_a_malformed_message_ends_its_stream_and_no_other(ends, message, body, says):
+    _, port = ends.plane()
+    receiver = ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream.write(message, None if body is None else memoryview(body))
+    reason, fault = last_words(stream)
+    assert fault is Fault.MALFORMED
+    assert says in reason
+    wait_for(lambda: receiver.troubles)
+    assert says in receiver.troubles[0]
+    # The agent goes on: the next run's stream works.
+    ends.receiver(run_id="next")
+    sender = ends.sender(port, run_id="next")
+    sender.send()
+    assert sender.wait(1) == [End.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"dtype": "object"},
+        {"dtype": "float32" * 1000},
+        {"shape": [2]},
+        {"shape": [1] * 65},
+        {"shape": [1 << 40, 1 << 40], "bytes": 4},
+        {"scale": float("nan")},
+    ],
+)
+def test_a_head_that_lies_is_refused_before_anything_is_allocated(ends, tensor):
+    _, port = ends.plane()
+    ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    announced = agent_pb2.TensorHead(**({"dtype": "float32", "shape": [1], "bytes": 4} | tensor))
+    stream.write(part(head=agent_pb2.FrameHead(codec=agent_pb2.CODEC_RAW, tensors=[announced])))
+    assert last_words(stream)[1] is Fault.MALFORMED
+
+
+def test_a_record_batch_that_no_agent_sends_is_refused(ends):
+    import pyarrow as pa
+    from pyarrow import flight as arrow
+
+    _, port = ends.plane()
+    ends.receiver()
+    client = arrow.connect(f"grpc://127.0.0.1:{port}")
+    writer, reader = client.do_exchange(arrow.FlightDescriptor.for_command(hello()))
+    table = pa.record_batch({"payload": pa.array([b"a", b"b"], pa.binary()), "more": pa.array([1, 2])})
+    writer.begin(table.schema)
+    writer.write_with_metadata(table, part())
+    with pytest.raises(pa.ArrowInvalid, match="a record batch of 2 rows"):
+        list(iter(reader.read_chunk, None))
+    client.close()
+
+
+def test_more_frames_than_there_is_credit_for_are_refused(ends):
+    _, port = ends.plane()
+    ends.receiver(QueuePlan(2, Policy.BLOCK), paused=True)
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    for number in range(3):
+        stream.write(part(frame_id=number))
+    reason, fault = last_words(stream)
+    assert (fault, "credit" in reason) == (Fault.MALFORMED, True)
+
+
+def test_a_sender_that_comes_again_replaces_its_former_stream(ends):
+    _, port = ends.plane()
+    receiver = ends.receiver()
+    former = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    assert former.read() is not None
+    again = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(attempt=1))
+    assert agent_pb2.LinkReply.FromString(again.read().metadata).HasField("welcome")
+    assert receiver.troubles == ["its sender opened another stream"]
+    assert last_words(former)[1] is Fault.UNREACHABLE
+    again.cancel()
+
+
+# Who is silent.
+
+
+def test_a_sender_that_is_silent_loses_its_stream(ends, monkeypatch):
+    monkeypatch.setattr(data, "SILENCE_S", 0.5)
+    _, port = ends.plane()
+    receiver = ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    wait_for(lambda: receiver.troubles)
+    assert "nothing came from the agent before" in receiver.troubles[0]
+    assert last_words(stream)[1] is Fault.UNREACHABLE
+
+
+_RECEIVE = """
+import sys, threading
+from link_ends import both_ends
+with both_ends(sys.argv[1]) as ends:
+    print(ends.plane()[1], flush=True)
+    ends.receiver()
+    threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A receiver in another process, and its port."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _RECEIVE, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    yield process, int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_receiver_that_stands_still_breaks_the_link(ends, elsewhere, monkeypatch):
+    monkeypatch.setattr(session, "SILENCE_S", 1.0)
+    process, port = elsewhere
+    sender = ends.sender(port)
+    sender.send()
+    assert sender.wait(1) == [End.COMPLETED]
+    process.send_signal(signal.SIGSTOP)
+    sender.send()
+    assert sender.wait(2)[1] is End.FAILED
+    assert "nothing came from the agent for" in sender.ends[1].reason
+
+
+def test_a_receiver_that_is_killed_breaks_the_link_at_once(ends, elsewhere):
+    process, port = elsewhere
+    sender = ends.sender(port)
+    process.kill()
+    wait_for(lambda: sender.broken, timeout_s=3)
+    assert sender.broken[0].host == "cloud"
+
+
+# How it ends.
+
+
+def test_stopping_does_not_wait_for_a_sender_that_never_reads(ends):
+    plane, port = ends.plane()
+    ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream.write(agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=1)).SerializeToString())
+    began = time.monotonic()
+    plane.stop(0.3)
+    assert time.monotonic() - began < 4
+    stream.cancel()
+
+
+def test_an_address_that_is_taken_is_an_error(ends):
+    _, port = ends.plane()
+    with pytest.raises(AgentError, match="Address already in use; is the address this host's"):
+        ends.plane(address=f"127.0.0.1:{port}")
+    with pytest.raises(AgentConfigError, match="not an address: 'nowhere'"):
+        ends.plane(address="nowhere")
+
+
+def test_an_address_with_connections_of_an_earlier_agent_is_free(ends):
+    plane, port = ends.plane()
+    ends.receiver()
+    ends.sender(port).send()
+    plane.stop(0.2)
+    again, _ = ends.plane(address=f"127.0.0.1:{port}")
+    again.stop(0)
+    with socket.socket() as left:
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        left.bind(("127.0.0.1", port))
+
+
+def test_importing_the_agent_does_not_import_arrow():
+    code = "import sys, slicebed_agent.data; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_environment_is_as_it_was():
+    code = "import os, slicebed_agent.rpc.flight_core; print(os.environ.get('GRPC_EXPERIMENTS'))"
+    plain = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    for given in ({}, {"GRPC_EXPERIMENTS": "pick_first_new"}):
+        said = subprocess.run(
+            [sys.executable, "-c", code], env=plain | given, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.strip() == given.get("GRPC_EXPERIMENTS", "None")
