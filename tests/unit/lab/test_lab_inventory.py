@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab_testbeds import chain
 from ruamel.yaml import YAML
 
 from slicebed.lab.inventory import find_root, inventory_text, remove_inventory, write_inventory
 from slicebed.lab.layout import WireKind, plan_lab
 from slicebed.lab.wires import WireSetting, wire_setting
+from slicebed.spec.testbed import DataPlane
 from slicebed_agent.host.wish import LinkCondition, WorkloadWish, parse_wish
 
 
@@ -46,10 +49,17 @@ def test_conditions_are_told_as_the_command_tells_them(tmp_path):
     assert wire_setting(wire["forward"]) == wire_setting(wire["backward"]) == WireSetting(delay_us=5_000)
 
 
+def test_agents_are_told_to_speak_in_plain_where_the_file_asks_for_it(tmp_path):
+    testbed = chain(tmp_path, ["a", "b"])
+    asked = replace(testbed, lab=replace(testbed.lab, data_plane=DataPlane.PLAINTEXT))
+    groups = YAML(typ="safe").load(inventory_text(plan_lab(asked, WireKind.TAP)))["all"]["children"]
+    assert groups["testbed"]["vars"]["slicebed_data_plane"] == "plaintext"
+
+
 def test_hosts_with_netem_are_told_the_delay_themselves(tmp_path):
     plan = plan_lab(chain(tmp_path, ["a", "b"], delay="5 ms"), WireKind.NETEM)
     testbed = YAML(typ="safe").load(inventory_text(plan))["all"]["children"]["testbed"]
-    assert testbed["vars"]["slicebed_wires"] == []
+    assert testbed["vars"] == {"slicebed_wires": [], "slicebed_data_plane": "tls"}
     (link,) = parse_wish(testbed["hosts"]["b"]["slicebed_wish"]).network.links
     assert (link.peer, link.condition.delay_us) == ("a", 5_000)
 

@@ -11,7 +11,7 @@ from bad_files import EXPERIMENT, TESTBED
 
 from slicebed.spec.experiment import HostCondition, load_experiment
 from slicebed.spec.models import LAYER_KINDS, cut_title
-from slicebed.spec.testbed import Host, LabNetworks, Link, load_testbed
+from slicebed.spec.testbed import DataPlane, Host, LabNetworks, Link, load_testbed
 from slicebed_agent.host.wish import LinkCondition
 
 ROOT = Path(__file__).parents[3]
@@ -125,3 +125,11 @@ def test_plain_experiment_is_json_and_keeps_units():
     assert again["configurations"][2]["hosts"]["cloud"]["latency_us"] == 1_000_000
     assert again["order"]["seed"] == 20201123
     assert again["testbed"]["links"][0]["forward"]["delay_us"] == 0
+
+
+def test_the_labs_agents_speak_tls_unless_asked_otherwise(tmp_path):
+    path = tmp_path / "testbed.yml"
+    path.write_text(TESTBED, encoding="utf-8")
+    assert load_testbed(path).lab.data_plane is DataPlane.TLS
+    path.write_text(TESTBED + "  data_plane: plaintext\n", encoding="utf-8")
+    assert load_testbed(path).lab.data_plane is DataPlane.PLAINTEXT

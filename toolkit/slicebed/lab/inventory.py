@@ -41,7 +41,7 @@ def inventory_content(plan: LabPlan) -> dict[str, object]:
     for host in plan.hosts:
         groups.setdefault("role_" + re.sub(r"\W", "_", host.role), {})[host.name] = {}
     children: dict[str, dict[str, object]] = {group: {"hosts": hosts} for group, hosts in groups.items()}
-    children["testbed"]["vars"] = {"slicebed_wires": plan.wire_wishes}
+    children["testbed"]["vars"] = {"slicebed_wires": plan.wire_wishes, "slicebed_data_plane": plan.data_plane.value}
     return {"all": {"children": children}}
 
 

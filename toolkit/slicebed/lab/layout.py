@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
+from slicebed.spec.testbed_model import DataPlane
 from slicebed.spec.wishes import host_wishes, wire_wishes
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class HostPlan:
 class LabPlan:
     """Everything the lab is made of, before anything is made.
 
-    `host_wishes` and `wire_wishes` are facts of the inventory, applied as on any testbed (`slicebed.spec.wishes`).
+    `host_wishes` and `wire_wishes` are facts of the inventory, applied as on any testbed (`slicebed.spec.wishes`);
+    `data_plane` is one as well.
     """
 
     name: str
@@ -89,6 +91,7 @@ class LabPlan:
     links: tuple[LinkPlan, ...]
     host_wishes: dict[str, Any]
     wire_wishes: list[Any]
+    data_plane: DataPlane = DataPlane.TLS
 
     def host(self, name: str) -> HostPlan:
         """The host of that name; raises SpecError naming those there are."""
@@ -195,6 +198,7 @@ def plan_lab(testbed: Testbed, wire: WireKind) -> LabPlan:
         links=links,
         host_wishes=host_wishes(testbed, ends, parts=LAB_PARTS, base_rtt_us=unmeasured),
         wire_wishes=wire_wishes(testbed, ends, base_rtt_us=unmeasured),
+        data_plane=networks.data_plane,
     )
 
 

@@ -10,7 +10,7 @@ from slicebed.spec.links import AskedRtt, Link, make_link
 from slicebed.spec.problems import SpecErrors, problem_lines
 from slicebed.spec.schema import validate
 from slicebed.spec.testbed_checks import file_problems, lab_problems
-from slicebed.spec.testbed_model import HostModel, TcpMode, TestbedModel
+from slicebed.spec.testbed_model import DataPlane, HostModel, TcpMode, TestbedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slicebed.spec.document import Document, Location
 
-__all__ = ["AskedRtt", "Host", "LabNetworks", "Link", "TcpMode", "Testbed", "load_testbed"]
+__all__ = ["AskedRtt", "DataPlane", "Host", "LabNetworks", "Link", "TcpMode", "Testbed", "load_testbed"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ class Host:
 
 @dataclass(frozen=True)
 class LabNetworks:
-    """Address ranges of the embedded lab: SSH runs over ``management``, frames over ``data``."""
+    """Address ranges of the embedded lab: SSH runs over ``management``, frames over ``data`` as ``data_plane`` says."""
 
     management: IPv4Network
     data: IPv4Network
+    data_plane: DataPlane = DataPlane.TLS
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def load_testbed(path: Path) -> Testbed:
     if model is None or problems:
         raise SpecErrors(problem_lines(path, problems))
     hosts = tuple(_host(name, tier, host) for tier, (name, host) in enumerate(model.hosts.items()))
-    lab = None if model.lab is None else LabNetworks(model.lab.management, model.lab.data)
+    lab = None if model.lab is None else LabNetworks(model.lab.management, model.lab.data, model.lab.data_plane)
     links = tuple(make_link(link) for link in model.links)
     return Testbed(model.name, path, hosts, links, lab, model.tcp, _lines(document))
 

@@ -39,6 +39,13 @@ class TcpMode(Enum):
     STREAMING = "streaming"
 
 
+class DataPlane(Enum):
+    """How agents speak with each other."""
+
+    TLS = "tls"
+    PLAINTEXT = "plaintext"
+
+
 def _network(value: object) -> IPv4Network:
     allowed = "an IPv4 network such as 10.198.0.0/16, /8 to /28"
     if not isinstance(value, str):
@@ -114,10 +121,11 @@ class LinkModel(PacketsModel):
 
 
 class LabModel(StrictModel):
-    """The embedded lab's address ranges."""
+    """The embedded lab's address ranges, and what else its inventory holds."""
 
     management: Network
     data: Network
+    data_plane: Annotated[DataPlane, one_of(DataPlane)] = DataPlane.TLS
 
 
 class TestbedModel(StrictModel):
