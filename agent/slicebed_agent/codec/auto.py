@@ -196,6 +196,7 @@ class _Boundary:
         candidates = [_row(each, self._median(each)) for each in _FILTERS]
         return {
             "kind": "codec",
+            "at_ns": time.monotonic_ns(),
             "tensors": [f"{dtype} {sizes}" for dtype, sizes in shape],
             "picked": "raw" if self.picked is None else self.picked.name,
             "why": self._choice.why,
