@@ -22,18 +22,17 @@ if TYPE_CHECKING:
     from slicebed.results.campaign import Campaign, FinishedRun
 
 _CUT_LETTERS = 20
-# More than these leave no room in 120 columns; the CSV file has all.
-_MOST_PARTS = 9
+_BROKEN = {"transformer": "trans-\nformer", "classifier": "classi-\nfier", "overhead": "over-\nhead"}
 
 
 def render_placements(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
-    """Print one table for each configuration."""
+    """Print two tables for each configuration: what became of the frames, and where their time went."""
+    rate = f"{campaign.frames_per_s:g} frame/s"
     for configuration, rows in table.groupby("configuration", sort=False):
-        console.print(_table(campaign, str(configuration), rows))
-        for row in rows.to_dict("records"):
-            if row["dropped_where"]:
-                console.print(f"  {escape(_name(row))} dropped at: {escape(row['dropped_where'])}", style="dim")
-        console.print("Parts of a frame's way are means of the completed frames, in ms; links with their codecs.\n")
+        title = f"Configuration {configuration}  ·  {campaign.name}, wire {campaign.wire}, {rate}"
+        console.print(_frames_table(title, rows))
+        console.print(_parts_table(rows))
+        console.print()
 
 
 def pipeline_notes(campaign: Campaign) -> Iterator[Text]:
@@ -45,30 +44,46 @@ def pipeline_notes(campaign: Campaign) -> Iterator[Text]:
         yield Text(line)
 
 
-def _table(campaign: Campaign, configuration: str, rows: pd.DataFrame) -> Table:
-    title = (
-        f"Configuration {configuration}  ·  {campaign.name}, wire {campaign.wire}, {campaign.frames_per_s:g} frame/s"
-    )
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    parts = [part for part in parts_of(rows) if rows[part].notna().any()][:_MOST_PARTS]
-    table.add_column("\n\nplacement", overflow="fold")
-    table.add_column("\nframe\ndrop", justify="right", no_wrap=True, style="bold")
-    table.add_column("\nrate\n95 %", no_wrap=True, style="dim")
-    table.add_column("\nmedian\nms", justify="right", no_wrap=True)
-    table.add_column("\np95\nms", justify="right", no_wrap=True)
-    table.add_column("\ndone\nof", justify="right", no_wrap=True)
-    for part in parts:
-        table.add_column(_heading(part), justify="right", no_wrap=True)
+def _frames_table(title: str, rows: pd.DataFrame) -> Table:
+    table = _new_table(title)
+    table.add_column("hosts", no_wrap=True, style="dim")
+    table.add_column("frame\ndrop\nrate", justify="right", no_wrap=True, style="bold")
+    table.add_column("95 %", no_wrap=True, style="dim")
+    table.add_column("median\nms", justify="right", no_wrap=True)
+    table.add_column("95 %", no_wrap=True, style="dim")
+    table.add_column("p95\nms", justify="right", no_wrap=True)
+    table.add_column("done\nof", justify="right", no_wrap=True)
+    table.add_column("dropped at", overflow="fold")
     for row in rows.to_dict("records"):
-        cells = [
+        table.add_row(
             escape(_name(row)),
+            escape(str(row["chain"])),
             _number(row["frame_drop_rate"], 2),
-            f"{_number(row['frame_drop_rate_low'], 2)}–{_number(row['frame_drop_rate_high'], 2)}",  # noqa: RUF001 - a range
+            _range(row, "frame_drop_rate_low", "frame_drop_rate_high", 2),
             _number(row["latency_median_ms"], 0),
+            _range(row, "latency_median_low_ms", "latency_median_high_ms", 0),
             _number(row["latency_p95_ms"], 0),
             f"{row['latency_n']}/{row['captured']}",
-        ]
-        table.add_row(*cells, *(_number(row[part], 1) for part in parts))
+            escape(row["dropped_where"]),
+        )
+    return table
+
+
+def _parts_table(rows: pd.DataFrame) -> Table:
+    table = _new_table("Mean of the completed frames in ms, by the parts of their way; links with their codecs")
+    parts = [part for part in parts_of(rows) if rows[part].notna().any()]
+    for part in parts:
+        table.add_column(_heading(part), justify="right", no_wrap=True)
+    table.add_column("latency", justify="right", no_wrap=True, style="bold")
+    for row in rows.to_dict("records"):
+        values = (_number(row[part], 1) for part in (*parts, "latency_mean_ms"))
+        table.add_row(escape(_name(row)), *values)
+    return table
+
+
+def _new_table(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("placement", no_wrap=True)
     return table
 
 
@@ -80,17 +95,19 @@ def _name(row: dict[Any, Any]) -> str:
 
 
 def _heading(part: str) -> str:
-    """Three lines, of a word each."""
+    """Two or three short lines."""
     words = title_of(part).split()
-    kind = "slices" if is_slice(part) else "link" if is_transfer(part) else ""
-    lines = [*words[:-1], kind] if kind else words
-    return "\n".join([""] * (3 - len(lines)) + [escape(line) for line in lines])
+    if is_slice(part):
+        return f"{escape(words[0])}\nslices"
+    if is_transfer(part):
+        return f"{escape(words[0])}\nto\n{escape(words[1])}"
+    return "\n".join(_BROKEN.get(word, word) for word in words)
 
 
 def _codec_lines(run: FinishedRun) -> Iterator[str]:
     for note in run.summary.get("codecs", ()):
         if note.get("picked"):
-            yield f"Codec of {note['host']} ({_run_name(run)}): {note['picked']}: {note.get('why', '')}"
+            yield f"Codec of {note['host']} ({_run_name(run)}): {note.get('why') or note['picked']}"
 
 
 def _lossy_lines(run: FinishedRun) -> Iterator[str]:
@@ -125,3 +142,9 @@ def _share(value: float | None) -> str:
 
 def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _range(row: dict[Any, Any], low: str, high: str, digits: int) -> str:
+    if math.isnan(row[low]):
+        return "-"
+    return f"{row[low]:.{digits}f}–{row[high]:.{digits}f}"  # noqa: RUF001 - an en dash is the sign for a range

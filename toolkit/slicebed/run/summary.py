@@ -34,7 +34,7 @@ def summarise(table: pd.DataFrame, accounts: Mapping[str, HostAccount], manifest
     codecs = [
         {"host": host, **record}
         for host, account in accounts.items()
-        for record in {line.get("boundary"): line for line in account.notes.get("codec", ())}.values()
+        for record in {_boundary(line): line for line in account.notes.get("codec", ())}.values()
     ]
     clocks = [
         _clock(host, next_host, lines)
@@ -43,6 +43,11 @@ def summarise(table: pd.DataFrame, accounts: Mapping[str, HostAccount], manifest
     ]
     usage = {host: _usage(account.notes["usage"]) for host, account in accounts.items() if account.notes.get("usage")}
     return found | {key: value for key, value in (("codecs", codecs), ("clocks", clocks), ("usage", usage)) if value}
+
+
+def _boundary(line: Record) -> tuple[object, ...]:
+    """What a codec was picked for: a cut's version, and the tensors that cross there."""
+    return (line.get("boundary"), *line.get("tensors", ()))
 
 
 def _answers(done: pd.DataFrame, *, lossy: bool) -> dict[str, Any]:
