@@ -63,10 +63,8 @@ def read(message: agent_pb2.SourceConfig) -> Film:
     batch = checks.within("source.batch_size", message.batch_size, 1, _MAX_BATCH)
     height = checks.within("source.height", message.height, 0, MAX_SIDE)
     width = checks.within("source.width", message.width, 0, MAX_SIDE)
-    if bool(height) is not bool(width) or (images is Images.SYNTHETIC and not height):
-        raise checks.wrong(
-            "source.height", f"{height} with a width of {width}", "both, or neither of a film's own size"
-        )
+    if bool(height) is not bool(width):
+        raise checks.wrong("source.height", f"{height} with a width of {width}", "both, or neither")
     if images not in _OF_A_FILE and message.file_sha256:
         raise checks.wrong("source.file_sha256", repr(message.file_sha256), f"none: {images} images need no file")
     if images in _OF_A_MODEL and not message.HasField("check"):

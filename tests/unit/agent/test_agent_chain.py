@@ -249,7 +249,7 @@ def test_describe_names_the_versions(chain):
         ({"source": camera(frames=1, frames_per_s=1, batch_size=999)}, r"1\.\.359"),
         ({"source": camera(images=7)}, "source.images"),
         ({"source": camera(images=agent_pb2.IMAGES_VIDEO)}, "source.file_sha256"),
-        ({"source": camera(images=agent_pb2.IMAGES_SYNTHETIC)}, "source.height"),
+        ({"source": camera(images=agent_pb2.IMAGES_SYNTHETIC, height=72)}, "source.height"),
         (
             {"source": camera(check=agent_pb2.CheckConfig(answer="flatten/Reshape/shape:0"))},
             "no row for each image",

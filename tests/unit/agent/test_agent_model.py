@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from slicebed.run.samples import EQUALITY_BAR
-from slicebed_agent.model import digits, weights
+from slicebed_agent.model import codec, digits, weights
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.load import open_model
 from slicebed_agent.model.reference import Images, References
@@ -75,7 +75,7 @@ def test_two_slices_give_the_whole_models_output(cnn14, executor, whole, middle)
         part = executor.prepare([feed], [fetch], warm=False)
         arrays = part.run(arrays)
         part.release()
-    agreement = whole.compare(drawn, arrays[0])
+    agreement = whole.compare(drawn, codec.encode(arrays))
     assert agreement.labels_equal == agreement.images == 4
     assert agreement.max_rel_error <= EQUALITY_BAR
 
