@@ -1,4 +1,4 @@
-"""One factory for channels and servers, so that both ends of a link agree on limits, windows and keepalive."""
+"""One factory for Control's channels and servers, so that both ends agree on limits, windows and keepalive."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.errors import AgentError
+from slicebed_agent.rpc.address import split
 
 SERVING: Final = "SERVING"
 
-MESSAGE_LIMIT_BYTES: Final = 20 * 1024 * 1024
-"""Longest message either side takes: the longest part (16 MiB) with room for its header."""
+MESSAGE_LIMIT_BYTES: Final = 4 * 1024 * 1024
+"""Longest message either side takes; a piece of a model's file is 1 MiB."""
 
-WINDOW_BYTES: Final = 16 * 1024 * 1024
 KEEPALIVE_MS: Final = 5_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 
 _SHARED: Final = (
     ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
-    # By default gRPC begins with a small HTTP/2 window and lets a probe grow it: over a round trip of 0.5 s the first
-    # 16 MB waited 1 s for credit, later ones none. Frames of one run shall find the same link, so the window is wide
-    # from the start; with the probe on, the first of these two options does nothing.
-    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-    ("grpc.http2.bdp_probe", 0),
-    # A killed process closes its connections and is noticed at once; a vanished host or wire only by an unanswered
-    # ping, here after 15 s at most. The answer may queue behind a link's worth of data, hence not sooner.
+    # A killed process closes its connections and is noticed at once; a tunnel that hangs only by an unanswered ping.
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -39,9 +33,9 @@ _CHANNEL: Final = (
     # An agent that was restarted is found again within a second ...
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # ... and a handshake over a link of seconds has the time it needs: despite its name this option is its timeout.
+    # ... and a handshake through a slow tunnel has the time it needs: despite its name this option is its timeout.
     ("grpc.min_reconnect_backoff_ms", 20_000),
-    # Links go straight to the address they were given, whatever proxy the environment names.
+    # Straight to the address that was given, whatever proxy the environment names.
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -94,9 +88,7 @@ def bind(server: grpc.Server, address: str) -> int:
         AgentConfigError: the address is not host:port.
         AgentError: it cannot be listened on.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise AgentConfigError(f"not an address: {address!r}", mend="give HOST:PORT, for example 10.0.0.1:7071")
+    split(address)
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:

@@ -1,6 +1,6 @@
 """The data plane's transport: Arrow Flight's DoExchange with mutual TLS (ADR 12).
 
-Arrow is imported by the first use, not with this module: it costs a third of a second and 60 MB.
+Arrow is imported by the first use, not with this module: it costs a third of a second and 40 MB.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.rpc.address import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,21 +90,9 @@ def serve(address: str, security: Security, handle: Callable[[Call], None]) -> S
     """
     from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
 
-    host, port = split_address(address)
+    host, port = split(address)
     _probe(host, port, address)
     return flight_core.Server(host, port, security, handle)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of host:port.
-
-    Raises:
-        AgentConfigError: it is none.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise AgentConfigError(f"not an address: {address!r}", mend="give HOST:PORT, for example 10.0.0.1:7071")
-    return host, int(port)
 
 
 def _probe(host: str, port: int, address: str) -> None:
