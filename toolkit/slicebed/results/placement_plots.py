@@ -42,7 +42,7 @@ def placement_figure(configuration: str, rows: pd.DataFrame, context: str) -> Fi
     """Stacked bars of the mean parts of latency on the left axis, points of the frame drop rate on the right one."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second that only plotting should cost
 
-    figure = Figure(figsize=(max(6.0, 1.3 * len(rows) + 2.0), 4.8), layout="constrained")
+    figure = Figure(figsize=(max(8.0, 1.3 * len(rows) + 2.0), 5.0), layout="constrained")
     latency = figure.add_subplot()
     drop = latency.twinx()
     drop.spines["top"].set_visible(False)
