@@ -17,6 +17,7 @@ from slicebed.run.model_files import place_model
 from slicebed_agent.control import Control
 from slicebed_agent.model.files import Store
 from slicebed_agent.rpc import channel as channels
+from slicebed_agent.rpc.flight import Security
 from slicebed_agent.rpc.v1 import agent_pb2_grpc
 
 HOSTS = ("client", "edge", "cloud")
@@ -28,7 +29,7 @@ class Agent(Control):
     """An agent's Control that can be made to stop listening in the middle of a file."""
 
     def __init__(self, host, folder, limit_bytes):
-        super().__init__(host, folder, limit_bytes)
+        super().__init__(host, folder, limit_bytes, Security.plaintext())
         self.received = []
         self.hold_at = None
         self.held, self.gate = threading.Event(), threading.Event()
@@ -143,11 +144,11 @@ def test_only_the_host_that_lacks_it_is_sent_it(hosts, model):
 
 def test_it_says_how_much_is_sent(hosts, model):
     cloud, sent_mb = hosts["cloud"].agent, []
-    cloud.hold_at = 4 << 20
+    cloud.hold_at = 12 << 20
 
     def say(text):
         sent_mb.append(int(re.fullmatch(r"sent (\d+) of 38 MB of net to client, edge, cloud", text)[1]))
-        # The cloud's last bytes wait in the connection: they are sent, and the transfer is not over.
+        # The cloud has not taken the last bytes yet: they are sent, and the transfer is not over.
         if sent_mb[-1] == 38:
             cloud.gate.set()
 
@@ -169,7 +170,7 @@ def test_a_host_that_goes_in_the_middle_is_named_and_the_others_are_left_whole(h
     threading.Timer(0.2, hosts["edge"].agent.gate.set).start()
     hosts["edge"].kill()
     waiting.join(20)
-    assert said[0].startswith("host edge, stage model: the model's file was not taken (")
+    assert said[0].startswith("host edge, stage model: the file of net was not taken (")
     assert "container running" in said[0]
     hosts["cloud"].agent.gate.set()
     for name in ("edge", "cloud"):
