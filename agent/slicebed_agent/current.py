@@ -51,7 +51,7 @@ class Current:
         self._check_goes_on()
         version = message.version
         cuts = config.cuts(message, self.assignment.kinds, max(self._prepared))
-        made = self.versions.add(version, cuts, self.assignment.warm_batch)
+        made = self.versions.add(version, cuts, self.assignment.warm_batch, live=True)
         self._prepared.add(version)
         self._note(version, "prepared")
         return made

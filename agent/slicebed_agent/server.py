@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 import logging
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _CONTROL_CALLS: Final = 8
 _GOODBYE_S: Final = 2.0
+_SWITCH_S: Final = 0.0005
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,9 @@ def serve(options: Options) -> None:
         AgentConfigError: see `Agent`.
         AgentError: see `Agent`; or TensorFlow cannot be loaded.
     """
+    # While a cut is prepared Python is busy, and by default keeps a frame's thread waiting for 5 ms at every step: two
+    # steps took 8 ms beside a busy thread, 1 ms with this.
+    sys.setswitchinterval(_SWITCH_S)
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())

@@ -69,22 +69,40 @@ class HeldModel:
 class HeldSlice:
     """A prepared slice and the model that it is of."""
 
-    def __init__(self, model: HeldModel, cut: Cut, batch: int) -> None:
+    def __init__(self, model: HeldModel, cut: Cut, batch: int, *, live: bool) -> None:
         """Prepare it, and run it on blank frames until the cost of first use is paid.
+
+        Args:
+            model: of which it is a part.
+            cut: which part.
+            batch: frames at a time.
+            live: others compute meanwhile: no memory is given back that running needs, as they would wait for it.
 
         Raises:
             AgentConfigError: the model has no such tensors, or the fetches need more than the feeds.
             AgentError: TensorFlow refuses it.
         """
         self.model, self.cut = model, cut
-        self.slice: Slice = model.executor.prepare(cut.feeds, cut.fetches, batch=batch)
-        self._warm = {batch}
+        self.slice: Slice = model.executor.prepare(cut.feeds, cut.fetches, warm=False)
+        self._warm: set[int] = set()
+        try:
+            self.warm(batch, live=live)
+        except BaseException:
+            self.slice.release()
+            raise
 
-    def warm(self, batch: int) -> None:
+    def warm(self, batch: int, *, live: bool) -> None:
         """Pay the cost of first use for frames of another size."""
-        if batch not in self._warm:
+        if batch in self._warm:
+            return
+        if live:
+            blank = [boundary.blank(batch) for boundary in self.slice.feeds]
+            # The first run rewrites the graph and builds kernels, the second sizes their buffers.
+            self.slice.run(blank)
+            self.slice.run(blank)
+        else:
             self.slice.warm(batch)
-            self._warm.add(batch)
+        self._warm.add(batch)
 
     def outputs(self) -> tuple[tuple[Boundary, tuple[int, ...]], ...]:
         """Every tensor that leaves it, with the shape of one frame's, the batch dimension left out."""
@@ -110,12 +128,13 @@ class Held:
         self._models: dict[str, tuple[HeldModel, int]] = {}
         self._slices: dict[Cut, tuple[HeldSlice, int]] = {}
 
-    def take(self, cut: Cut, batch: int) -> HeldSlice:
+    def take(self, cut: Cut, batch: int, *, live: bool = False) -> HeldSlice:
         """Prepare a slice, or take the one in use when it is the same.
 
         Args:
             cut: which slice.
             batch: frames at a time.
+            live: frames are under way; see `HeldSlice`.
 
         Raises:
             AgentConfigError: the model is not on this host, is no frozen graph, or has no such slice.
@@ -123,11 +142,11 @@ class Held:
         """
         found, users = self._slices.get(cut, (None, 0))
         if found is not None:
-            found.warm(batch)
+            found.warm(batch, live=live)
         else:
             model = self._take_model(cut.model_sha256)
             try:
-                found = HeldSlice(model, cut, batch)
+                found = HeldSlice(model, cut, batch, live=live)
             except BaseException:
                 self._give_back_model(model)
                 raise
@@ -186,13 +205,14 @@ class Versions:
         self._lock = threading.Lock()
         self._stages: dict[str, list[tuple[int, HeldSlice]]] = {}
 
-    def add(self, version: int, cuts: Mapping[str, Cut], batch: int) -> dict[str, HeldSlice]:
+    def add(self, version: int, cuts: Mapping[str, Cut], batch: int, *, live: bool = False) -> dict[str, HeldSlice]:
         """Prepare the slices of a version beside those in use; all of them or none.
 
         Args:
             version: larger than any before.
             cuts: by the stage's name.
             batch: frames at a time in the warm-up.
+            live: frames are under way; see `HeldSlice`.
 
         Raises:
             AgentConfigError: see `Held.take`; the message names the stage.
@@ -202,7 +222,7 @@ class Versions:
         try:
             for stage, cut in cuts.items():
                 try:
-                    made[stage] = self._held.take(cut, batch)
+                    made[stage] = self._held.take(cut, batch, live=live)
                 except AgentError as error:
                     error.where = stage if error.where is None else f"{stage}: {error.where}"
                     raise

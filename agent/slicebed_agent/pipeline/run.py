@@ -124,10 +124,10 @@ class Run:
         """
         if self._camera is None:
             raise AgentError("it has no camera", where=self.plan.host, mend="ask the first agent to switch")
-        with self._lock:
-            first = self._camera.switch(version)
-            self._draining = (version, first)
+        first = self._camera.switch(version)
         self.note({"kind": "cut", "version": version, "first_frame_id": first, **_now("switched")})
+        with self._lock:
+            self._draining = (version, first)
         self._note_drained()
         return first
 
@@ -177,15 +177,6 @@ class Run:
         """It did not come back in time."""
         self._ledger.abandon()
         self._trouble_at(Ending(End.FAILED, self.plan.host, At.INBOUND, trouble))
-
-    def abandon(self) -> None:
-        """The attached stream is gone: nobody waits for what is under way."""
-        if not self.plan.reconnect_s:
-            self._ledger.abandon()
-
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until every frame that came has ended."""
-        return self._ledger.wait_idle(timeout_s)
 
     @property
     def over(self) -> bool:

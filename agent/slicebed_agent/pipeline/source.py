@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from slicebed_agent.pipeline.contracts import Draw
     from slicebed_agent.pipeline.ledger import Ledger
 
+_LOG = logging.getLogger(__name__)
+_JOIN_S: Final = 10.0
 LATE_S: Final = 0.25
 LATE_FRAMES: Final = 4
 """How late a frame may be drawn: so many periods, or LATE_S where they are shorter, as a driver's few buffers hold."""
@@ -75,7 +78,9 @@ class Camera:
         """Capture nothing more."""
         self._halt.set()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(_JOIN_S)
+            if self._thread.is_alive():
+                _LOG.error("camera: a picture is drawn for more than %g s, its thread was left behind", _JOIN_S)
 
     @property
     def finished(self) -> bool:

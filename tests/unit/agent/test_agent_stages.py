@@ -93,7 +93,7 @@ def test_the_agent_behind_a_link_holds_up_the_one_before_it(chain):
     samples = chain.whole_run(
         "back-pressure",
         (3, 8),
-        client={"source": camera(frames=30, frames_per_s=1000, batch_size=1), "queue": waits(2), "outbound": few} | RAW,
+        client={"source": camera(frames=50, frames_per_s=100, batch_size=1), "queue": waits(2), "outbound": few} | RAW,
         edge={"queue": few, "outbound": few} | RAW,
         cloud={"queue": few, "overhead_ratio": 60.0},
     )
