@@ -145,10 +145,16 @@ def test_old_models_make_room_and_the_one_that_a_slice_is_of_stays(hosts, connec
     whole = agent_pb2.RunConfig(
         run_id="whole",
         host="edge",
-        model_sha256=used.frozen.graph_sha256(),
-        feeds=used.graph.inputs,
-        fetches=used.graph.outputs,
-        inbound_messages=1,
+        previous_host="client",
+        stages=[
+            agent_pb2.StageConfig(
+                name="slice",
+                queue=agent_pb2.QueueConfig(places=1, policy=agent_pb2.QUEUE_POLICY_NEWEST),
+                slice=agent_pb2.SliceConfig(
+                    model_sha256=used.frozen.graph_sha256(), feeds=used.graph.inputs, fetches=used.graph.outputs
+                ),
+            )
+        ],
     )
     edge["edge"].control.Prepare(whole, timeout=60)
     others = [model(cells) for cells in (12, 13, 14, 15)]

@@ -38,7 +38,7 @@ class SshHost:
         self._inside("ip", "link", "set", "lo", "up")
         self._inside("ip", "link", "set", "eth0", "up")
         stack.callback(_end, self._start_ssh())
-        serve = ["serve", "--host", self.name, "--control", _CONTROL, "--data", "127.0.0.1:7071"]
+        serve = ["serve", "--host", self.name, "--control", _CONTROL, "--data", "127.0.0.1:7071", "--plaintext"]
         keep = ["--state-dir", str(self.state), "--model-bytes", str(limit_bytes)]
         stack.callback(_end, self._start("agent", [sys.executable, "-m", "slicebed_agent", *serve, *keep]))
 
