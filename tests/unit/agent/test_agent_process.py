@@ -250,6 +250,12 @@ def test_what_cannot_be_frozen_is_one_line(tmp_path, arguments, says):
     assert not list(tmp_path.rglob("*.pb"))
 
 
+def test_a_head_that_is_no_graph_file_is_refused_before_any_work():
+    done = _run("train-exit", "cnn14", "--after", "3", "--out", "head.txt")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: head.txt: a head is a frozen graph; give a name that ends in .pb\n"
+
+
 def test_a_store_of_nothing_is_refused(tmp_path):
     where = ["--control", "127.0.0.1:0", "--data", "127.0.0.1:0", "--state-dir", str(tmp_path)]
     done = _run("serve", "--plaintext", "--host", "h", *where, "--model-bytes", "0")
