@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentError, PayloadError
 from slicebed_agent.pipeline.clock import OffsetFilter
-from slicebed_agent.pipeline.contracts import At, Codec, Encode, End, Ending, Frame, Left, RunPlan, Tensors
+from slicebed_agent.pipeline.contracts import At, Encode, End, Ending, Frame, Left, RunPlan, Tensors
 from slicebed_agent.pipeline.goodput import Goodput
+from slicebed_agent.pipeline.link_state import LinkState, Totals
 from slicebed_agent.pipeline.parts import LONG_BYTES, FrameHead, divide, part_count
 from slicebed_agent.pipeline.queues import BoundedQueue, Policy
 from slicebed_agent.pipeline.session import Session, exchange_of
@@ -38,40 +39,6 @@ _MEND: Final = {
     Fault.FOREIGN: "check that both hosts' certificates are this testbed's: run the agent playbook",
     Fault.NOT_READY: "prepare from the last agent to the first",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class LinkState:
-    """Totals of a link since the run was prepared, and what is known of it now; the proto's `LinkStatus`."""
-
-    next_host: str
-    connected: bool
-    frames: int
-    dropped: int
-    failed: int
-    queued: int
-    bytes_before: int
-    bytes_after: int
-    encode_ns: int
-    send_ns: int
-    round_trip_ns: int
-    clock_offset_ns: int
-    clock_bound_ns: int
-    rate_bit_per_s: int
-    codec: Codec | None
-    reconnects: int
-
-
-@dataclasses.dataclass(slots=True)
-class _Totals:
-    frames: int = 0
-    dropped: int = 0
-    failed: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
-    encode_ns: int = 0
-    send_ns: int = 0
-    codec: Codec | None = None
 
 
 class Link:
@@ -108,7 +75,7 @@ class Link:
         self._encode, self._connect, self._ledger = encode, connect, ledger
         self._note, self._on_broken = note, on_broken
         self._queue: BoundedQueue[tuple[Frame, Tensors]] = BoundedQueue(self._to.queue.places, self._to.queue.policy)
-        self._totals = _Totals()
+        self._totals = Totals()
         self._clock, self._goodput = OffsetFilter(), Goodput()
         self._known = threading.Lock()
         # Held by whoever writes; frames leave the queue under it, and so in their order.

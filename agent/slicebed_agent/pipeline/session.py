@@ -198,7 +198,8 @@ class Session:
         kind = reply.WhichOneof("content")
         if kind == "report":
             with self._changed:
-                self._unanswered -= 1
+                # That of a frame on the stream before this one counts for nothing here.
+                self._unanswered = max(0, self._unanswered - 1)
             self._ended(reply.report.frame_id, wire.ending_from_wire(reply.report))
         elif kind == "clock":
             self._arrived(reply.clock.sent_ns)

@@ -1,0 +1,251 @@
+"""Both processes of each way that `link` compares: one receives, and one sends and measures when it is asked."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median as middle
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from slicebed_agent.pipeline.contracts import Ending, Frame, Result, Tensors
+
+Begin = Callable[["NDArray[np.float32]"], None]
+Await = Callable[[], None]
+
+BIG_ITEMS: Final = 3_200_000
+SMALL_ITEMS: Final = 1024
+_UNDER_WAY: Final = 4
+_SEED: Final = 0
+
+
+class LinkBenchError(Exception):
+    """A process of the benchmark ended early."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Big arrays before the first round; and in each round of one way big arrays, and small ones there and back."""
+
+    rounds: int = 15
+    warm: int = 100
+    big: int = 20
+    small: int = 200
+
+
+def _announce(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+
+
+# Plain TCP: a length, the bytes, and one byte back.
+
+
+def _serve_tcp() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        _announce(listening.getsockname()[1])
+        connection, _ = listening.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    buffer = memoryview(bytearray(4 * BIG_ITEMS))
+    while header := connection.recv(8, socket.MSG_WAITALL):
+        (wanted,) = struct.unpack("<Q", header)
+        rest = buffer[:wanted]
+        while rest:
+            rest = rest[connection.recv_into(rest) :]
+        np.frombuffer(buffer[:wanted], np.float32)
+        connection.sendall(b"k")
+
+
+def _tcp(port: int) -> tuple[Begin, Await]:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def begin(array: NDArray[np.float32]) -> None:
+        connection.sendall(struct.pack("<Q", array.nbytes))
+        connection.sendall(array.data.cast("B"))
+
+    return begin, lambda: _expect(connection.recv(1))
+
+
+def _expect(answer: bytes) -> None:
+    if not answer:
+        raise LinkBenchError("the other side closed the connection")
+
+
+# Unary gRPC with a TensorProto, as the papers' prototypes did.
+
+
+def _grpc_options() -> list[tuple[str, int]]:
+    return [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+def _serve_unary() -> None:
+    import grpc  # noqa: PLC0415 - this way's processes alone load them
+    import tensorflow as tf  # noqa: PLC0415 - as above
+    from tensorflow.core.framework import tensor_pb2  # noqa: PLC0415 - as above
+
+    def take(request: bytes, _context: Any) -> bytes:
+        tf.make_ndarray(tensor_pb2.TensorProto.FromString(request))
+        return b"k"
+
+    server = grpc.server(ThreadPoolExecutor(4), options=_grpc_options())
+    handlers = {"Take": grpc.unary_unary_rpc_method_handler(take)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    _announce(port)
+    server.wait_for_termination()
+
+
+def _unary(port: int) -> tuple[Begin, Await]:
+    import grpc  # noqa: PLC0415 - as above
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    take = grpc.insecure_channel(f"127.0.0.1:{port}", options=_grpc_options()).unary_unary("/bench/Take", None, None)
+    under_way: list[Any] = []
+
+    def begin(array: NDArray[np.float32]) -> None:
+        under_way.append(take.future(tf.make_tensor_proto(array).SerializeToString()))
+
+    return begin, lambda: _expect(under_way.pop(0).result())
+
+
+# The link of two agents: what a Run does on both sides, without TensorFlow in it.
+
+
+def _serve_link() -> None:
+    from slicebed_agent import codec  # noqa: PLC0415 - this way's processes alone load them
+    from slicebed_agent.data import DataPlane  # noqa: PLC0415 - as above
+    from slicebed_agent.pipeline.contracts import Bench, QueuePlan, RunPlan, StagePlan  # noqa: PLC0415 - as above
+    from slicebed_agent.pipeline.run import Run  # noqa: PLC0415 - as above
+    from slicebed_agent.rpc.flight import Security  # noqa: PLC0415 - as above
+
+    stage = StagePlan("slice", QueuePlan(16))
+    plan = RunPlan("bench", "cloud", "edge", None, (stage,), None)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench({"slice": _untouched}, codec.decode, lambda _: b"k")
+        run = Run(plan, bench, None, Path(folder) / "cloud.jsonl")
+        plane = DataPlane(lambda: run, Security.plaintext())
+        _announce(plane.listen("127.0.0.1:0"))
+        threading.Event().wait()
+
+
+def _untouched(_version: int, tensors: Tensors) -> Result:
+    from slicebed_agent.pipeline.contracts import Result  # noqa: PLC0415 - as above
+
+    return Result(tensors)
+
+
+class _Link:
+    """The sending side; it is told of each frame's end, as the agent with the camera is."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        from slicebed_agent import codec  # noqa: PLC0415 - as above
+        from slicebed_agent.pipeline import contracts  # noqa: PLC0415 - as above
+        from slicebed_agent.pipeline.ledger import Ledger  # noqa: PLC0415 - as above
+        from slicebed_agent.pipeline.link import Link  # noqa: PLC0415 - as above
+        from slicebed_agent.pipeline.samples import Spool  # noqa: PLC0415 - as above
+        from slicebed_agent.rpc import flight  # noqa: PLC0415 - as above
+
+        address = f"127.0.0.1:{port}"
+        to = contracts.LinkPlan("cloud", address, contracts.DEFAULT_PART_BYTES, contracts.QueuePlan(2 * _UNDER_WAY))
+        plan = contracts.RunPlan("bench", "edge", None, None, (), to)
+        self._ended = threading.Semaphore(0)
+        self._frame, self._numbers = contracts.Frame, itertools.count()
+        self._completed = contracts.End.COMPLETED
+        self._failed: Ending | None = None
+        self._ledger = Ledger("bench", "edge", Spool(folder / "edge.jsonl"), self._record)
+        self._link = Link(
+            plan,
+            codec.encoder(contracts.Codec.RAW, lambda: 0, _ignore),
+            functools.partial(flight.connect, address, "cloud", flight.Security.plaintext()),
+            self._ledger,
+            _ignore,
+            _ignore,
+        )
+
+    def _record(self, _frame: Frame, ending: Ending) -> Any:
+        if ending.end is not self._completed:
+            self._failed = ending
+        self._ended.release()
+        return ending.end
+
+    def begin(self, array: NDArray[np.float32]) -> None:
+        now = time.monotonic_ns()
+        frame = self._frame(next(self._numbers), now, now, "source")
+        self._ledger.opened(frame)
+        self._link.deliver(frame, (array,))
+
+    def wait(self) -> None:
+        self._ended.acquire()
+        if self._failed is not None:
+            raise LinkBenchError(str(self._failed))
+
+
+def _link(port: int, folder: Path) -> tuple[Begin, Await]:
+    link = _Link(port, folder)
+    return link.begin, link.wait
+
+
+def _ignore(_: object) -> None:
+    """Take it and forget it."""
+
+
+_SERVE: Final[dict[str, Callable[[], None]]] = {"tcp": _serve_tcp, "unary": _serve_unary, "link": _serve_link}
+
+
+def _measure(way: str, port: int, size: Size) -> None:
+    """The sending process: a line of figures for each line it reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        begin, wait = _link(port, Path(folder)) if way == "link" else (_tcp if way == "tcp" else _unary)(port)
+        big = np.random.default_rng(_SEED).standard_normal(BIG_ITEMS).astype(np.float32)
+        small = big[:SMALL_ITEMS].copy()
+        _throughput(begin, wait, big, size.warm)
+        _announce(0)
+        for _ in sys.stdin:
+            figures = {"mb_per_s": _throughput(begin, wait, big, size.big), "ping_ms": _ping(begin, wait, small, size)}
+            sys.stdout.write(json.dumps(figures) + "\n")
+            sys.stdout.flush()
+
+
+def _throughput(begin: Begin, wait: Await, array: NDArray[np.float32], count: int) -> float:
+    started = time.perf_counter()
+    for number in range(count):
+        begin(array)
+        if number >= _UNDER_WAY:
+            wait()
+    for _ in range(min(count, _UNDER_WAY)):
+        wait()
+    return count * array.nbytes / (time.perf_counter() - started) / 1e6
+
+
+def _ping(begin: Begin, wait: Await, array: NDArray[np.float32], size: Size) -> float:
+    taken = []
+    for _ in range(size.small):
+        started = time.perf_counter()
+        begin(array)
+        wait()
+        taken.append(time.perf_counter() - started)
+    return middle(taken) * 1e3
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        _SERVE[sys.argv[2]]()
+    else:
+        _measure(sys.argv[2], int(sys.argv[3]), Size(**json.loads(sys.argv[4])))
