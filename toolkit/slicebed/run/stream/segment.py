@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import RunError, SlicebedError
@@ -146,6 +147,10 @@ class Segment:
             "chain": list(job.chain),
             "stages": {each.host: [stage.name for stage in each.stages] for each in job.layout},
             "slices": [asdict(each) for each in self.prepared],
+            "wire": "+".join(sorted({job.hosts[a].link_to(b).wire for a, b in pairwise(job.chain)})) or "none",
+            # A stream leaves conditions as they are, and does not measure them.
+            "links": [],
+            "verification": None,
             "cut": list(self.cuts[min(self.cuts)].points),
             "cuts": {version: cut.label for version, cut in self.cuts.items()},
             "repeat": self.number,
