@@ -87,6 +87,10 @@ bench-network: setup ## Slicebed's links beside EnosLib's, tcconfig's and tc's o
 bench-slicer: setup-test ## cuts, slices and their memory against the bars, in one run; BENCH_SLICER=--equality checks every cut too
 	$(BIN)/python -m benchmarks.slicer $(BENCH_SLICER)
 
+.PHONY: bench-pipeline
+bench-pipeline: setup-test ## links, codecs, rate, live cuts against the bars, in one run (root); BENCH_PIPELINE=--soak: 100,000 frames too
+	$(BIN)/python -m benchmarks.pipeline $(BENCH_PIPELINE)
+
 constraints: ## pin what the current venv holds
 	( head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) > constraints.new
 	mv constraints.new constraints.txt

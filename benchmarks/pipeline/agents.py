@@ -33,7 +33,7 @@ class Streamed:
     """A camera and what is between the stages.
 
     Attributes:
-        frames: how many.
+        frames: how many; 0: until the run is finished.
         rate: of the camera, frames per second.
         images: of the proto's enumeration.
         queue: places before every stage and link.
@@ -162,6 +162,17 @@ class Trio:
                     raise BenchmarkError(f"{host}: {status.error}")
                 if host == HOSTS[0] and status.phase == agent_pb2.RUN_PHASE_DONE:
                     return status
+            time.sleep(_POLL_S)
+
+    def wait_completed(self, run_id: str, frames: int) -> None:
+        """Until so many frames are answered.
+
+        Raises:
+            BenchmarkError: the run failed, or its camera ended before.
+        """
+        while (status := self.status(run_id)).completed < frames:
+            if status.phase != agent_pb2.RUN_PHASE_RUNNING:
+                raise BenchmarkError(f"{status.completed} of {frames} frames were answered: {status.error}")
             time.sleep(_POLL_S)
 
     def finish(self, run_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -6,21 +6,20 @@ The receiver holds a float32 array before it answers; the small message is sent 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import IO, Any, Final
 
 from benchmarks.network.stats import Estimate, median, ratio
-from benchmarks.pipeline.link_ways import LinkBenchError, Size
-from benchmarks.shared.terminal import exit_code, note, say
+from benchmarks.pipeline.link_ways import Size
+from benchmarks.shared.terminal import note
+from benchmarks.slicer.workers import BenchmarkError
 
-__all__ = ["NAMES", "Figures", "LinkBenchError", "Size", "compare", "table"]
+__all__ = ["NAMES", "Figures", "Size", "compare", "table"]
 
 _START_S: Final = 120.0
 NAMES: Final = {"tcp": "plain TCP", "unary": "unary gRPC, make_tensor_proto", "link": "Slicebed's link"}
@@ -58,7 +57,7 @@ class _Way:
     def _answer(self, process: subprocess.Popen[str]) -> Any:
         line = _pipe(process.stdout).readline()
         if not line:
-            raise LinkBenchError(f"a process of {NAMES[self.name]} ended with code {process.wait(_START_S)}")
+            raise BenchmarkError(f"a process of {NAMES[self.name]} ended with code {process.wait(_START_S)}")
         return json.loads(line)
 
     def round(self) -> tuple[float, float]:
@@ -72,7 +71,7 @@ class _Way:
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
     if pipe is None:
-        raise LinkBenchError("a process without pipes")
+        raise BenchmarkError("a process without pipes")
     return pipe
 
 
@@ -88,7 +87,7 @@ def compare(size: Size) -> dict[str, Figures]:
     """Every way in every round, the order turned by one each time; the first round is not counted.
 
     Raises:
-        LinkBenchError: a process ended early.
+        BenchmarkError: a process ended early.
     """
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in NAMES}
     with contextlib.ExitStack() as stack:
@@ -118,26 +117,3 @@ def table(found: dict[str, Figures]) -> str:
 
 def _told(estimate: Estimate, digits: int) -> str:
     return f"{estimate.median:,.{digits}f} ({estimate.low:,.{digits}f}..{estimate.high:,.{digits}f})"
-
-
-def bench(size: Size, out: Path | None) -> None:
-    """Measure, print, write."""
-    say("One array from a process to another over loopback", heading=True)
-    found = compare(size)
-    say(table(found))
-    if out is not None:
-        out.write_text(json.dumps({way: asdict(figures) for way, figures in found.items()}, indent=1) + "\n", "utf-8")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline.link", description=__doc__)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write every raw figure to FILE as JSON")
-    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it works")
-    options = parser.parse_args(arguments)
-    size = Size(rounds=3, warm=5, big=5, small=50) if options.quick else Size()
-    return exit_code("bench-link", lambda: bench(size, options.out), (LinkBenchError,), stopped="stopped")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

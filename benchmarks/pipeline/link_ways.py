@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import json
 import socket
 import struct
@@ -19,23 +17,19 @@ from statistics import median as middle
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from benchmarks.slicer.workers import BenchmarkError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from slicebed_agent.pipeline.contracts import Ending, Frame, Result, Tensors
 
-Begin = Callable[["NDArray[np.float32]"], None]
+Begin = Callable[["NDArray[np.float32]"], object]
 Await = Callable[[], None]
 
 BIG_ITEMS: Final = 3_200_000
 SMALL_ITEMS: Final = 1024
 _UNDER_WAY: Final = 4
 _SEED: Final = 0
-
-
-class LinkBenchError(Exception):
-    """A process of the benchmark ended early."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ def _tcp(port: int) -> tuple[Begin, Await]:
 
 def _expect(answer: bytes) -> None:
     if not answer:
-        raise LinkBenchError("the other side closed the connection")
+        raise BenchmarkError("the other side closed the connection")
 
 
 # Unary gRPC with a TensorProto, as the papers' prototypes did.
@@ -129,81 +123,18 @@ def _unary(port: int) -> tuple[Begin, Await]:
 
 
 def _serve_link() -> None:
-    from slicebed_agent import codec  # noqa: PLC0415 - this way's processes alone load them
-    from slicebed_agent.data import DataPlane  # noqa: PLC0415 - as above
-    from slicebed_agent.pipeline.contracts import Bench, QueuePlan, RunPlan, StagePlan  # noqa: PLC0415 - as above
-    from slicebed_agent.pipeline.run import Run  # noqa: PLC0415 - as above
-    from slicebed_agent.rpc.flight import Security  # noqa: PLC0415 - as above
+    from benchmarks.pipeline.ends import Receiver  # noqa: PLC0415 - this way's processes alone load it
 
-    stage = StagePlan("slice", QueuePlan(16))
-    plan = RunPlan("bench", "cloud", "edge", None, (stage,), None)
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench({"slice": _untouched}, codec.decode, lambda _: b"k")
-        run = Run(plan, bench, None, Path(folder) / "cloud.jsonl")
-        plane = DataPlane(lambda: run, Security.plaintext())
-        _announce(plane.listen("127.0.0.1:0"))
+    with tempfile.TemporaryDirectory() as folder, Receiver("127.0.0.1:0", Path(folder)) as receiver:
+        _announce(receiver.port)
         threading.Event().wait()
 
 
-def _untouched(_version: int, tensors: Tensors) -> Result:
-    from slicebed_agent.pipeline.contracts import Result  # noqa: PLC0415 - as above
-
-    return Result(tensors)
-
-
-class _Link:
-    """The sending side; it is told of each frame's end, as the agent with the camera is."""
-
-    def __init__(self, port: int, folder: Path) -> None:
-        from slicebed_agent import codec  # noqa: PLC0415 - as above
-        from slicebed_agent.pipeline import contracts  # noqa: PLC0415 - as above
-        from slicebed_agent.pipeline.ledger import Ledger  # noqa: PLC0415 - as above
-        from slicebed_agent.pipeline.link import Link  # noqa: PLC0415 - as above
-        from slicebed_agent.pipeline.samples import Spool  # noqa: PLC0415 - as above
-        from slicebed_agent.rpc import flight  # noqa: PLC0415 - as above
-
-        address = f"127.0.0.1:{port}"
-        to = contracts.LinkPlan("cloud", address, contracts.DEFAULT_PART_BYTES, contracts.QueuePlan(2 * _UNDER_WAY))
-        plan = contracts.RunPlan("bench", "edge", None, None, (), to)
-        self._ended = threading.Semaphore(0)
-        self._frame, self._numbers = contracts.Frame, itertools.count()
-        self._completed = contracts.End.COMPLETED
-        self._failed: Ending | None = None
-        self._ledger = Ledger("bench", "edge", Spool(folder / "edge.jsonl"), self._record)
-        self._link = Link(
-            plan,
-            codec.encoder(contracts.Codec.RAW, lambda: 0, _ignore),
-            functools.partial(flight.connect, address, "cloud", flight.Security.plaintext()),
-            self._ledger,
-            _ignore,
-            _ignore,
-        )
-
-    def _record(self, _frame: Frame, ending: Ending) -> Any:
-        if ending.end is not self._completed:
-            self._failed = ending
-        self._ended.release()
-        return ending.end
-
-    def begin(self, array: NDArray[np.float32]) -> None:
-        now = time.monotonic_ns()
-        frame = self._frame(next(self._numbers), now, now, "source")
-        self._ledger.opened(frame)
-        self._link.deliver(frame, (array,))
-
-    def wait(self) -> None:
-        self._ended.acquire()
-        if self._failed is not None:
-            raise LinkBenchError(str(self._failed))
-
-
 def _link(port: int, folder: Path) -> tuple[Begin, Await]:
-    link = _Link(port, folder)
-    return link.begin, link.wait
+    from benchmarks.pipeline.ends import Sender  # noqa: PLC0415 - as above
 
-
-def _ignore(_: object) -> None:
-    """Take it and forget it."""
+    sender = Sender(f"127.0.0.1:{port}", folder)
+    return sender.begin, sender.wait
 
 
 _SERVE: Final[dict[str, Callable[[], None]]] = {"tcp": _serve_tcp, "unary": _serve_unary, "link": _serve_link}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slicebed.split.model import OpenedModel
 
 CAMERA_RATE: Final = 24.0
+_AHEAD: Final = 200.0  # frames a second; of which the first queue drops what three slices cannot take
 _SETTLED: Final = 10  # frames at the beginning that fill the pipeline
 _MEMORY_EVERY_S: Final = 1.0
 Samples = dict[str, list[dict[str, Any]]]
@@ -105,9 +106,11 @@ def rates(model: str, rounds: int, frames: int, note: Callable[[str], None]) -> 
         for number in range(rounds):
             note(f"rate of three slices of {model}, round {number + 1} of {rounds}")
             run_id = f"rate-{number}"
-            asked = Streamed(frames, 1000.0, agent_pb2.IMAGES_RANDOM, queue=2, policy=agent_pb2.QUEUE_POLICY_BLOCK)
-            samples = _run(trio, opened, run_id, ends, asked)
-            found.append(_rate(samples))
+            asked = Streamed(0, _AHEAD, agent_pb2.IMAGES_RANDOM, queue=2, policy=agent_pb2.QUEUE_POLICY_BLOCK)
+            trio.prepare(run_id, opened.frozen.graph_sha256(), ends, asked)
+            trio.start(run_id)
+            trio.wait_completed(run_id, frames)
+            found.append(_rate(trio.finish(run_id)))
     return found
 
 
@@ -154,13 +157,6 @@ def soak(frames: int, rate: float, note: Callable[[str], None]) -> Soak:
 
 def _place(trio: Trio, opened: OpenedModel) -> None:
     trio.place(opened.frozen.path, opened.frozen.graph_sha256())
-
-
-def _run(trio: Trio, opened: OpenedModel, run_id: str, ends: Sequence[tuple[str, ...]], asked: Streamed) -> Samples:
-    trio.prepare(run_id, opened.frozen.graph_sha256(), ends, asked)
-    trio.start(run_id)
-    trio.wait(run_id)
-    return trio.finish(run_id)
 
 
 def _rate(samples: Samples) -> Rate:
