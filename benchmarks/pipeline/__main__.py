@@ -149,8 +149,8 @@ def run(size: Size, parts: Sequence[str], out: Path | None) -> None:
 
 _SHAPED_NOTE: Final = """
 Two hosts of the lab, raised and set by slicebed lab up and slicebed apply. From the first byte handed to the transport
-until the receiver holds the array, by one clock. Ideal: bytes over the link's goodput (1,448 of 1,514 bytes of its rate)
-and one way's delay.
+until the receiver holds the array, by one clock. Ideal: bytes over the link's goodput (1,448 of 1,514 bytes of its
+rate) and one way's delay.
 """
 _RATE_NOTE: Final = """
 The camera is always ahead and the queues behind the links wait instead of dropping. Work: decoding and the slice, the

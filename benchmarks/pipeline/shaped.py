@@ -1,4 +1,4 @@
-"""Arrays over a link of 50 Mbit/s and 42 ms there and back, between two hosts of the lab that `slicebed` raises and sets."""
+"""Arrays over 50 Mbit/s and 42 ms there and back, between two hosts of a lab that `slicebed` raises and sets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def transfers(rounds: int, note: Callable[[str], None]) -> list[Transfer]:
             _line(serving)
             with _process(edge, "send", address, folder, str(rounds)) as sending:
                 sent = json.loads(_line(sending))
-            serving.stdin.close()  # type: ignore[union-attr] - a pipe was asked for
+            if serving.stdin is not None:
+                serving.stdin.close()
             arrived = json.loads(_line(serving))
     # Both hosts are this machine's namespaces: one monotonic clock.
     return [

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 _NUMBERS = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})*", re.ASCII)
+# Of any length: what a person would read as numbers.
+_DIGITS = re.compile(r"[0-9]+(-[0-9]+)*", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _DIGEST_DIGITS = 8
 # With a campaign and a configuration of usual length a run's name stays within the agents' 128 characters.
@@ -50,13 +52,14 @@ class Cut:
             return "-".join(map(str, self.layers))
         names = [str(point) for point in self.points]
         label = "-".join(names)
-        plain = all(_PLAIN_NAME.fullmatch(name) for name in names) and not is_numbers(label)
+        plain = all(_PLAIN_NAME.fullmatch(name) for name in names) and not _DIGITS.fullmatch(label)
         if plain and len(label) <= _LONGEST_LABEL:
             return label
         # Of a long name the end says most: scopes come first.
         room = (_LONGEST_LABEL - _DIGEST_DIGITS) // len(names) - 1
         short = [re.sub(r"[^A-Za-z0-9_]", "_", name)[-max(room, 1) :] for name in names]
-        return "-".join([*short, digest(*names)])
+        hashed = "-".join([*short, digest(*names)])
+        return f"x{hashed}" if _DIGITS.fullmatch(hashed) else hashed
 
     def slices(self, layers: int) -> tuple[tuple[int, int], ...]:
         """First and last layer of every host of the chain, counted from 1, both included; of a cut by numbers."""
