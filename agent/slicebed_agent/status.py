@@ -11,7 +11,7 @@ from slicebed_agent.rpc.v1 import agent_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slicebed_agent.pipeline.link import LinkState
+    from slicebed_agent.pipeline.link_state import LinkState
     from slicebed_agent.pipeline.state import RunState
 
 _PHASES: Final = {

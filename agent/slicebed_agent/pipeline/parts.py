@@ -205,5 +205,5 @@ class Assembly:
         self._next_index, self._held_bytes = part.part_index + 1, end
         if not part.last:
             return None
-        whole = part.payload if self._bytes is None else memoryview(self._bytes)
+        whole = part.payload if self._bytes is None else self._bytes.data
         return Payload(self._head.codec, self._head.tensors, (whole,))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from slicebed_agent.pipeline.contracts import Ending, Phase
     from slicebed_agent.pipeline.ledger import Counted
-    from slicebed_agent.pipeline.link import LinkState
+    from slicebed_agent.pipeline.link_state import LinkState
 
 _WINDOW_NS: Final = 10 * 10**9
 _WINDOW_FRAMES: Final = 4096

@@ -13,7 +13,10 @@ from slicebed_agent.model.graphdef.errors import WireError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Buffer = bytes | memoryview | mmap.mmap
+FileBytes = bytes | mmap.mmap
+"""Slices of it are bytes of their own, which a dict can be asked for."""
+
+Buffer = FileBytes | memoryview
 # One field of a message: its number; VARINT, FIXED64, BYTES or FIXED32; the value of a VARINT, unsigned (otherwise 0);
 # where its bytes begin and end in the buffer. A plain tuple: a large graph has tens of thousands.
 Field = tuple[int, int, int, int, int]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slicebed_agent.model.graphdef.attributes import Dims, TensorValue
-    from slicebed_agent.model.graphdef.protobuf import Buffer
+    from slicebed_agent.model.graphdef.protobuf import Buffer, FileBytes
 
 MAX_FILE_BYTES: Final = (1 << 31) - 1  # protobuf itself refuses more
 # A longer attribute is a weight (or a foreign list): it stays in the file, its contents unread.
@@ -225,7 +225,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise WireError("a name is not UTF-8", start) from error
 
-    def _parse(self, buffer: Buffer, start: int, end: int, offset: int) -> Node:
+    def _parse(self, buffer: FileBytes, start: int, end: int, offset: int) -> Node:
         """A NodeDef. The loop of `protobuf.fields`, unrolled: this is run for every node."""
         name = op = ""
         inputs: list[tuple[str, int]] = []
@@ -258,7 +258,7 @@ class _Reader:
         return Node(name, op, tuple(inputs), tuple(controls), found, offset + start, large)
 
     def _attributes(
-        self, buffer: Buffer, position: int, end: int, large: dict[str, Span]
+        self, buffer: FileBytes, position: int, end: int, large: dict[str, Span]
     ) -> tuple[dict[str, Stored], int]:
         """The entries of the map of attributes that follow each other, and the position behind them."""
         begin = position
@@ -274,7 +274,7 @@ class _Reader:
         same = buffer[begin:position] if copied else tuple(map(id, found.values()))
         return self._maps.setdefault(same, found), position
 
-    def _entry(self, buffer: Buffer, start: int, end: int, large: dict[str, Span]) -> tuple[str, Stored]:
+    def _entry(self, buffer: FileBytes, start: int, end: int, large: dict[str, Span]) -> tuple[str, Stored]:
         """An entry of the map; a large one is decoded where it lies, and its place noted."""
         if end - start > LARGE_BYTES:
             key, first, last = _parts(buffer, start, end)
