@@ -7,7 +7,7 @@ import dataclasses
 import threading
 from typing import TYPE_CHECKING, Final
 
-from slicebed_agent.pipeline.contracts import End, Ending, Frame, Left
+from slicebed_agent.pipeline.contracts import At, End, Ending, Frame, Left
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ class Ledger:
     def fail_here(self, reason: str) -> None:
         """Fail every frame that is still in this agent, at the stage where it is.
 
-        A frame whose end is known was sent: its answer came back before the sender noted that it had finished.
+        A frame whose end is known was answered here, or sent: its answer came back before the sender noted that.
         """
         with self._changed:
             here = [(frame, frame.frame_id in self._open) for frame in self._here.values()]
@@ -133,7 +133,7 @@ class Ledger:
             if is_open:
                 self.stopped_here(frame, End.FAILED, frame.stage, reason)
             else:
-                self.left(frame, Left.SENT)
+                self.left(frame, Left.ANSWERED if frame.stage == At.ANSWER else Left.SENT)
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until every frame has ended; False when that took too long or will not happen."""

@@ -191,10 +191,11 @@ class Run:
         data = self._bench.answer(tensors)
         frame.encode_ns = time.monotonic_ns() - begin
         frame.parts_out, frame.bytes_out = 1, len(data)
-        self._ledger.left(frame, Left.ANSWERED, early or None)
+        # The report first: who waits for the answer shall not wait for the disk.
         self._ledger.ended(
             frame.frame_id, Ending(End.COMPLETED, self.plan.host, early or At.ANSWER, output=data, exit=early)
         )
+        self._ledger.left(frame, Left.ANSWERED, early or None)
 
     def _relay(self, frame: Frame, ending: Ending) -> End:
         self._upstream.report(frame.frame_id, ending)
