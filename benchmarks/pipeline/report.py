@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.network.stats import median, ratio
@@ -62,7 +61,7 @@ def shaped_verdicts(found: Sequence[Transfer]) -> list[Verdict]:
         ratios = {size: _ratio([e for e in found if (e.size_bytes, e.idle) == (size, idle)]) for size in SIZES_BYTES}
         worst = max(ratios, key=lambda size: ratios[size].median)
         case = "after 2 s idle" if idle else "warm"
-        name = f"transfer : ideal, {case}, worst size ({worst / 1e6:g} MB)"
+        name = f"{case}, worst size ({worst / 1e6:g} MB) : ideal"
         verdicts.append(bars.of_ratio(name, ratios[worst], SHAPED_RATIO))
     return verdicts
 
@@ -90,7 +89,7 @@ def rate_verdicts(found: Mapping[str, Sequence[Rate]]) -> list[Verdict]:
     """Every model by itself."""
     return [
         bars.of_ratio(
-            f"frames/s : 1 / slowest slice, {model}", median([each.share for each in rounds]), RATE_SHARE, at_least=True
+            f"frames/s x slowest slice, {model}", median([each.share for each in rounds]), RATE_SHARE, at_least=True
         )
         for model, rounds in found.items()
     ]
@@ -116,7 +115,7 @@ def change_verdicts(found: Sequence[Change]) -> list[Verdict]:
     """Gaps between answers are counted beyond the camera's interval."""
     gaps = [each.gap_s for each in found]
     said = "met" if max(gaps) <= CAMERA_INTERVAL_S else "NOT met"
-    longest = f"{bars.signed(max(gaps))}, longest of {len(gaps)} (median {bars.signed(statistics.median(gaps))})"
+    longest = f"{bars.signed(max(gaps))}, longest of {len(gaps)}"
     return [
         bars.of_count("changes that drop a frame", sum(each.dropped > 0 for each in found), len(found)),
         bars.of_count("changes that reorder frames", sum(each.reordered > 0 for each in found), len(found)),
