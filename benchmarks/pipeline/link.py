@@ -22,7 +22,12 @@ from benchmarks.slicer.workers import BenchmarkError
 __all__ = ["NAMES", "Figures", "Size", "compare", "table"]
 
 _START_S: Final = 120.0
-NAMES: Final = {"tcp": "plain TCP", "unary": "unary gRPC, make_tensor_proto", "link": "Slicebed's link"}
+NAMES: Final = {
+    "tcp": "plain TCP",
+    "unary": "make_tensor_proto, a call each",
+    "futures": "the same, four calls at a time",
+    "link": "Slicebed's link",
+}
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,8 @@ def table(found: dict[str, Figures]) -> str:
             f"{NAMES[way]:32}{_told(median(figures.mb_per_s), 0):>26}{_told(share, 2):>22}"
             f"{_told(median(figures.ping_ms), 3):>30}"
         )
-    over = ratio(found["link"].mb_per_s, found["unary"].mb_per_s)
-    return "\n".join([*rows, "", f"Slicebed's link over unary gRPC: {_told(over, 2)} x"])
+    over = [f"{_told(ratio(found['link'].mb_per_s, found[way].mb_per_s), 2)} x" for way in ("unary", "futures")]
+    return "\n".join([*rows, "", f"Slicebed's link over unary gRPC: {over[0]}; over four calls at a time: {over[1]}"])
 
 
 def _told(estimate: Estimate, digits: int) -> str:

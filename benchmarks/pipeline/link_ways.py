@@ -106,7 +106,7 @@ def _serve_unary() -> None:
     server.wait_for_termination()
 
 
-def _unary(port: int) -> tuple[Begin, Await]:
+def _unary(port: int, *, one_at_a_time: bool = True) -> tuple[Begin, Await]:
     import grpc  # noqa: PLC0415 - as above
     import tensorflow as tf  # noqa: PLC0415 - as above
 
@@ -114,9 +114,16 @@ def _unary(port: int) -> tuple[Begin, Await]:
     under_way: list[Any] = []
 
     def begin(array: NDArray[np.float32]) -> None:
-        under_way.append(take.future(tf.make_tensor_proto(array).SerializeToString()))
+        call = take.future(tf.make_tensor_proto(array).SerializeToString())
+        if one_at_a_time:
+            call.result()
+        under_way.append(call)
 
     return begin, lambda: _expect(under_way.pop(0).result())
+
+
+def _futures(port: int) -> tuple[Begin, Await]:
+    return _unary(port, one_at_a_time=False)
 
 
 # The link of two agents: what a Run does on both sides, without TensorFlow in it.
@@ -137,13 +144,19 @@ def _link(port: int, folder: Path) -> tuple[Begin, Await]:
     return sender.begin, sender.wait
 
 
-_SERVE: Final[dict[str, Callable[[], None]]] = {"tcp": _serve_tcp, "unary": _serve_unary, "link": _serve_link}
+_SERVE: Final[dict[str, Callable[[], None]]] = {
+    "tcp": _serve_tcp,
+    "unary": _serve_unary,
+    "futures": _serve_unary,
+    "link": _serve_link,
+}
+_SEND: Final[dict[str, Callable[[int], tuple[Begin, Await]]]] = {"tcp": _tcp, "unary": _unary, "futures": _futures}
 
 
 def _measure(way: str, port: int, size: Size) -> None:
     """The sending process: a line of figures for each line it reads."""
     with tempfile.TemporaryDirectory() as folder:
-        begin, wait = _link(port, Path(folder)) if way == "link" else (_tcp if way == "tcp" else _unary)(port)
+        begin, wait = _link(port, Path(folder)) if way == "link" else _SEND[way](port)
         big = np.random.default_rng(_SEED).standard_normal(BIG_ITEMS).astype(np.float32)
         small = big[:SMALL_ITEMS].copy()
         _throughput(begin, wait, big, size.warm)

@@ -115,7 +115,10 @@ def _process(namespace: str, *arguments: str) -> Iterator[subprocess.Popen[str]]
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _line(process: subprocess.Popen[str]) -> str:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import time
 
 import pandas as pd
 import pytest
-from slicebed_command import REPOSITORY, SLICEBED, on, slicebed
+from slicebed_command import on, slicebed
+from streams import (
+    CNN14,
+    LAB_FILE,
+    NEEDS_A_LAB,
+    PERIOD_MS,
+    RATE_PER_S,
+    end,
+    events,
+    grown,
+    require_every_frame,
+    status,
+    wait_for,
+)
 
-from slicebed import lab
+pytestmark = NEEDS_A_LAB
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="raises namespace hosts: needs root"),
-    pytest.mark.skipif(shutil.which("podman") is None, reason="no podman: run make setup"),
-    pytest.mark.timeout(1200),
-]
-
-RATE_PER_S = 24
-PERIOD_MS = 1000 / RATE_PER_S
 # What a link carries is known from long frames only.
 SIXTEEN = """
 name: sixteen
@@ -39,85 +38,8 @@ cuts: ["1-8"]
 """
 
 
-@pytest.fixture(scope="module")
-def testbed():
-    if lab.status().health is not lab.Health.DOWN:
-        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
-    slicebed("image", "build", timeout=1200)
-    slicebed("lab", "up")
-    try:
-        slicebed("deploy")
-        yield
-    finally:
-        slicebed("lab", "down")
-
-
-@pytest.fixture
-def stream(testbed, tmp_path):
-    """Start a stream and wait until frames come through; it is ended when the test is."""
-    begun = []
-
-    def begin(*arguments):
-        command = [SLICEBED, "stream", "--no-deploy", "--results", tmp_path / "results", *arguments]
-        running = subprocess.Popen(
-            list(map(str, command)),
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A test run in the background ignores Ctrl-C, and so would its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
-        )
-        begun.append(running)
-        wait_for(running, lambda: (status() or {}).get("completed", 0) >= RATE_PER_S, "frames", 120)
-        return running
-
-    yield begin
-    for running in begun:
-        running.kill()
-        running.communicate()
-
-
-def status():
-    done = slicebed("stream", "--status", "--json", check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else None
-
-
-def wait_for(running, condition, what, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert running.poll() is None, running.communicate()[1]
-        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-        time.sleep(0.2)
-
-
-def grown(by):
-    """Whether so many frames more have completed since."""
-    begin = (status() or {}).get("completed", 0)
-    return lambda: (status() or {}).get("completed", 0) >= begin + by
-
-
-def end(running, tmp_path, part="part1"):
-    """Ctrl-C, as a user ends it; give the manifest, the samples and what was said."""
-    running.send_signal(signal.SIGINT)
-    out, said = running.communicate(timeout=120)
-    assert running.returncode == 0, said
-    assert "Samples: " in out
-    (folder,) = (tmp_path / "results").iterdir()
-    manifest = json.loads((folder / part / "manifest.json").read_text())
-    return manifest, pd.read_parquet(folder / part / "samples.parquet"), said
-
-
-def require_every_frame(manifest, samples):
-    frames = manifest["frames"]
-    assert frames["captured"] == frames["completed"] + frames["dropped"] + frames["failed"] == len(samples)
-    assert samples["end"].notna().all()
-    assert samples["frame_id"].is_monotonic_increasing
-
-
 def test_a_change_of_cut_drops_and_reorders_nothing(stream, tmp_path):
-    running = stream("--model", "cnn14", "--cut", "1-8", "--rate", f"{RATE_PER_S} frame/s")
+    running = stream(*CNN14)
     wait_for(running, grown(2 * RATE_PER_S), "frames")
     for cut in ("3-10", "1-9"):
         said = json.loads(slicebed("stream", "--set-cut", cut, "--json").stdout)
@@ -145,7 +67,7 @@ def test_a_change_of_cut_drops_and_reorders_nothing(stream, tmp_path):
 
 
 def test_a_cut_that_cannot_be_made_leaves_the_old_one(stream, tmp_path):
-    running = stream("--model", "cnn14", "--cut", "1-8", "--rate", f"{RATE_PER_S} frame/s")
+    running = stream(*CNN14)
     for cut, says in (("conv2d,nonsense", "no split point is named 'nonsense'; the nearest are"), ("3", "name 2")):
         refused = slicebed("stream", "--set-cut", cut, check=False)
         assert refused.returncode == 2
@@ -162,10 +84,10 @@ def test_a_cut_that_cannot_be_made_leaves_the_old_one(stream, tmp_path):
 
 @pytest.mark.parametrize("host", ["edge", "cloud"])
 def test_a_killed_agent_comes_back_and_frames_go_on(stream, tmp_path, host):
-    running = stream("--model", "cnn14", "--cut", "1-8", "--rate", f"{RATE_PER_S} frame/s")
+    running = stream(*CNN14)
     slicebed("stream", "--set-cut", "3-9")
     on(host, "podman", "kill", "--signal", "KILL", "slicebed-agent")
-    wait_for(running, lambda: "agent joined again" in str((status() or {}).get("timeline")), "the agent", 120)
+    wait_for(running, lambda: events("agent joined again"), "the agent", 120)
     wait_for(running, grown(2 * RATE_PER_S), "frames", 60)
     manifest, samples, said = end(running, tmp_path)
     assert f"agent lost: host {host}" in said
@@ -179,9 +101,9 @@ def test_a_killed_agent_comes_back_and_frames_go_on(stream, tmp_path, host):
 
 
 def test_a_killed_camera_begins_a_new_part(stream, tmp_path):
-    running = stream("--model", "cnn14", "--cut", "1-8", "--rate", f"{RATE_PER_S} frame/s")
+    running = stream(*CNN14)
     on("client", "podman", "kill", "--signal", "KILL", "slicebed-agent")
-    wait_for(running, lambda: "agent joined again" in str((status() or {}).get("timeline")), "the agent", 120)
+    wait_for(running, lambda: events("agent joined again"), "the agent", 120)
     wait_for(running, grown(RATE_PER_S), "frames", 60)
     manifest, samples, _ = end(running, tmp_path, "part2")
     assert manifest["status"] == "complete"
@@ -195,7 +117,7 @@ def test_a_killed_camera_begins_a_new_part(stream, tmp_path):
 def test_a_link_that_becomes_slow_moves_the_cut(stream, tmp_path):
     """16 images: 1,384,448 B leave the client after layer 1, 589,824 B after layer 3: 0.55 and 0.24 s at 20 Mbit/s."""
     spec = tmp_path / "slow.yml"
-    spec.write_text(SIXTEEN.format(testbed=REPOSITORY / "inventory" / "testbeds" / "lab.yml"))
+    spec.write_text(SIXTEEN.format(testbed=LAB_FILE))
     running = stream("--experiment", spec, "--adapt", "--candidates", "3-8")
     limit = ("tbf", "rate", "20mbit", "burst", "64kb", "latency", "1s")
     on("client", "tc", "qdisc", "replace", "dev", "to-edge", "root", *limit)
