@@ -48,6 +48,7 @@ def reply(run_id: str, state: RunState, codec: Codec) -> agent_pb2.StatusReply:
         failed=counted.failed,
         early=counted.early,
         error="" if state.trouble is None else str(state.trouble),
+        error_host="" if state.trouble is None else state.trouble.host,
         error_stage="" if state.trouble is None else str(state.trouble.stage),
         stages=[agent_pb2.StageStatus(**dataclasses.asdict(stage)) for stage in state.stages],
         link=None if state.link is None else _link(state.link, codec),

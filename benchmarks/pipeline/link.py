@@ -25,7 +25,7 @@ _START_S: Final = 120.0
 NAMES: Final = {
     "tcp": "plain TCP",
     "unary": "make_tensor_proto, a call each",
-    "futures": "the same, four calls at a time",
+    "futures": "the same, four at a time",
     "link": "Slicebed's link",
 }
 

@@ -112,7 +112,7 @@ def test_a_full_disk_fails_the_run_by_name_and_keeps_the_account(agents, cnn14, 
         assert time.monotonic() < deadline, status
         time.sleep(0.05)
     assert status.error == f"{small}: agent: samples cannot be written: No space left on device"
-    assert status.error_stage == "agent"
+    assert (status.error_host, status.error_stage) == (small, "agent")
     for host in ("client", "edge"):
         found[host][0].Finish(request, timeout=20)
     status = stub.Status(request, timeout=5)

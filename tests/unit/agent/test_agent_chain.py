@@ -277,7 +277,8 @@ def test_a_tensor_that_does_not_fit_fails_its_frame_and_names_the_slice(chain):
         in (samples.ends[0]["end_reason"])
     )
     status = chain.status("misfit")
-    assert (status.phase, status.error_stage) == (agent_pb2.RUN_PHASE_FAILED, "slice")
+    assert status.phase == agent_pb2.RUN_PHASE_FAILED
+    assert (status.error_host, status.error_stage) == ("edge", "slice")
 
 
 def test_a_missing_next_agent_is_named(chain, monkeypatch):

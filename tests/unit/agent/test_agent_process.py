@@ -137,7 +137,7 @@ def test_a_killed_middle_agent_is_named_and_the_next_run_works(processes):
     status = chain.wait_over("killed", timeout_s=10)
     assert time.monotonic() - killed < 2
     assert status.phase == agent_pb2.RUN_PHASE_FAILED
-    assert status.error_stage == "link"
+    assert (status.error_host, status.error_stage) == ("edge", "link")
     assert status.error.startswith("edge: link: ")
     chain.finish("killed", "client", "cloud")
     samples = chain.samples("killed")

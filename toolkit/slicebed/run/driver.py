@@ -255,7 +255,7 @@ def blame(connections: Mapping[str, HostConnection], job: Job, host: str, status
         answer = status_of(connections, job, other)
         if isinstance(answer, grpc.RpcError):
             return agent_error(connections, other, stages_of(job, other), answer)
-    return RunError(status.error, where=f"host {host}, stage {status.error_stage}")
+    return RunError(status.error, where=f"host {status.error_host or host}, stage {status.error_stage}")
 
 
 def agent_error(connections: Mapping[str, HostConnection], host: str, stage: str, error: grpc.RpcError) -> RunError:

@@ -55,6 +55,13 @@ def test_a_failed_run_begins_again(watch):
     assert trouble.why == "link: link to edge: reset"
 
 
+def test_a_failure_that_came_back_along_the_chain_is_that_of_the_host_it_names(watch):
+    told = agent_pb2.StatusReply(
+        phase=agent_pb2.RUN_PHASE_FAILED, error="edge: agent: no room", error_stage="agent", error_host="edge"
+    )
+    assert watch.trouble(Look(1.0, {"client": told, "edge": WELL, "cloud": WELL})).host == "edge"
+
+
 def test_after_mending_silence_is_counted_anew(watch):
     watch.mended(100.0)
     assert watch.trouble(look(100.5, gone=["edge"])) is None

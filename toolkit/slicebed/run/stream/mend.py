@@ -66,7 +66,8 @@ class Watch:
             return None
         for host, answer in look.answers.items():
             if answer.phase == agent_pb2.RUN_PHASE_FAILED:
-                return Trouble(host, f"{answer.error_stage}: {answer.error}", Mending.BEGIN_AGAIN)
+                where = answer.error_host if answer.error_host in self.chain else host
+                return Trouble(where, f"{answer.error_stage}: {answer.error}", Mending.BEGIN_AGAIN)
         return None
 
     def mended(self, at_s: float) -> None:
