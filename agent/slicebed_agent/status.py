@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
-from slicebed_agent.pipeline.contracts import Codec, Phase
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Phase
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -20,14 +21,7 @@ _PHASES: Final = {
     Phase.DONE: agent_pb2.RUN_PHASE_DONE,
     Phase.FAILED: agent_pb2.RUN_PHASE_FAILED,
 }
-CODECS: Final[Mapping[Codec, agent_pb2.Codec]] = {
-    Codec.TENSOR_PROTO: agent_pb2.CODEC_TENSOR_PROTO,
-    Codec.RAW: agent_pb2.CODEC_RAW,
-    Codec.LOSSLESS: agent_pb2.CODEC_LOSSLESS,
-    Codec.FP16: agent_pb2.CODEC_FP16,
-    Codec.UINT8: agent_pb2.CODEC_UINT8,
-    Codec.AUTO: agent_pb2.CODEC_AUTO,
-}
+CODECS: Final = {codec: agent_pb2.Codec.Value(f"CODEC_{codec.name}") for codec in Codec}
 
 
 def reply(run_id: str, state: RunState, codec: Codec) -> agent_pb2.StatusReply:
