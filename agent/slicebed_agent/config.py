@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from slicebed_agent import checks, film
 from slicebed_agent.media.transform import Transform
 from slicebed_agent.model.held import Cut
+from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import (
     DEFAULT_PART_BYTES,
     At,
-    Codec,
     LinkPlan,
     QueuePlan,
     RunPlan,

@@ -10,8 +10,6 @@ from slicebed_agent.pipeline.contracts import Phase
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from slicebed_agent.pipeline.link_state import LinkState
     from slicebed_agent.pipeline.state import RunState
 

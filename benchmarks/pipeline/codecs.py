@@ -30,7 +30,7 @@ from slicebed_agent.model import digits
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.runtime import tensorflow
 from slicebed_agent.model.source import ModelSource
-from slicebed_agent.pipeline.contracts import Codec
+from slicebed_agent.pipeline.codecs import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,10 +13,10 @@ from benchmarks.slicer.workers import BenchmarkError
 
 from slicebed_agent import codec
 from slicebed_agent.data import DataPlane
+from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import (
     DEFAULT_PART_BYTES,
     Bench,
-    Codec,
     End,
     Ending,
     Frame,

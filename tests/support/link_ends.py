@@ -13,9 +13,9 @@ import numpy as np
 
 from slicebed_agent.data import DataPlane
 from slicebed_agent.pipeline import wire
+from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import (
     At,
-    Codec,
     End,
     Ending,
     Frame,

@@ -9,7 +9,8 @@ from slicebed_agent.codec.arrays import joined
 from slicebed_agent.codec.auto import Auto
 from slicebed_agent.errors import AgentConfigError, PayloadError
 from slicebed_agent.model import codec as tensor_proto
-from slicebed_agent.pipeline.contracts import Codec, Payload
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

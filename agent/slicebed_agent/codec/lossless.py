@@ -27,7 +27,8 @@ import pyarrow as pa
 from slicebed_agent.codec import raw
 from slicebed_agent.codec.arrays import Announced, Flat, announced, check, flat
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload, Tensor, TensorHead, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ import numpy as np
 from slicebed_agent.codec import raw
 from slicebed_agent.codec.arrays import Announced, announced, check
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload, Tensor, TensorHead, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from slicebed_agent.codec.arrays import Announced, announced, check, flat
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Codec, Payload, Tensor, TensorHead, Tensors
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload, Tensor, TensorHead, Tensors
 
 
 def encode(arrays: Tensors) -> Payload:

@@ -25,7 +25,6 @@ from slicebed_agent.model.exit_card import Confident, HeadCard, card_of
 from slicebed_agent.model.exit_pictures import Labels, Pictures, read_pictures
 from slicebed_agent.model.files import Incoming
 from slicebed_agent.model.freeze import freeze
-from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.keras_source import trace_keras
 from slicebed_agent.model.load import open_model
 from slicebed_agent.model.runtime import tensorflow
@@ -162,13 +161,7 @@ def _tensors_after(frozen: FrozenModel, after: str) -> tuple[str, ...]:
         if not 1 <= int(after) < len(layers):
             raise AgentConfigError(f"no split point after layer {after}", where="--after", mend=f"1..{len(layers) - 1}")
         return layers[int(after) - 1].outputs
-    card = frozen.card
-    graph = frozen.graph or read_graph(
-        frozen.path,
-        inputs=[tensor.name for tensor in card.inputs],
-        outputs=[tensor.name for tensor in card.outputs],
-        layers=card.layer_of(),
-    )
+    graph = frozen.read_graph()
     points = algorithms.split_points(graph, "exact", after.count("+") + 1)
     (point,) = choose([*points, *layer_points(graph, points)], [after])
     return tuple(tensor.name for tensor in point.tensors)

@@ -51,6 +51,20 @@ class FrozenModel:
         """Hash of the graph file, by which it travels; of a ``.pb`` it takes reading the whole file."""
         return self.card.graph_sha256 or files.hash_file(self.path)
 
+    def read_graph(self) -> Graph:
+        """Its graph, under the model's name.
+
+        Raises:
+            ModelFileError: the file is truncated or foreign.
+        """
+        graph = self.graph or read_graph(
+            self.path,
+            inputs=[tensor.name for tensor in self.card.inputs],
+            outputs=[tensor.name for tensor in self.card.outputs],
+            layers=self.card.layer_of(),
+        )
+        return dataclasses.replace(graph, name=self.card.name)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Request:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy.typing as npt
 
 from slicebed_agent.pipeline.queues import Policy
+
+if TYPE_CHECKING:
+    from slicebed_agent.pipeline.codecs import Codec
 
 Tensor = npt.NDArray[Any]
 Tensors = tuple[Tensor, ...]
@@ -56,17 +59,6 @@ class Phase(enum.StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-
-
-class Codec(enum.StrEnum):
-    """How a boundary is written for a link; the proto says what each means."""
-
-    TENSOR_PROTO = "tensorproto"
-    RAW = "raw"
-    LOSSLESS = "lossless"
-    FP16 = "fp16"
-    UINT8 = "uint8"
-    AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slicebed_agent.pipeline.contracts import Codec
+    from slicebed_agent.pipeline.codecs import Codec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Codec, Payload, TensorHead
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload, TensorHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,8 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import At, Codec, End, Ending, TensorHead
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import At, End, Ending, TensorHead
 from slicebed_agent.pipeline.parts import FrameHead, Part
 from slicebed_agent.rpc.stream import INLINE_BYTES, Message
 from slicebed_agent.rpc.v1 import agent_pb2

@@ -8,7 +8,7 @@ import pytest
 from slicebed_agent.codec import decode
 from slicebed_agent.codec.auto import Auto, Measured, choose
 from slicebed_agent.codec.lossless import BITMAP, FULL
-from slicebed_agent.pipeline.contracts import Codec
+from slicebed_agent.pipeline.codecs import Codec
 
 MBIT = 1_000_000
 

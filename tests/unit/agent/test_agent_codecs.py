@@ -16,7 +16,8 @@ from slicebed_agent.codec import lossless
 from slicebed_agent.codec.arrays import MAX_BYTES
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.model.execute.tensors import CODES, dtype_of
-from slicebed_agent.pipeline.contracts import Codec, Payload, TensorHead
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import Payload, TensorHead
 
 LOSSLESS = (Codec.TENSOR_PROTO, Codec.RAW, Codec.LOSSLESS, Codec.AUTO)
 FLOATS = ("float16", "bfloat16", "float32", "float64")

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.contracts import Codec, End, QueuePlan
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import End, QueuePlan
 from slicebed_agent.pipeline.inbound import Inbound
 from slicebed_agent.pipeline.ledger import Ledger
 from slicebed_agent.pipeline.parts import FrameHead, divide

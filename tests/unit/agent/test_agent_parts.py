@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline import parts
-from slicebed_agent.pipeline.contracts import Codec, TensorHead
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.contracts import TensorHead
 from slicebed_agent.pipeline.parts import Assembly, FrameHead, Part, check, divide
 
 PROTO = FrameHead(Codec.TENSOR_PROTO, (), 3, 5)

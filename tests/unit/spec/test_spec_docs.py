@@ -6,9 +6,10 @@ from pathlib import Path
 from slicebed.spec.experiment import load_experiment
 from slicebed.spec.experiment_model import ExperimentModel
 from slicebed.spec.models import Images
-from slicebed.spec.pipeline import Codec, Drop, StageKind
+from slicebed.spec.pipeline import Drop, StageKind
 from slicebed.spec.pipeline_model import ExitModel, PixelsModel, PlacementModel, StageModel
 from slicebed.spec.testbed import load_testbed
+from slicebed_agent.pipeline.codecs import Codec
 
 ROOT = Path(__file__).parents[3]
 

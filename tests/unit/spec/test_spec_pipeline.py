@@ -10,8 +10,9 @@ from bad_files import EXPERIMENT, TESTBED
 from slicebed.spec.experiment import AS_TESTBED, load_experiment
 from slicebed.spec.models import Images
 from slicebed.spec.order import plan_runs
-from slicebed.spec.pipeline import Codec, Drop, Pixels, StageKind
+from slicebed.spec.pipeline import Drop, Pixels, StageKind
 from slicebed.spec.problems import SpecErrors
+from slicebed_agent.pipeline.codecs import Codec
 
 PLACED = """\
 name: placed

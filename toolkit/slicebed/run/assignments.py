@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from slicebed.errors import SpecError
 from slicebed.run.layout import lay_out
 from slicebed.spec.models import Images
-from slicebed.spec.pipeline import Codec, Drop, StageKind
+from slicebed.spec.pipeline import Drop, StageKind
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -35,16 +35,6 @@ IMAGES = MappingProxyType(
         Images.VIDEO: agent_pb2.IMAGES_VIDEO,
         Images.FOLDER: agent_pb2.IMAGES_FOLDER,
         Images.SYNTHETIC: agent_pb2.IMAGES_SYNTHETIC,
-    }
-)
-CODECS = MappingProxyType(
-    {
-        Codec.TENSOR_PROTO: agent_pb2.CODEC_TENSOR_PROTO,
-        Codec.RAW: agent_pb2.CODEC_RAW,
-        Codec.LOSSLESS: agent_pb2.CODEC_LOSSLESS,
-        Codec.FP16: agent_pb2.CODEC_FP16,
-        Codec.UINT8: agent_pb2.CODEC_UINT8,
-        Codec.AUTO: agent_pb2.CODEC_AUTO,
     }
 )
 _POLICIES = MappingProxyType(
@@ -217,7 +207,7 @@ def _link_config(job: Job, here: HostStages, next_host: str) -> agent_pb2.LinkCo
     return agent_pb2.LinkConfig(
         next_host=next_host,
         next_address=f"{end.peer_address}:{DATA_PORT}",
-        codec=CODECS[job.experiment.pipeline.codec],
+        codec=f"CODEC_{job.experiment.pipeline.codec.name}",
         max_message_bytes=job.configuration.hosts[here.host].max_message_bytes,
         queue=_queue_of_sender(job.experiment, behind_camera=not here.stages),
         rate_bit_per_s=_rate(job, here.host, next_host),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import RunError
-from slicebed.spec.pipeline import Codec
+from slicebed_agent.pipeline.codecs import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

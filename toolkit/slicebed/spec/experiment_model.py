@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from slicebed.spec.models import Images
-from slicebed.spec.pipeline import Codec
 from slicebed.spec.pipeline_model import (
     CodecName,
     CutValue,
@@ -32,6 +31,7 @@ from slicebed.spec.schema import (
     told,
     whole,
 )
+from slicebed_agent.pipeline.codecs import Codec
 
 MAX_FRAMES = 1_000_000
 MAX_SEED = 2**63 - 1

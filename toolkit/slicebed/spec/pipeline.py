@@ -8,6 +8,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from slicebed_agent.pipeline.codecs import Codec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -21,22 +23,6 @@ class Drop(StrEnum):
     NEWEST = "newest"
     OLDEST = "oldest"
     NEVER = "never"
-
-
-class Codec(StrEnum):
-    """How boundaries are written for a link."""
-
-    TENSOR_PROTO = "tensorproto"
-    RAW = "raw"
-    LOSSLESS = "lossless"
-    FP16 = "fp16"
-    UINT8 = "uint8"
-    AUTO = "auto"
-
-    @property
-    def is_lossy(self) -> bool:
-        """Whether answers may differ from the whole model's."""
-        return self in {Codec.FP16, Codec.UINT8}
 
 
 class StageKind(StrEnum):

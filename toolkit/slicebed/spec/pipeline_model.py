@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, PlainValidator
 
 from slicebed.spec.cuts import Cut, cut_of
-from slicebed.spec.pipeline import Codec, Drop, StageKind
+from slicebed.spec.pipeline import Drop, StageKind
 from slicebed.spec.schema import (
     Boolean,
     FileName,
@@ -21,6 +21,7 @@ from slicebed.spec.schema import (
     told,
     whole,
 )
+from slicebed_agent.pipeline.codecs import Codec
 
 MAX_QUEUE = 65_536
 _MAX_PIXELS = 8192

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from slicebed_agent.model.cuts import algorithms
 from slicebed_agent.model.cuts.choose import choose
 from slicebed_agent.model.cuts.layers import layer_points
-from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.load import open_model
 
 if TYPE_CHECKING:
@@ -149,14 +148,7 @@ def open_source(source: ModelSource) -> OpenedModel:
         AgentError: TensorFlow is needed and not installed.
     """
     frozen = open_model(source)
-    card = frozen.card
-    graph = frozen.graph or read_graph(
-        frozen.path,
-        inputs=[tensor.name for tensor in card.inputs],
-        outputs=[tensor.name for tensor in card.outputs],
-        layers=card.layer_of(),
-    )
-    return OpenedModel(frozen, replace(graph, name=card.name))
+    return OpenedModel(frozen, frozen.read_graph())
 
 
 def point_to_plain(point: SplitPoint) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from slicebed_agent.model.cuts.algorithms import split_points
 from slicebed_agent.model.cuts.choose import choose
 from slicebed_agent.model.cuts.layers import layer_points
 from slicebed_agent.model.execute.check import TOLERANCE, seeded_frame
-from slicebed_agent.model.graphdef.read import read_graph
 from slicebed_agent.model.profile import host
 from slicebed_agent.model.profile.boundaries import ProfiledExecutor, divide, fusion_safe
 from slicebed_agent.model.profile.memory import process_memory
@@ -137,7 +136,7 @@ def profile(frozen: FrozenModel, options: Options | None = None) -> Profile:
     """
     options = options or Options()
     options.check()
-    graph = graph_of(frozen)
+    graph = frozen.read_graph()
     with host.pinned(options.cores) as cores, ProfiledExecutor(frozen.path) as executor:
         parts = divide(graph, _chosen(executor, graph, options))
         before = (host.clock_mhz(cores), os.getloadavg()[0])
@@ -160,22 +159,6 @@ def profile(frozen: FrozenModel, options: Options | None = None) -> Profile:
         sum=found.sum,
         operators=found.operators,
     )
-
-
-def graph_of(frozen: FrozenModel) -> Graph:
-    """A frozen model's graph at operator level, its layers filled in.
-
-    Raises:
-        ModelFileError: the file is truncated or foreign.
-    """
-    card = frozen.card
-    graph = frozen.graph or read_graph(
-        frozen.path,
-        inputs=[tensor.name for tensor in card.inputs],
-        outputs=[tensor.name for tensor in card.outputs],
-        layers=card.layer_of(),
-    )
-    return dataclasses.replace(graph, name=card.name)
 
 
 def _chosen(executor: ProfiledExecutor, graph: Graph, options: Options) -> tuple[SplitPoint, ...]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed.errors import SpecError
 from slicebed.spec.cuts import Cut, cut_of, is_numbers
 from slicebed.spec.experiment import MAX_FRAMES, load_experiment
-from slicebed.spec.pipeline import Codec
 from slicebed.spec.problems import SpecErrors
 from slicebed.spec.testbed import load_testbed
 from slicebed.spec.units import parse_frame_rate_per_s
 from slicebed_agent.errors import OneLineError
+from slicebed_agent.pipeline.codecs import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
