@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,6 +78,10 @@ class Campaign:
         (self.folder / (run_id + _PARTIAL)).replace(failed)
         self.note("run_failed", run=run_id, kept=failed.name)
         return failed
+
+    def discard(self) -> None:
+        """Leave nothing of it; for one that measured nothing."""
+        shutil.rmtree(self.folder)
 
     def note(self, event: str, **facts: Any) -> None:
         """Add a line to the journal, on disk before this returns."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from slicebed.errors import ConflictError, InterruptedRunError, RunError, SlicebedError
+from slicebed.errors import ConflictError, RunError, SlicebedError
 from slicebed.run.assignments import Job, cut_configs
 from slicebed.run.sliced_model import slice_model
 from slicebed.run.stream.change import change_cut
@@ -18,6 +18,7 @@ from slicebed.run.stream.desk import Ask
 from slicebed.run.stream.figures import StreamFigures, figures_of
 from slicebed.run.stream.mend import MOST_IN_A_ROW, Failures, Mending, Watch
 from slicebed.run.stream.segment import Segment
+from slicebed.run.stream.timeline import BEGINS
 from slicebed.run.stream.wanted import read_cut
 from slicebed_agent.rpc.v1 import agent_pb2
 
@@ -98,7 +99,7 @@ class Session:
 
         Raises:
             RunError: an agent was lost too often; or the samples do not add up.
-            InterruptedRunError: a second Ctrl-C, while the stream was being ended.
+            KeyboardInterrupt: Ctrl-C before the camera was started, or a second one, while the stream was being ended.
         """
         try:
             self._begin()
@@ -108,12 +109,6 @@ class Session:
                 self._stage.timeline.note("stopped", by="Ctrl-C")
             self._stop_hands()
             self._end()
-        except KeyboardInterrupt as stop:
-            raise InterruptedRunError(
-                "interrupted before it ran, or while it was being ended",
-                where=self._stage.campaign.name,
-                mend="what there was of its samples is kept",
-            ) from stop
         finally:
             self._stopping.set()
             self._hands.shutdown(wait=False, cancel_futures=True)
@@ -125,7 +120,7 @@ class Session:
             self._cut_short(failure)
             raise
         self._watch.mended(time.monotonic())
-        self._stage.timeline.note("stream begins", cut=self._segment.job.cut.label)
+        self._stage.timeline.note(BEGINS, cut=self._segment.job.cut.label)
 
     def answer(self, request: Request, tell: Tell) -> Plain:
         """Answer a request of the socket; called by any thread.

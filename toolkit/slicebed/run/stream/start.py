@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import MissingRequirementError, SpecError
+from slicebed.errors import InterruptedRunError, MissingRequirementError, SpecError
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
 from slicebed.run.layout import lay_out
 from slicebed.run.model_files import files_by_host, place_files
@@ -15,12 +15,13 @@ from slicebed.run.store import create_campaign, hosts_taken
 from slicebed.run.stream.agents import Agents
 from slicebed.run.stream.desk import Desk, socket_path
 from slicebed.run.stream.session import Session, Stage
-from slicebed.run.stream.timeline import Timeline
+from slicebed.run.stream.timeline import BEGINS, Timeline
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from slicebed.run.sliced_model import SlicedModel
@@ -74,8 +75,36 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
         ConflictError: a campaign or another stream runs on these hosts.
         ProvisionError: a playbook or an SSH connection failed.
         RunError: an agent was lost too often, or the samples do not add up; what there is of them is kept.
-        InterruptedRunError: Ctrl-C before the first frame, or a second one.
+        InterruptedRunError: Ctrl-C before the first frame, and nothing is kept, or a second one.
     """
+    try:
+        return _run_stream(wanted, place, watcher)
+    except KeyboardInterrupt as stop:
+        raise InterruptedRunError("interrupted before the first frame", where="slicebed stream") from stop
+
+
+@contextmanager
+def discarded_when_early(campaign: Campaign, timeline: Timeline) -> Iterator[None]:
+    """Leave no folder behind when Ctrl-C comes before the stream begins.
+
+    Raises:
+        KeyboardInterrupt: it came so early.
+        InterruptedRunError: it came later, while the stream was being ended.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if any(event.name == BEGINS for event in timeline.events()):
+            raise InterruptedRunError(
+                "interrupted while it was being ended",
+                where=campaign.name,
+                mend="what there was of its samples is kept",
+            ) from stop
+        campaign.discard()
+        raise
+
+
+def _run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign:
     checkout = place.checkout
     built: ImageFacts | None = None
     with suppress(MissingRequirementError):
@@ -93,26 +122,29 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
             watcher.event(event)
 
         timeline = Timeline(keep)
-        if place.deploy:
-            for name, tags in (("condition.yml", "host_tools"), ("deploy.yml", None)):
-                playbook = Playbook(
-                    name, place.inventory, campaign.folder / "ansible" / name.removesuffix(".yml"), tags=tags
-                )
-                run_playbook(checkout, playbook, lambda task: watcher.say(f"{name}: {task}"))  # noqa: B023 - called in it
-        with Agents(hosts, wanted.chain) as agents:
-            _place_files(agents, opened, model, wanted, watcher)
-            lasting = {
-                "model": model.to_plain(),
-                "git": source_version(checkout.root),
-                "versions": tool_versions(),
-                "image": None if image is None else asdict(image),
-                "hosts": {name: agent_facts(connection) for name, connection in agents.connections.items()},
-            }
-            stage = Stage(wanted, opened, agents, hosts, campaign, timeline, lasting)
-            session = Session(stage, model, watcher.figures)
-            with Desk(socket_path(place.inventory), session.answer):
-                session.run()
+        with discarded_when_early(campaign, timeline):
+            if place.deploy:
+                _deploy(place, campaign, watcher)
+            with Agents(hosts, wanted.chain) as agents:
+                _place_files(agents, opened, model, wanted, watcher)
+                lasting = {
+                    "model": model.to_plain(),
+                    "git": source_version(checkout.root),
+                    "versions": tool_versions(),
+                    "image": None if image is None else asdict(image),
+                    "hosts": {name: agent_facts(connection) for name, connection in agents.connections.items()},
+                }
+                stage = Stage(wanted, opened, agents, hosts, campaign, timeline, lasting)
+                session = Session(stage, model, watcher.figures)
+                with Desk(socket_path(place.inventory), session.answer):
+                    session.run()
     return campaign
+
+
+def _deploy(place: Place, campaign: Campaign, watcher: Watcher) -> None:
+    for name, tags in (("condition.yml", "host_tools"), ("deploy.yml", None)):
+        playbook = Playbook(name, place.inventory, campaign.folder / "ansible" / name.removesuffix(".yml"), tags=tags)
+        run_playbook(place.checkout, playbook, lambda task: watcher.say(f"{name}: {task}"))  # noqa: B023 - called in it
 
 
 def _plan(wanted: WantedStream, model: SlicedModel) -> dict[str, Any]:
