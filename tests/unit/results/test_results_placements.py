@@ -11,6 +11,7 @@ from placed_folder import write_placed
 from rich.console import Console
 
 from slicebed.results.campaign import read_campaign
+from slicebed.results.placements import parts_of
 from slicebed.results.plots import write_plots
 from slicebed.results.render import render
 from slicebed.results.tables import campaign_table, table_of, to_json, write_tables
@@ -52,6 +53,14 @@ def test_parts_of_the_way_are_means_of_all_completed_frames(folder):
     assert sliced["classifier_ms"] == pytest.approx(0.75 * 3.0)
 
 
+def test_parts_sum_to_the_latency_with_what_the_way_back_took(folder):
+    table = campaign_table(folder)
+    parts = parts_of(table)
+    assert parts[-1] == "way_back_and_rest_ms"
+    assert table[parts].sum(axis=1).tolist() == pytest.approx([50.0, 50.0])
+    assert table.loc[0, "way_back_and_rest_ms"] == pytest.approx(50.0 - 15.0)
+
+
 def test_files_and_json(folder):
     (path,) = write_tables(folder)
     assert path.name == "placements.csv"
@@ -66,7 +75,14 @@ def test_the_plot_stacks_the_parts(folder):
     svg, png = write_plots(folder)
     assert (svg.name, png.name) == ("placements_testbed.svg", "placements_testbed.png")
     text = svg.read_text()
-    for words in ("camera queue", "edge slice", "client edge transfer", "frame drop rate, 95 % interval", "sliced"):
+    for words in (
+        "camera queue",
+        "edge slice",
+        "client edge transfer",
+        "way back and rest",
+        "frame drop rate, 95 % interval",
+        "sliced",
+    ):
         assert words in text
 
 
@@ -77,6 +93,8 @@ def test_the_terminal_says_where_time_goes_which_codec_and_what_exits_did(folder
     assert "Codec of client (sliced, 8): lossless: 1.9 times shorter" in text
     assert "Early exits (sliced, 8): 5 frames, 25.0% of those completed; accuracy 100.0%, of the others 100.0%" in text
     assert "sliced 8" in text
+    assert "10/10" in text, "labels that were checked"
+    assert "a link is encoding + transfer + decoding" in " ".join(text.split())
 
 
 def test_what_a_lossy_codec_does_to_answers_is_printed(tmp_path):

@@ -10,6 +10,7 @@ from slicebed.results.placements import (
     EXIT,
     OTHER_QUEUES,
     OVERHEAD,
+    REST,
     TRANSFORMER,
     is_slice,
     is_transfer,
@@ -33,6 +34,7 @@ _OTHERS = {
     CLASSIFIER: "#8b6bb0",
     EXIT: "#c27ba0",
     OVERHEAD: "#efe3c2",
+    REST: "#f0f0f0",
 }
 _ORANGE = "#d9742b"
 _GREY = "#666666"
@@ -63,7 +65,7 @@ def placement_figure(configuration: str, rows: pd.DataFrame, context: str) -> Fi
         marker="o",
         capsize=2.5,
         elinewidth=1,
-        linewidth=1,
+        linestyle="none",
         label="frame drop rate, 95 % interval",
         zorder=4,
         clip_on=False,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from slicebed.results.placements import is_slice, is_transfer, parts_of, title_of
+from slicebed.results.placements import REST, is_slice, is_transfer, parts_of, title_of
 from slicebed.spec.cuts import WHOLE
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from slicebed.results.campaign import Campaign, FinishedRun
 
 _CUT_LETTERS = 20
-_BROKEN = {"transformer": "trans-\nformer", "classifier": "classi-\nfier", "overhead": "over-\nhead"}
+_MS_PER_S = 1000
+_BROKEN = {"transformer": "trans-\nformer", "classifier": "class-\nifier", "overhead": "over-\nhead"}
+_HEADINGS = {REST: "way back\nand\nrest"}
 
 
 def render_placements(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
@@ -53,6 +55,7 @@ def _frames_table(title: str, rows: pd.DataFrame) -> Table:
     table.add_column("95 %", no_wrap=True, style="dim")
     table.add_column("p95\nms", justify="right", no_wrap=True)
     table.add_column("done\nof", justify="right", no_wrap=True)
+    table.add_column("labels\nas the\nwhole's", justify="right", no_wrap=True)
     table.add_column("dropped at", overflow="fold")
     for row in rows.to_dict("records"):
         table.add_row(
@@ -64,20 +67,24 @@ def _frames_table(title: str, rows: pd.DataFrame) -> Table:
             _range(row, "latency_median_low_ms", "latency_median_high_ms", 0),
             _number(row["latency_p95_ms"], 0),
             f"{row['latency_n']}/{row['captured']}",
+            _labels(row),
             escape(row["dropped_where"]),
         )
     return table
 
 
 def _parts_table(rows: pd.DataFrame) -> Table:
-    table = _new_table("Mean of the completed frames in ms, by the parts of their way; links with their codecs")
+    table = _new_table(
+        "Mean of the completed frames in ms, by the parts of their way; a link is encoding + transfer + decoding"
+    )
     parts = [part for part in parts_of(rows) if rows[part].notna().any()]
     for part in parts:
         table.add_column(_heading(part), justify="right", no_wrap=True)
-    table.add_column("latency", justify="right", no_wrap=True, style="bold")
+    table.add_column("la-\ntency", justify="right", no_wrap=True, style="bold")
     for row in rows.to_dict("records"):
-        values = (_number(row[part], 1) for part in (*parts, "latency_mean_ms"))
-        table.add_row(escape(_name(row)), *values)
+        values = (_brief(row[part]) for part in (*parts, "latency_mean_ms"))
+        # Two lines, which leave room for a dozen parts.
+        table.add_row(escape(_name(row, "\n")), *values)
     return table
 
 
@@ -87,15 +94,23 @@ def _new_table(title: str) -> Table:
     return table
 
 
-def _name(row: dict[Any, Any]) -> str:
+def _labels(row: dict[Any, Any]) -> str:
+    """How many of the labels that were checked are the whole model's."""
+    images = int(row["images"])
+    return f"{round(row['labels_equal_share'] * images)}/{images}" if images else "-"
+
+
+def _name(row: dict[Any, Any], between: str = " ") -> str:
     cut = str(row["cut"])
     if cut == WHOLE:
         return str(row["placement"])
-    return f"{row['placement']} {cut if len(cut) <= _CUT_LETTERS else cut[: _CUT_LETTERS - 1] + '…'}"
+    return f"{row['placement']}{between}{cut if len(cut) <= _CUT_LETTERS else cut[: _CUT_LETTERS - 1] + '…'}"
 
 
 def _heading(part: str) -> str:
     """Two or three short lines."""
+    if part in _HEADINGS:
+        return _HEADINGS[part]
     words = title_of(part).split()
     if is_slice(part):
         return f"{escape(words[0])}\nslices"
@@ -142,6 +157,11 @@ def _share(value: float | None) -> str:
 
 def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _brief(value: float) -> str:
+    """To a tenth, which says nothing of a second and more."""
+    return _number(value, 1 if math.isnan(value) or abs(value) < _MS_PER_S else 0)
 
 
 def _range(row: dict[Any, Any], low: str, high: str, digits: int) -> str:

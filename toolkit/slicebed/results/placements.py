@@ -51,6 +51,7 @@ TRANSFORMER = "transformer_ms"
 CLASSIFIER = "classifier_ms"
 EXIT = "exit_ms"
 OVERHEAD = "overhead_ms"
+REST = "way_back_and_rest_ms"
 _SLICE_END, _TRANSFER_END = "_slice_ms", "_transfer_ms"
 
 
@@ -59,8 +60,9 @@ def placement_table(campaign: Campaign) -> pd.DataFrame:
 
     Between `FIRST_COLUMNS` and `LAST_COLUMNS` stand the parts of a frame's way, as means over the completed frames: the
     wait behind the camera, the transformer, each host's slices, each link (encoding, transfer and decoding), other
-    waits, early exits, sleeps, the classifier. A frame that an early exit answered took no time behind it. A part that
-    a placement does not have, or that was not measured, is not a number.
+    waits, early exits, sleeps, the classifier, and what is left of the latency: the answer's way back to the camera's
+    host, and handing over between stages. A frame that an early exit answered took no time behind it. A part that a
+    placement does not have, or that was not measured, is not a number; those that are there sum to the mean latency.
     """
     groups: dict[tuple[str, str, str], list[FinishedRun]] = {}
     for run in campaign.finished:
@@ -97,6 +99,7 @@ def _row(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     codecs = dict.fromkeys(
         str(note.get("picked")) for each in runs for note in each.summary.get("codecs", ()) if note.get("picked")
     )
+    latency_mean_ms = float(completed["latency_ms"].mean()) if len(completed) else math.nan
     asked = str(run.manifest["spec"].get("pipeline", {}).get("codec", ""))
     return {
         **figures_of(runs),
@@ -104,16 +107,18 @@ def _row(runs: Sequence[FinishedRun]) -> dict[str, Any]:
         "placement": run.placement,
         "cut": run.cut,
         "chain": " > ".join(run.chain),
-        "latency_mean_ms": float(completed["latency_ms"].mean()) if len(completed) else math.nan,
+        "latency_mean_ms": latency_mean_ms,
         "early_share": float(completed["early"].notna().mean()) if len(completed) else math.nan,
         "codec": asked if not codecs else f"{asked}: {', '.join(codecs)}",
-        **_parts(run, completed),
+        **_parts(run, completed, latency_mean_ms),
     }
 
 
-def _parts(run: FinishedRun, completed: pd.DataFrame) -> dict[str, float]:
-    """Mean of every part of the way."""
-    return {part: _sum_of_means(completed, columns) for part, columns in part_columns(run.chain, _stages(run)).items()}
+def _parts(run: FinishedRun, completed: pd.DataFrame, latency_mean_ms: float) -> dict[str, float]:
+    """Mean of every part of the way, and what they leave of the latency."""
+    columns = part_columns(run.chain, _stages(run))
+    parts = {part: _sum_of_means(completed, names) for part, names in columns.items()}
+    return parts | {REST: latency_mean_ms - sum(mean for mean in parts.values() if not math.isnan(mean))}
 
 
 def part_columns(chain: Sequence[str], stages: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -154,7 +159,7 @@ def _in_order(parts: set[str], hosts: Sequence[str]) -> Iterator[str]:
     """Parts along the way: the camera's queue, pictures, slices and links host by host, and the rest."""
     along = [f"{host}{_SLICE_END}" for host in hosts]
     links = [f"{a}_{b}{_TRANSFER_END}" for a in hosts for b in hosts]
-    wanted = [CAMERA_QUEUE, TRANSFORMER, *along, *links, EXIT, CLASSIFIER, OTHER_QUEUES, OVERHEAD]
+    wanted = [CAMERA_QUEUE, TRANSFORMER, *along, *links, EXIT, CLASSIFIER, OTHER_QUEUES, OVERHEAD, REST]
     yield from (part for part in wanted if part in parts)
 
 
