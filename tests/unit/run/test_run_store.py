@@ -8,6 +8,7 @@ import pytest
 
 from slicebed.errors import ConflictError, SpecError
 from slicebed.run.store import create_campaign, find_unfinished, hosts_taken, write_json
+from slicebed.run.stream.desk import Desk, socket_path
 
 PLAN = {
     "experiment": "dnn",
@@ -96,3 +97,13 @@ def test_two_campaigns_do_not_share_hosts(tmp_path):
         pass
     with hosts_taken(inventory):
         pass
+
+
+def test_who_finds_a_stream_on_the_hosts_is_told_how_to_end_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with hosts_taken(inventory), Desk(socket_path(inventory), lambda *_: {}):
+        with pytest.raises(ConflictError) as refused, hosts_taken(inventory):
+            pass
+        assert str(refused.value) == f"{inventory}: a stream runs on these hosts; end it: slicebed stream --stop"

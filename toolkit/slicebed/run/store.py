@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import ConflictError, MissingRequirementError, SpecError
+from slicebed.run.stream.desk import END_IT, listens, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,7 +98,7 @@ def hosts_taken(inventory: Path) -> Iterator[None]:
 
     Raises:
         MissingRequirementError: no such inventory.
-        ConflictError: another campaign holds them.
+        ConflictError: a stream, or another command, uses them.
     """
     if not inventory.is_file():
         raise MissingRequirementError(
@@ -107,8 +108,13 @@ def hosts_taken(inventory: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if listens(socket_path(inventory)):
+                # It does not end by itself.
+                raise ConflictError("a stream runs on these hosts", where=str(inventory), mend=END_IT) from None
             raise ConflictError(
-                "another slicebed run uses these hosts", where=str(inventory), mend="wait until it has ended"
+                "another slicebed run uses these hosts",
+                where=str(inventory),
+                mend="wait until it has ended, or end it with Ctrl-C",
             ) from None
         yield
 

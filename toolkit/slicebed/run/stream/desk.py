@@ -32,6 +32,8 @@ _KINDS: Final = {
     kind.exit_code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SlicebedError)
 }
 
+END_IT: Final = "end it: slicebed stream --stop"
+
 Plain = dict[str, Any]
 Tell = Callable[[Plain], None]
 
@@ -91,10 +93,8 @@ class Desk:
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with contextlib.suppress(MissingRequirementError), _connected(self._path):
-                raise ConflictError(
-                    "a stream runs already", where=str(self._path), mend="end it: slicebed stream --stop"
-                )
+            if listens(self._path):
+                raise ConflictError("a stream runs already", where=str(self._path), mend=END_IT)
             self._path.unlink(missing_ok=True)
             self._socket.bind(str(self._path))
             self._path.chmod(0o600)
@@ -150,6 +150,15 @@ class Desk:
             except OSError:
                 return
             tell(last)
+
+
+def listens(path: Path) -> bool:
+    """Whether a stream listens at a path; see `socket_path`."""
+    try:
+        with _connected(path):
+            return True
+    except MissingRequirementError:
+        return False
 
 
 def ask(path: Path, request: Request, hear: Tell) -> Plain:
