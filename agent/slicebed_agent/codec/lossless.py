@@ -133,7 +133,7 @@ def _decode(tensor: Announced) -> Tensor:
     if not tensor.head.filter:
         return raw.decode_array(tensor)
     used = _BY_NAME.get(tensor.head.filter)
-    if used is None or (used.channels and not _has_channels(tensor.head.shape)):
+    if used is None or not tensor.count or (used.channels and not _has_channels(tensor.head.shape)):
         raise _wrong(f"no filter {tensor.head.filter[:60]!r} of {tensor.head.shape[:8]}")
     word = _word(tensor.dtype)
     length = tensor.nbytes // word.itemsize

@@ -85,14 +85,15 @@ def _as_bytes(array: Tensor) -> tuple[TensorHead, memoryview]:
         )
     # float32 computes faster, where it can hold both the whole range and a step.
     narrow = array.dtype != np.float64 and highest - lowest < _FLOAT32_MAX and scale > _FLOAT32_TINY
-    steps = array.astype(np.float32 if narrow else np.float64)
+    # Of no dimensions, subtract and its like would return a number.
+    steps = array.astype(np.float32 if narrow else np.float64).reshape(-1)
     if scale:
         np.subtract(steps, lowest, out=steps)
         np.divide(steps, scale, out=steps)
     else:
         steps[...] = 0
     levels = np.clip(np.rint(steps, out=steps), 0, _STEPS, out=steps).astype(np.uint8)
-    head, data = raw.encode_array(levels)
+    head, data = raw.encode_array(levels.reshape(array.shape))
     return dataclasses.replace(head, dtype=array.dtype.name, filter=Codec.UINT8.value, scale=scale, lowest=lowest), data
 
 

@@ -143,6 +143,14 @@ def test_a_constant_and_an_empty_tensor_survive_as_bytes(name):
         assert _same(found, array)
 
 
+@pytest.mark.parametrize("codec_name", list(Codec))
+@pytest.mark.parametrize("dtype", [*FLOATS, "int32", "complex64", "bool"])
+def test_a_tensor_of_no_dimensions_survives(codec_name, dtype):
+    value = np.array(3, dtype_of(CODES[dtype]))
+    (found,) = codec.decode(_sent(_encoder(codec_name)((value,))))
+    assert _same(found, value)
+
+
 def test_the_whole_range_of_float32_survives_as_bytes():
     array = np.array([-3.4e38, 0, 3.4e38, 1e38], np.float32)
     (found,) = codec.decode(_encoder(Codec.UINT8)((array,)))
@@ -208,6 +216,7 @@ ANNOUNCED = [
     (_payload(Codec.AUTO), "no codec auto"),
     (_payload(Codec.LOSSLESS, TensorHead("float32", (1,), 4, "rot13"), data=b"abcd"), "no filter 'rot13'"),
     (_payload(Codec.LOSSLESS, TensorHead("float32", (1,), 4, "channels+bitmap"), data=b"abcd"), "no filter"),
+    (_payload(Codec.LOSSLESS, TensorHead("float32", (0, 5, 5, 3), 16, "channels"), data=bytes(16)), "no filter"),
     (_payload(Codec.LOSSLESS, TensorHead("float32", (1,), 4, "bitmap"), data=b"abcd"), "hold no table"),
     (_payload(Codec.FP16, TensorHead("int32", (2,), 4, "fp16"), data=b"abcd"), "no filter 'fp16' of int32"),
     (_payload(Codec.FP16, TensorHead("float32", (2,), 2, "fp16"), data=b"ab"), "2 values as float16 are 4 bytes"),
