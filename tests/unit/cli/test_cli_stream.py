@@ -82,6 +82,7 @@ def stream(*arguments, tmp_path):
         (["--model", "cnn14", "--cut", "1-8", "--candidates", "3-8"], 2, "--adapt is missing"),
         (["--model", "cnn14", "--cut", "8-1"], 2, "--cut: the edge cut (1) is not after the client cut (8)"),
         (["--model", "cnn14", "--cut", "1-8", "-t", "/no/testbed.yml"], 2, "/no/testbed.yml"),
+        (["--experiment", "/no/file.yml", "-t", "x.yml"], 2, "--testbed besides --experiment"),
         (["--experiment", "/no/file.yml"], 2, "/no/file.yml"),
     ],
 )

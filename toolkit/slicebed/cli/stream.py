@@ -60,6 +60,8 @@ def stream(
         raise SpecError(
             f"{missing} is missing", where="slicebed stream", mend="--adapt --candidates C,D [--candidates E,F]"
         )
+    if experiment is not None and testbed is not None:
+        raise SpecError("--testbed besides --experiment", where="slicebed stream", mend="write it into the file")
     options = wanted.Options(
         testbed=checkout.root / DEFAULT_TESTBED if testbed is None else testbed,
         experiment=experiment,

@@ -37,6 +37,8 @@ MAX_FRAMES = 1_000_000
 MAX_SEED = 2**63 - 1
 # A frame of so many pictures fills the memory of any host before it is sent.
 MAX_BATCH = 4096
+# Of the camera, both included.
+FRAME_RATES = ("0.001 frame/s", "1000 frame/s")
 _MAX_SIDE = 65_536
 
 
@@ -91,7 +93,7 @@ class ModelModel(StrictModel):
 class SourceModel(PicturesModel):
     """The camera."""
 
-    rate: Annotated[float, frames_per_s("0.001 frame/s", "1000 frame/s")]
+    rate: Annotated[float, frames_per_s(*FRAME_RATES)]
     batch_size: Annotated[int, whole(1, MAX_BATCH)]
     seed: Annotated[int, whole(0, MAX_SEED)]
     queue: Annotated[int, whole(1, 65536)]

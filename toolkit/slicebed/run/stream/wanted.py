@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed.errors import SpecError
 from slicebed.spec.cuts import Cut, cut_of, is_numbers
 from slicebed.spec.experiment import MAX_FRAMES, load_experiment
+from slicebed.spec.experiment_model import FRAME_RATES
+from slicebed.spec.models import Images
 from slicebed.spec.problems import SpecErrors
 from slicebed.spec.testbed import load_testbed
-from slicebed.spec.units import parse_frame_rate_per_s
+from slicebed.spec.units import UnitError, parse_frame_rate_per_s
 from slicebed_agent.errors import OneLineError
 from slicebed_agent.pipeline.codecs import Codec
 
@@ -189,7 +191,7 @@ def _from_experiment(options: Options, experiment: Experiment) -> WantedStream:
         require_points(cut, placement)
     source, pipeline = experiment.source, experiment.pipeline
     if options.rate is not None:
-        source = replace(source, rate_per_s=parse_frame_rate_per_s(options.rate))
+        source = replace(source, rate_per_s=_read_rate(options.rate))
     if options.codec is not None:
         if options.codec not in list(Codec):
             raise SpecError(f"no codec {options.codec!r}", where="--codec", mend=f"there are {', '.join(Codec)}")
@@ -198,6 +200,18 @@ def _from_experiment(options: Options, experiment: Experiment) -> WantedStream:
     placement = replace(placement, cuts=tuple(dict.fromkeys(cuts)))
     changed = replace(experiment, source=source, pipeline=pipeline, placements=(placement,))
     return _wanted(changed, cuts, options)
+
+
+def _read_rate(text: str) -> float:
+    """Frames per second, held against the range that experiment files are."""
+    try:
+        rate_per_s = parse_frame_rate_per_s(text)
+    except UnitError as error:
+        raise SpecError(error.what, where="--rate", mend=error.mend) from error
+    low, high = FRAME_RATES
+    if not parse_frame_rate_per_s(low) <= rate_per_s <= parse_frame_rate_per_s(high):
+        raise SpecError(f'frame rate "{text}" is out of range', where="--rate", mend=f"allowed: {low} to {high}")
+    return rate_per_s
 
 
 def _refuse_beside_experiment(options: Options) -> None:
@@ -224,6 +238,11 @@ def _document(options: Options) -> list[tuple[str, str]]:
     """
     if options.model is None:
         raise SpecError("which model?", where="slicebed stream", mend="give --model and --cut, or --experiment")
+    if options.placement is not None:
+        raise SpecError(
+            "--placement without --experiment", where="slicebed stream", mend="name the hosts of the slices: --hosts"
+        )
+    _require_pictures(options)
     hosts = options.hosts or load_testbed(options.testbed).host_names
     chain = list(dict.fromkeys(hosts))
     model = {
@@ -231,7 +250,7 @@ def _document(options: Options) -> list[tuple[str, str]]:
         "weights": None if options.weights is None else str(options.weights.resolve()),
         "seed": options.seed,
     }
-    pictures = options.video is not None or options.folder is not None or options.images == "synthetic"
+    pictures = options.video is not None or options.folder is not None or options.images == Images.SYNTHETIC
     named = [] if options.cut is None else [read_cut(options.cut, "--cut")]
     candidates = [read_cut(each, "--candidates") for each in options.candidates]
     lines = [
@@ -265,6 +284,17 @@ def _document(options: Options) -> list[tuple[str, str]]:
         lines.append(("    cuts:", "--cut"))
         lines += [(f"      - {_yaml(_cut_value(cut))}", str(cut.place)) for cut in (*named, *candidates)]
     return lines
+
+
+def _require_pictures(options: Options) -> None:
+    """Refuse pictures that are not there, or that have no size; a path is relative to where the user is."""
+    if options.video is not None and not options.video.is_file():
+        raise SpecError(f'no such file "{options.video}"', where="--video", mend="a film's path")
+    if options.folder is not None and not options.folder.is_dir():
+        raise SpecError(f'no such folder "{options.folder}"', where="--folder", mend="the path of a folder of pictures")
+    sized = options.folder is not None or options.images == Images.SYNTHETIC
+    if sized and options.resolution is None:
+        raise SpecError("pictures without a size", where="--resolution", mend="give one, such as 1280x720")
 
 
 def _pictures(options: Options) -> Iterator[tuple[str, str]]:
