@@ -96,23 +96,35 @@ def test_a_mistake_is_one_line_with_its_exit_code(arguments, code, said, tmp_pat
 
 def rendered(width=160):
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(stream_table(FIGURES))
+    console.print(stream_table(FIGURES, width))
     return console.export_text().splitlines()
 
 
 def test_the_table_has_every_stage_and_link():
     lines = rendered()
-    assert "1464 captured, 1400 completed, 300 of them early, 60 dropped, 1 failed" in lines[0]
-    assert "p50 81.3 ms, p95 99.9 ms" in lines[0]
+    assert lines[0].rstrip() == "61 s  latency p50 81.3 ms, p95 99.9 ms  cut block_2_add-block_12_add"
+    assert lines[1].rstrip() == "1464 captured, 1400 completed, 300 of them early, 60 dropped, 1 failed"
     (row,) = [line.split() for line in lines if line.split()[:1] == ["slice"]]
     assert row == ["slice", "1404", "23.9", "1", "1.5", "12.3", "60", "0"]
     (client,) = [line.split() for line in lines if line.startswith("client  ")]
     assert client[:2] == ["client", "transformer"]
     assert client[-2:] == ["87", "612"]
-    (edge,) = [line for line in lines if line.startswith("edge")]
-    assert "no answer (closed)" in edge
+    assert [line.rstrip() for line in lines if line.startswith("edge:")] == ["edge: no answer (closed)"]
     (link,) = [line.split() for line in lines if line.startswith("client - edge")]
-    assert link[3:] == ["24.0", "50.0", "8.5", "42.40", "-1.25", "±0.30", "lossless", "400000", "150000", "2", "5", "1"]
+    assert link[3:] == ["24.0", "50.0", "8.5", "42.40", "-1.25", "±0.30", "lossless", "400.0", "150.0", "2", "5", "1"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_narrow_table_leaves_columns_out_and_cuts_no_heading(width):
+    lines = [line.rstrip() for line in rendered(width)]
+    assert max(map(len, lines)) <= width
+    # Two lines of totals, a heading and four stages, a heading and a link, and the trouble: nothing is wrapped.
+    assert len(lines) == 10
+    stages, links = (lines[number].split("  ") for number in (2, 7))
+    assert {"host", "stage", "compute ms"} <= {title.strip() for title in stages}
+    assert {"link", "Mbit/s", "send ms", "sent kB"} <= {title.strip() for title in links}
+    assert not any("…" in line for line in lines[2:])
+    assert ("clock ms" in lines[7]) == (width == 120)
 
 
 def test_without_a_terminal_there_are_lines():

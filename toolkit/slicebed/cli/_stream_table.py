@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.live import Live
@@ -15,13 +15,27 @@ from slicebed.cli._console import console
 from slicebed.run.stream.start import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from slicebed.run.stream.figures import HostFigures, LinkFigures, StageFigures, StreamFigures
     from slicebed.run.stream.timeline import Event
 
 _LINES_EVERY_S = 5.0
 _LAST_EVENTS = 6
+_GAP: Final = 2
+_NAMES: Final = frozenset({"host", "stage", "link"})
+_STAGE_COLUMNS: Final = (
+    "host", "stage", "frames", "frame/s", "queue", "wait ms", "compute ms", "dropped", "failed", "CPU %", "MB",
+)  # fmt: skip
+_LINK_COLUMNS: Final = (
+    "link", "frame/s", "Mbit/s", "send ms", "RTT ms", "clock ms", "codec", "raw kB", "sent kB", "queue", "dropped",
+    "reopened",
+)  # fmt: skip
+# Left out of a narrow table, in this order.
+_STAGE_SPARE: Final = ("frames", "failed", "MB", "wait ms", "CPU %", "queue", "dropped")
+_LINK_SPARE: Final = ("clock ms", "reopened", "raw kB", "queue", "frame/s", "codec", "RTT ms", "dropped")
+
+Row = dict[str, str]
 
 
 class StreamConsole(Watcher):
@@ -61,42 +75,32 @@ class StreamConsole(Watcher):
     def figures(self, figures: StreamFigures) -> None:
         """The table anew, or every few seconds a line of each host."""
         if self._live is not None:
-            self._live.update(Group(stream_table(figures), Text("\n".join(self._events))), refresh=True)
+            self._live.update(
+                Group(stream_table(figures, self._console.width), Text("\n".join(self._events))), refresh=True
+            )
         elif time.monotonic() - self._told_s >= _LINES_EVERY_S:
             self._told_s = time.monotonic()
             for line in stream_lines(figures):
                 self._console.print(line, markup=False, soft_wrap=True)
 
 
-def stream_table(figures: StreamFigures) -> Group:
-    """Totals, stages and links of a stream."""
-    stages = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("host", "stage"):
-        stages.add_column(title, no_wrap=True)
-    for title in ("frames", "frame/s", "queue", "wait ms", "compute ms", "dropped", "failed", "CPU %", "MB"):
-        stages.add_column(title, justify="right", no_wrap=True)
-    for host in figures.hosts:
-        _add_host(stages, host)
-    links = Table(box=None, pad_edge=False, header_style="bold")
-    links.add_column("link", no_wrap=True)
-    for title in (
-        "frame/s",
-        "Mbit/s",
-        "send ms",
-        "RTT ms",
-        "clock ms",
-        "codec",
-        "bytes",
-        "sent",
-        "queue",
-        "dropped",
-        "again",
-    ):
-        links.add_column(title, justify="right", no_wrap=True)
-    for host in figures.hosts:
-        if host.link is not None:
-            links.add_row(*_link_row(host.host, host.link))
-    return Group(Text(totals_line(figures), style="bold"), stages, links)
+def stream_table(figures: StreamFigures, width: int) -> Group:
+    """Totals, stages and links of a stream; where they are wider than the terminal, columns are left out.
+
+    Args:
+        figures: of its last interval.
+        width: of the terminal, in characters.
+    """
+    head = Text(f"{_head_line(figures)}\n{_counts(figures)}", style="bold", no_wrap=True, overflow="ellipsis")
+    stages = [row for host in figures.hosts for row in _stage_rows(host)]
+    links = [_link_row(host.host, host.link) for host in figures.hosts if host.link is not None]
+    troubles = [Text(f"{host.host}: {host.trouble}", style="red") for host in figures.hosts if host.trouble]
+    return Group(
+        head,
+        _fitted(stages, _STAGE_COLUMNS, _STAGE_SPARE, width),
+        _fitted(links, _LINK_COLUMNS, _LINK_SPARE, width),
+        *troubles,
+    )
 
 
 def stream_lines(figures: StreamFigures) -> list[str]:
@@ -112,13 +116,24 @@ def stream_lines(figures: StreamFigures) -> list[str]:
 
 def totals_line(figures: StreamFigures) -> str:
     """The whole stream in a line."""
+    return f"{figures.since_s:.0f} s  cut {figures.cut}: {_counts(figures)}; {_latency(figures)}"
+
+
+def _head_line(figures: StreamFigures) -> str:
+    # The cut is last: of a narrow line, the end of its name is cut off.
+    return f"{figures.since_s:.0f} s  {_latency(figures)}  cut {figures.cut}"
+
+
+def _counts(figures: StreamFigures) -> str:
     early = f", {figures.early} of them early" if figures.early else ""
     return (
-        f"{figures.since_s:.0f} s  cut {figures.cut}: {figures.captured} captured,"
-        f" {figures.completed} completed{early},"
-        f" {figures.dropped} dropped, {figures.failed} failed; latency p50 {_number(figures.latency_p50_ms)} ms,"
-        f" p95 {_number(figures.latency_p95_ms)} ms"
+        f"{figures.captured} captured, {figures.completed} completed{early}, {figures.dropped} dropped,"
+        f" {figures.failed} failed"
     )
+
+
+def _latency(figures: StreamFigures) -> str:
+    return f"latency p50 {_number(figures.latency_p50_ms)} ms, p95 {_number(figures.latency_p95_ms)} ms"
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -127,44 +142,56 @@ def event_line(event: Mapping[str, Any]) -> str:
     return f"{event['at_s']:8.1f} s  {event['event']}" + (f": {facts}" if facts else "")
 
 
-def _add_host(table: Table, host: HostFigures) -> None:
-    usage = (_number(host.cpu_percent, 0), _megabytes(host.memory_bytes))
-    if host.trouble:
-        table.add_row(host.host, Text(host.trouble, style="red", overflow="ellipsis"), *[""] * 7, *usage)
-    first = not host.trouble
-    for stage in host.stages or ():
-        table.add_row(
-            host.host if first else "",
-            stage.name,
-            str(stage.frames),
-            f"{stage.frames_per_s:.1f}",
-            str(stage.queued),
-            _number(stage.queue_wait_ms),
-            _number(stage.compute_ms),
-            str(stage.dropped),
-            str(stage.failed),
-            *(usage if first else ("", "")),
-        )
-        first = False
-    if first:
-        table.add_row(host.host, "camera", *[""] * 7, *usage)
+def _fitted(rows: Sequence[Row], titles: Sequence[str], spare: Sequence[str], width: int) -> Table:
+    """A table that is not wider than the terminal, as far as columns can be spared."""
+    shown = list(titles)
+    for title in spare:
+        if sum(max((len(each), *(len(row[each]) for row in rows))) + _GAP for each in shown) - _GAP <= width:
+            break
+        shown.remove(title)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in shown:
+        table.add_column(title, justify="left" if title in _NAMES else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[title] for title in shown))
+    return table
 
 
-def _link_row(host: str, link: LinkFigures) -> tuple[str, ...]:
-    return (
-        f"{host} - {link.peer}" + ("" if link.connected else " (broken)"),
-        f"{link.frames_per_s:.1f}",
-        _rate(link),
-        _number(link.send_ms),
-        _number(link.round_trip_ms or None, 2),
-        _clock(link),
-        link.codec,
-        str(link.bytes_before),
-        str(link.bytes_after),
-        str(link.queued),
-        str(link.dropped),
-        str(link.reconnects),
-    )
+def _stage_rows(host: HostFigures) -> Iterator[Row]:
+    usage = {"CPU %": _number(host.cpu_percent, 0), "MB": _megabytes(host.memory_bytes)}
+    blank = dict.fromkeys(_STAGE_COLUMNS, "")
+    if not host.stages:
+        yield {**blank, "host": host.host, "stage": "(trouble)" if host.trouble else "camera", **usage}
+    for number, stage in enumerate(host.stages):
+        yield {
+            **blank,
+            "stage": stage.name,
+            "frames": str(stage.frames),
+            "frame/s": f"{stage.frames_per_s:.1f}",
+            "queue": str(stage.queued),
+            "wait ms": _number(stage.queue_wait_ms),
+            "compute ms": _number(stage.compute_ms),
+            "dropped": str(stage.dropped),
+            "failed": str(stage.failed),
+            **({"host": host.host, **usage} if number == 0 else {}),
+        }
+
+
+def _link_row(host: str, link: LinkFigures) -> Row:
+    return {
+        "link": f"{host} - {link.peer}" + ("" if link.connected else " (broken)"),
+        "frame/s": f"{link.frames_per_s:.1f}",
+        "Mbit/s": _rate(link),
+        "send ms": _number(link.send_ms),
+        "RTT ms": _number(link.round_trip_ms or None, 2),
+        "clock ms": _clock(link),
+        "codec": link.codec,
+        "raw kB": _kilobytes(link.bytes_before),
+        "sent kB": _kilobytes(link.bytes_after),
+        "queue": str(link.queued),
+        "dropped": str(link.dropped),
+        "reopened": str(link.reconnects),
+    }
 
 
 def _stage_line(stage: StageFigures) -> str:
@@ -195,6 +222,10 @@ def _rate(link: LinkFigures) -> str:
 
 def _clock(link: LinkFigures) -> str:
     return f"{link.clock_offset_ms:+.2f} ±{link.clock_bound_ms:.2f}" if link.clock_bound_ms else "-"
+
+
+def _kilobytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e3:.1f}" if size_bytes else "-"
 
 
 def _megabytes(size_bytes: int) -> str:
