@@ -42,10 +42,11 @@ def write_placed(  # noqa: PLR0913 - a run has that many sides
     cut: tuple = (),
     codec: str = "auto",
     change=lambda lines: lines,
+    told: dict | None = None,
 ) -> tuple[Path, dict]:
     """A run in which every frame is completed, the first `early` of them by an exit.
 
-    `change` gets every host's lines and gives those to write.
+    `change` gets every host's lines and gives those to write; `told` is added to the manifest.
     """
     stages = STAGES[placement]
     run = f"ctestbed_{placement}_r1"
@@ -71,11 +72,31 @@ def write_placed(  # noqa: PLR0913 - a run has that many sides
         "spec": placed_spec(codec=codec),
         "wire": "tap",
         "links": [],
+        **(told or {}),
     }
     table = write_samples(run_dir, manifest)
     manifest["summary"] = summarise(table, read_accounts(run_dir, manifest), manifest)
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
     return run_dir, manifest
+
+
+def write_stream(campaign_dir: Path, first_frames: tuple, cuts: tuple, frames: int = 20) -> tuple[Path, dict]:
+    """A stream whose cut changed at the first frames of the versions 1, 2, ...; an exit answered its first 5 frames."""
+
+    def versions(lines):
+        for record in (each for records in lines.values() for each in records if "frame_id" in each):
+            record["version"] = sum(first <= record["frame_id"] for first in first_frames)
+        return lines
+
+    events = [
+        {"at_s": first / 25, "event": "cut switched", "version": version, "first_frame": first}
+        for version, first in enumerate(first_frames, start=1)
+    ]
+    told = {
+        "cuts": dict(enumerate(cuts)),
+        "timeline": [{"at_s": 0.0, "event": "stream begins", "cut": cuts[0]}, *events],
+    }
+    return write_placed(campaign_dir, "sliced", frames, early=5, cut=(8,), change=versions, told=told)
 
 
 def _lines(stages: dict[str, list[str]], frames: int, early: int) -> dict[str, list[dict]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ import pandas as pd
 from slicebed.errors import RunError, SpecError
 from slicebed.run.accounts import chain_of, is_complete
 from slicebed.run.samples import cut_label
+from slicebed.run.summary import summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -23,10 +25,17 @@ _FAILED = ".failed-"
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A complete run: its folder and manifest, and its samples, read when they are asked for."""
+    """A complete run: its folder and manifest, and its samples, read when they are asked for.
+
+    Attributes:
+        path: its folder.
+        manifest: what ``manifest.json`` holds.
+        version: of a stream, whose cut may change while it runs: the cut's version, whose frames alone these are.
+    """
 
     path: Path
     manifest: dict[str, Any]
+    version: int | None = None
 
     @property
     def configuration(self) -> str:
@@ -36,12 +45,17 @@ class FinishedRun:
     @property
     def cut(self) -> str:
         """Label of the cut."""
-        return cut_label(self.manifest)
+        return cut_label(self.manifest, self.version)
 
     @property
     def placement(self) -> str:
         """Name of the experiment's placement; empty where it has none."""
         return str(self.manifest.get("placement") or "")
+
+    @property
+    def stretch(self) -> str:
+        """Part and version of a stream, such as ``part1 v0``; empty for a run of a sweep, which has one cut."""
+        return "" if self.version is None else f"{self.path.name} v{self.version}"
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -58,9 +72,10 @@ class FinishedRun:
     def samples(self) -> pd.DataFrame:
         """One row per frame; raises RunError when the file is missing or cannot be read."""
         try:
-            return pd.read_parquet(self.path / "samples.parquet", engine="pyarrow")
+            frames = pd.read_parquet(self.path / "samples.parquet", engine="pyarrow")
         except (OSError, ValueError) as error:
             raise RunError(f"samples of a finished run cannot be read: {error}", where=str(self.path)) from None
+        return frames if self.version is None else frames[frames["version"] == self.version]
 
 
 @dataclass(frozen=True)
@@ -82,11 +97,19 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Campaign:
-    """All runs of one campaign folder."""
+    """All runs of one campaign folder.
+
+    Attributes:
+        name: the folder's name.
+        finished: complete runs; of a stream, one for every version of its cut.
+        unfinished: the others.
+        timeline: of a stream: what happened and when, as its manifests hold it.
+    """
 
     name: str
     finished: tuple[FinishedRun, ...]
     unfinished: tuple[Unfinished, ...]
+    timeline: tuple[dict[str, Any], ...] = field(default=())
 
     @property
     def frames_per_s(self) -> float:
@@ -95,8 +118,8 @@ class Campaign:
 
     @property
     def has_placements(self) -> bool:
-        """Whether the experiment placed its stages by name."""
-        return any(run.placement for run in self.finished)
+        """Whether the experiment placed its stages by name, or is a stream, which is shown in the same way."""
+        return any(run.placement or run.stretch for run in self.finished)
 
     def spec_of(self, configuration: str) -> dict[str, Any]:
         """The experiment that the runs of a configuration are of; empty without any."""
@@ -120,21 +143,52 @@ def read_campaign(campaign_dir: Path) -> Campaign:
         raise SpecError("no such campaign", where=str(campaign_dir), mend="name a folder that slicebed run made")
     finished: list[FinishedRun] = []
     unfinished: list[Unfinished] = []
+    timeline: list[dict[str, Any]] = []
     for path in sorted(each for each in campaign_dir.iterdir() if each.is_dir()):
         run, _, attempt = path.name.partition(_FAILED)
         if path.name.endswith(_PARTIAL):
             unfinished.append(Unfinished(path.name.removesuffix(_PARTIAL), "partial"))
         elif (path / "manifest.json").is_file():
             manifest = _manifest(path)
+            # Every part of a stream has all that happened so far.
+            timeline = max(timeline, manifest.get("timeline", []), key=len)
             if is_complete(manifest):
-                finished.append(FinishedRun(path, manifest))
+                finished += by_version(FinishedRun(path, manifest))
             else:
                 unfinished.append(Unfinished(run, str(manifest["status"]), manifest.get("error")))
         elif attempt:
             unfinished.append(Unfinished(run, "failed", "cut off before it could say why"))
     done = {run.path.name for run in finished}
     told = tuple(replace(attempt, repeated=attempt.run in done) for attempt in unfinished)
-    return Campaign(campaign_dir.resolve().name, tuple(finished), told)
+    return Campaign(campaign_dir.resolve().name, tuple(finished), told, tuple(timeline))
+
+
+def by_version(run: FinishedRun) -> Iterator[FinishedRun]:
+    """A part of a stream as one run for every version of its cut that had frames; any other run as it is.
+
+    Raises:
+        RunError: the stream's samples cannot be read.
+    """
+    if "timeline" not in run.manifest:
+        yield run
+        return
+    for version in sorted(map(int, run.manifest["cuts"])):
+        frames = run.samples[run.samples["version"] == version]
+        if len(frames):
+            yield FinishedRun(run.path, run.manifest | _of_version(run, version, frames), version)
+
+
+def _of_version(run: FinishedRun, version: int, frames: pd.DataFrame) -> dict[str, Any]:
+    """What a manifest says of frames, for those of one version."""
+    ends = frames["end"].value_counts()
+    counts = {name: int(ends.get(name, 0)) for name in ("completed", "dropped", "failed")}
+    ended_s = (frames["captured_s"] + frames["latency_ms"] / 1000).max()
+    codecs = [note for note in run.summary.get("codecs", ()) if note.get("boundary") == version]
+    return {
+        "frames": {"captured": len(frames), **counts},
+        "total_time_s": float(ended_s - frames["captured_s"].min()),
+        "summary": summarise(frames, {}, run.manifest) | {"codecs": codecs},
+    }
 
 
 def _manifest(path: Path) -> dict[str, Any]:

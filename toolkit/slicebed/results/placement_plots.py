@@ -97,6 +97,6 @@ def _colours(parts: list[str]) -> dict[str, str]:
 
 
 def _label(row: Mapping[Any, Any]) -> str:
-    lines = [str(row["placement"])]
+    lines = [str(row["stretch"] or row["placement"])]
     lines += [] if row["cut"] == WHOLE else [str(row["cut"])[:24]]
     return "\n".join([*lines, f"n = {row['latency_n']}"])

@@ -102,9 +102,10 @@ def _labels(row: dict[Any, Any]) -> str:
 
 def _name(row: dict[Any, Any], between: str = " ") -> str:
     cut = str(row["cut"])
+    name = str(row["stretch"] or row["placement"])
     if cut == WHOLE:
-        return str(row["placement"])
-    return f"{row['placement']}{between}{cut if len(cut) <= _CUT_LETTERS else cut[: _CUT_LETTERS - 1] + '…'}"
+        return name
+    return f"{name}{between}{cut if len(cut) <= _CUT_LETTERS else cut[: _CUT_LETTERS - 1] + '…'}"
 
 
 def _heading(part: str) -> str:
@@ -147,7 +148,7 @@ def _early_lines(run: FinishedRun) -> Iterator[str]:
 
 
 def _run_name(run: FinishedRun) -> str:
-    words = (run.placement, "" if run.cut == WHOLE else run.cut)
+    words = (run.stretch or run.placement, "" if run.cut == WHOLE else run.cut)
     return ", ".join(word for word in words if word)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FIRST_COLUMNS = (
     "configuration",
     "placement",
+    "stretch",
     "cut",
     "chain",
     "runs",
@@ -56,7 +57,7 @@ _SLICE_END, _TRANSFER_END = "_slice_ms", "_transfer_ms"
 
 
 def placement_table(campaign: Campaign) -> pd.DataFrame:
-    """One row per configuration, placement and cut over all complete runs.
+    """One row per configuration, placement and cut over all complete runs; of a stream, per version of its cut.
 
     Between `FIRST_COLUMNS` and `LAST_COLUMNS` stand the parts of a frame's way, as means over the completed frames: the
     wait behind the camera, the transformer, each host's slices, each link (encoding, transfer and decoding), other
@@ -64,9 +65,9 @@ def placement_table(campaign: Campaign) -> pd.DataFrame:
     host, and handing over between stages. A frame that an early exit answered took no time behind it. A part that a
     placement does not have, or that was not measured, is not a number; those that are there sum to the mean latency.
     """
-    groups: dict[tuple[str, str, str], list[FinishedRun]] = {}
+    groups: dict[tuple[str, str, str, str], list[FinishedRun]] = {}
     for run in campaign.finished:
-        groups.setdefault((run.configuration, run.placement, run.cut), []).append(run)
+        groups.setdefault((run.configuration, run.placement, run.stretch, run.cut), []).append(run)
     rows = [_row(runs) for _, runs in sorted(groups.items(), key=lambda item: _order(item[1][0]))]
     known = [part for row in rows for part in row if part not in {*FIRST_COLUMNS, *LAST_COLUMNS}]
     hosts = list(dict.fromkeys(host for run in campaign.finished for host in run.manifest["spec"]["chain"]))
@@ -105,6 +106,7 @@ def _row(runs: Sequence[FinishedRun]) -> dict[str, Any]:
         **figures_of(runs),
         "configuration": run.configuration,
         "placement": run.placement,
+        "stretch": run.stretch,
         "cut": run.cut,
         "chain": " > ".join(run.chain),
         "latency_mean_ms": latency_mean_ms,
@@ -164,9 +166,10 @@ def _in_order(parts: set[str], hosts: Sequence[str]) -> Iterator[str]:
 
 
 def _order(run: FinishedRun) -> tuple[object, ...]:
-    """Placements and their cuts as the experiment has them."""
+    """Placements and their cuts as the experiment has them, a stream's versions as they followed each other."""
     placed = run.manifest["spec"].get("placements", [])
     names = [each["name"] for each in placed]
     place = names.index(run.placement) if run.placement in names else len(names)
     cuts = list(placed[place]["cuts"]) if place < len(names) else []
-    return (run.configuration, place, cuts.index(run.cut) if run.cut in cuts else len(cuts), run.cut)
+    stretch = (0, 0) if run.version is None else (int(run.manifest["repeat"]), run.version)
+    return (run.configuration, place, stretch, cuts.index(run.cut) if run.cut in cuts else len(cuts), run.cut)

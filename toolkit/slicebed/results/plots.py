@@ -9,6 +9,7 @@ from slicebed.results.campaign import read_campaign
 from slicebed.results.placement_plots import placement_figure
 from slicebed.results.published import PAPER_FIGURE, PAPER_FRAMES, REFERENCE, is_published
 from slicebed.results.tables import table_of
+from slicebed.results.timeline import parts_of_stream, timeline_figure
 from slicebed.spec.cuts import is_numbers
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
 
     One figure per configuration (``figure4`` to ``figure6`` for the paper's, else ``figure_<name>``) shows the total
     time and the frame drop rate of every cut; ``latency`` shows median and 95th percentile. An experiment with
-    placements has ``placements_<configuration>`` instead. No complete run, no plot.
+    placements has ``placements_<configuration>`` instead, and a stream ``timeline_<part>``: every frame's latency over
+    time, by the version of the cut. No complete run, no plot.
 
     Raises:
         RunError: no such campaign, or a finished run that cannot be read.
@@ -64,6 +66,8 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
             for configuration, rows in table.groupby("configuration", sort=False):
                 figure = placement_figure(str(configuration), rows, context)
                 written += _save(figure, folder, f"placements_{configuration}")
+            for path, versions in parts_of_stream(campaign).items():
+                written += _save(timeline_figure(versions, context), folder, f"timeline_{path.name}")
         return tuple(written)
     with mpl.rc_context(_STYLE):
         for configuration, rows in table.groupby("configuration", sort=False):

@@ -14,6 +14,7 @@ from rich.text import Text
 from slicebed.results.placement_render import pipeline_notes, render_placements
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_FRAMES, PAPER_TABLE
+from slicebed.results.timeline import timeline_lines
 from slicebed.spec.cuts import is_numbers
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def render(console: Console, campaign: Campaign, table: pd.DataFrame) -> None:
         _render_cuts(console, campaign, table)
     for note in pipeline_notes(campaign):
         console.print(note)
+    for line in timeline_lines(campaign.timeline):
+        console.print(line, soft_wrap=True)
     if campaign.unfinished:
         console.print("[bold]Not in the tables[/bold]")
     for attempt in campaign.unfinished:

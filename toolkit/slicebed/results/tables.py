@@ -13,6 +13,7 @@ from slicebed.results.figures import figures_of
 from slicebed.results.placements import placement_table
 from slicebed.results.places import dropped_places
 from slicebed.results.published import PAPER_TABLE, REFERENCE, Published, is_published, published_figures
+from slicebed.results.timeline import write_timeline
 from slicebed.spec.cuts import layer_numbers
 from slicebed.spec.models import cut_title
 
@@ -82,17 +83,18 @@ def write_tables(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path,
     """Write one CSV file per configuration under ``tables/`` and return their paths.
 
     Configurations 1, 2 and 3 of the DNN-slicing experiment are the paper's Tables 3, 4 and 5 (``table3.csv``...);
-    others are ``table_<name>.csv``. An experiment with placements has one file, ``placements.csv``.
+    others are ``table_<name>.csv``. An experiment with placements has one file, ``placements.csv``; a
+    stream also ``timeline.csv``.
     """
     campaign = read_campaign(campaign_dir)
     table = table_of(campaign, reference)
     folder = campaign_dir / "tables"
     folder.mkdir(exist_ok=True)
+    written = [write_timeline(campaign.timeline, folder)] if campaign.timeline else []
     if campaign.has_placements:
         path = folder / "placements.csv"
         table.to_csv(path, index=False, float_format="%.6g")
-        return (path,)
-    written = []
+        return (path, *written)
     for configuration, rows in table.groupby("configuration", sort=False):
         path = folder / f"{_table_name(campaign, str(configuration), reference)}.csv"
         rows.to_csv(path, index=False, float_format="%.6g")
@@ -104,10 +106,11 @@ def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
     """The table as JSON-ready values.
 
     Returns:
-        ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``. A row has the fields of `COLUMNS` (with
-        placements those of `placement_table`), null where a figure is not known, ``dropped_where`` as a list of
-        ``{"host", "stage", "frames"}``, the most frequent first. What is unfinished has ``run``, ``status`` ("failed"
-        or "partial"), ``error`` and ``repeated``: whether the run was completed by another attempt.
+        ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``, of a stream also ``"timeline"``, its
+        events in order. A row has the fields of `COLUMNS` (with placements those of `placement_table`), null where a
+        figure is not known, ``dropped_where`` as a list of ``{"host", "stage", "frames"}``, the most frequent first.
+        What is unfinished has ``run``, ``status`` ("failed" or "partial"), ``error`` and ``repeated``: whether the run
+        was completed by another attempt.
     """
     rows = []
     for record in table.to_dict("records"):
@@ -118,7 +121,8 @@ def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
         ]
         rows.append(row)
     unfinished = [asdict(attempt) for attempt in campaign.unfinished]
-    return {"campaign": campaign.name, "wire": campaign.wire, "rows": rows, "unfinished": unfinished}
+    told = {"campaign": campaign.name, "wire": campaign.wire, "rows": rows, "unfinished": unfinished}
+    return told | ({"timeline": list(campaign.timeline)} if campaign.timeline else {})
 
 
 def _table_name(campaign: Campaign, configuration: str, reference: Path) -> str:

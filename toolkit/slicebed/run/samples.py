@@ -40,9 +40,10 @@ _USAGE = ("at_ns", "cpu_ns", "memory_bytes", "received_bytes", "sent_bytes", "en
 _EVENTS = ("clock", "codec", "cut", "link")
 
 
-def cut_label(manifest: Mapping[str, Any]) -> str:
-    """The run's cut as one label, such as ``1-8``."""
-    return Cut(tuple(manifest["cut"])).label
+def cut_label(manifest: Mapping[str, Any], version: int | None = None) -> str:
+    """The run's cut as one label, such as ``1-8``; of a stream, whose cut may change, that of a version."""
+    cuts = {str(number): str(label) for number, label in manifest.get("cuts", {}).items()}
+    return cuts.get(str(version)) or Cut(tuple(manifest["cut"])).label
 
 
 def stages_of(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -85,7 +86,7 @@ def frames_table(
             "campaign": manifest["campaign"],
             "run": manifest["run"],
             "configuration": str(manifest["configuration"]),
-            "cut": cut_label(manifest),
+            "cut": cut_label(manifest, end.get("version")),
             "repeat": manifest["repeat"],
             "frame_id": frame_id,
             **{column: end.get(column) for column in _END_COLUMNS},
