@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import RunError, SlicebedError
 from slicebed.run import driver
+from slicebed.run.accounts import read_accounts
 from slicebed.run.assignments import configs
 from slicebed.run.samples import write_samples
 from slicebed.run.store import now, write_json
+from slicebed.run.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,6 +108,7 @@ class Segment:
             manifest["status"] = "rejoined" if self.rejoined else "complete"
             samples = write_samples(self.folder, manifest)
             _require_sum(manifest["frames"], self.run_name)
+            manifest["summary"] = summarise(samples, read_accounts(self.folder, manifest), manifest)
             manifest["total_time_s"] = float((samples["captured_s"] + samples["latency_ms"] / 1000).max())
         except (SlicebedError, KeyboardInterrupt) as error:
             self._keep_failed(agents, campaign, manifest, error)
