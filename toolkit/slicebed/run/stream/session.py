@@ -16,6 +16,7 @@ from slicebed.run.stream.change import change_cut
 from slicebed.run.stream.chooser import Chooser
 from slicebed.run.stream.desk import Ask
 from slicebed.run.stream.figures import StreamFigures, figures_of
+from slicebed.run.stream.link_watch import LinkWatch
 from slicebed.run.stream.mend import MOST_IN_A_ROW, Failures, Mending, Watch
 from slicebed.run.stream.segment import Segment
 from slicebed.run.stream.timeline import BEGINS
@@ -86,6 +87,7 @@ class Session:
         self._work: Future[None] | None = None
         self._stopping = threading.Event()
         self._watch, self._failures = Watch(stage.agents.chain), Failures()
+        self._links = LinkWatch()
         self._version = 0
         self._segment = self._new_segment(1, stage.wanted.cut)
         self._before: Look | None = None
@@ -186,6 +188,8 @@ class Session:
                 self._before, look, self._stage.agents.chain, self._segment.job.cut.label, self._stage.timeline.begun_s
             )
             self._before = look
+            for event, link in self._links.events(self._figures):
+                self._stage.timeline.note(event, link=link)
             self._show(self._figures)
             if self._work is None or self._work.done():
                 self._next_work(look)
