@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline import wire
 from slicebed_agent.pipeline.outlet import Outlet
-from slicebed_agent.pipeline.parts import LONG_BYTES, Part, check
+from slicebed_agent.pipeline.parts import LONG_BYTES, MAX_PART_BYTES, Part, check
 from slicebed_agent.rpc import flight
 from slicebed_agent.rpc.stream import Fault, StreamError
 from slicebed_agent.rpc.v1 import agent_pb2
@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 SILENCE_S: Final = 10.0
-_WATCH_S: Final = 0.5
+_WATCH_S: Final = 0.1
+# Flight takes messages of any length and cannot be told otherwise. What came since the last whole one includes what the
+# windows of HTTP/2 and TCP hold of those that follow.
+_MESSAGE_BYTES: Final = 4 * MAX_PART_BYTES
+_FAREWELL_BYTES: Final = 2 * MAX_PART_BYTES
 _GOODBYE_S: Final = 2.0
 _REPLACE_S: Final = 5.0
+_TRIM_S: Final = 0.5
+"""After a stream's end Flight itself lets go of it."""
 _MEND_FOREIGN: Final = "a run is fed by the agent before it alone"
 
 
@@ -41,6 +47,9 @@ class _Stream:
         attempt: how often its sender had opened one before.
         trouble: why it is cut, when this side does that.
         leaves_by_s: when it is cut at the latest, once it is to end (monotonic).
+        messages: read so far.
+        whole: the messages, and the bytes that had come, when the watch last found that a message had become whole.
+        passed_over_bytes: read since it is to end.
         done: nothing of it is left.
     """
 
@@ -49,15 +58,24 @@ class _Stream:
     attempt: int = 0
     trouble: str | None = None
     leaves_by_s: float | None = None
+    messages: int = 0
+    whole: tuple[int, int] = (-1, 0)
+    passed_over_bytes: int = 0
     done: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def watch(self) -> None:
-        """Cut what is silent, and what does not end when it should. A long message on its way is not silence."""
+        """Cut what is silent, too long, or does not end when it should. A message on its way is not silence."""
+        arrived = self.call.arrived_bytes()
+        if self.messages != self.whole[0]:
+            self.whole = self.messages, arrived
+        unfinished = arrived - self.whole[1]
         now_s = time.monotonic()
         if self.outlet.closed and self.leaves_by_s is None:
             self.leaves_by_s = now_s + _GOODBYE_S
         if self.leaves_by_s is not None and now_s > self.leaves_by_s:
             self.call.cancel()
+        elif unfinished > (_FAREWELL_BYTES if self.outlet.closed else _MESSAGE_BYTES):
+            self.cut(f"{unfinished} bytes came that end no message; the longest is {MAX_PART_BYTES}")
         elif self.call.silent_s() > SILENCE_S:
             self.cut(f"nothing came from the agent before for {SILENCE_S:g} s")
 
@@ -65,6 +83,16 @@ class _Stream:
         self.trouble = self.trouble or trouble
         self.outlet.close()
         self.call.cancel()
+
+    def read(self) -> Message | None:
+        """The next message; once the stream is to end, it is cut when too much still comes."""
+        message = self.call.read()
+        self.messages += 1
+        if message is not None and self.outlet.closed:
+            self.passed_over_bytes += len(message.metadata) + (message.body.nbytes if message.body is not None else 0)
+            if self.passed_over_bytes > _FAREWELL_BYTES:
+                self.call.cancel()
+        return message
 
 
 class DataPlane:
@@ -78,6 +106,7 @@ class DataPlane:
         self._streams: set[_Stream] = set()
         self._feeding: tuple[Run, _Stream] | None = None
         self._stopping = threading.Event()
+        self._trim_at_s: float | None = None
 
     def listen(self, address: str) -> int:
         """Take streams on host:port (port 0: any free one) from now on; several addresses may be given one by one.
@@ -112,6 +141,9 @@ class DataPlane:
                 streams = list(self._streams)
             for stream in streams:
                 stream.watch()
+            if self._trim_at_s is not None and time.monotonic() > self._trim_at_s:
+                self._trim_at_s = None
+                flight.give_back()
 
     # One stream, in its own thread.
 
@@ -130,6 +162,7 @@ class DataPlane:
             with self._lock:
                 self._streams.discard(stream)
             stream.done.set()
+            self._trim_at_s = time.monotonic() + _TRIM_S
         if stream.outlet.refusal is not None:
             raise stream.outlet.refusal
 
@@ -138,8 +171,8 @@ class DataPlane:
             run = self._admit(stream)
         except StreamError as error:
             _LOG.error("stream from %s refused: %s", stream.call.peer, error)
+            # Nothing of it is read.
             stream.outlet.refuse(error.fault, error.what)
-            self._drain(stream)
             return
         stream.outlet.welcome(run.inbound_credit())
         trouble: str | None = None
@@ -157,7 +190,7 @@ class DataPlane:
     def _read(self, stream: _Stream, run: Run) -> str | None:
         """Feed the run until the stream ends; why it did, unless it should."""
         try:
-            while (message := stream.call.read()) is not None:
+            while (message := stream.read()) is not None:
                 if not stream.outlet.closed:
                     _take(stream.outlet, run, message)
         except PayloadError as error:
@@ -176,7 +209,7 @@ class DataPlane:
     def _drain(self, stream: _Stream) -> None:
         """Read on until the other side has taken the farewell and ended, or is cut."""
         try:
-            while stream.call.read() is not None:
+            while stream.read() is not None:
                 pass
         except StreamError:
             pass  # it has ended

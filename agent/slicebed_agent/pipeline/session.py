@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -62,7 +63,8 @@ class Session:
         """
         self._stream = connect(hello)
         threading.Thread(target=self._read, args=(self._stream,), name="reports", daemon=True).start()
-        self.probe()
+        with contextlib.suppress(StreamError):  # its reader knows why, or will
+            self.probe()
         with self._changed:
             self._changed.wait_for(lambda: self._welcome or self._over, timeout_s)
             if self._welcome and not self._over:

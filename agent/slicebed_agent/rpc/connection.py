@@ -1,4 +1,4 @@
-"""The TCP connection below a served stream: Flight's server cannot end a stream, nor tell how long it is silent."""
+"""The TCP connection below a served stream: Flight's server cannot end a stream, limit or time what comes on it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-# struct tcp_info, linux/tcp.h: eight bytes of small fields, then u32s, of which tcpi_last_data_recv is the twelfth.
+# struct tcp_info, linux/tcp.h: eight bytes of small fields, then 24 u32s, of which tcpi_last_data_recv is the twelfth,
+# then u64s, of which tcpi_bytes_received is the fourth.
 _LAST_DATA_RECEIVED_AT: Final = 8 + 11 * 4
-_TCP_INFO_BYTES: Final = 104
+_BYTES_RECEIVED_AT: Final = 8 + 24 * 4 + 3 * 8
+_TCP_INFO_BYTES: Final = _BYTES_RECEIVED_AT + 8
 
 
 class Connection:
@@ -48,11 +50,18 @@ class Connection:
 
     def silent_s(self) -> float:
         """Seconds since data came in, as the kernel counts: also while a long message is still on its way."""
+        return self._told("=I", _LAST_DATA_RECEIVED_AT) / 1000
+
+    def arrived_bytes(self) -> int:
+        """Bytes that came in since the connection was made, as the kernel counts: also of a message not yet whole."""
+        return self._told("=Q", _BYTES_RECEIVED_AT)
+
+    def _told(self, form: str, place: int) -> int:
         with self._lock:
             if self._socket is None:
-                return 0.0
+                return 0
             told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        return float(struct.unpack_from("=I", told, _LAST_DATA_RECEIVED_AT)[0]) / 1000
+        return int(struct.unpack_from(form, told, place)[0])
 
     def close(self) -> None:
         """Let go of the handle; the connection stays."""

@@ -95,6 +95,13 @@ def serve(address: str, security: Security, handle: Callable[[Call], None]) -> S
     return flight_core.Server(host, port, security, handle)
 
 
+def give_back() -> None:
+    """Return to the system the memory that streams took which are over."""
+    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+
+    flight_core.give_back()
+
+
 def _probe(host: str, port: int, address: str) -> None:
     """Flight itself would share the port with another agent, and each would get some of the streams."""
     try:

@@ -32,6 +32,7 @@ _STOP_S: Final = 5.0
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 32 * 1024 * 1024
+_ALLOCATOR: Final = ctypes.CDLL(None)
 _SCHEMA: Final = pa.schema([pa.field("payload", pa.binary(), nullable=False)])
 _SAID: Final = re.compile(
     r"(?:.*?with message: )?(.*?)\.? ?(?:Detail: .*|gRPC client debug context: .*|Client context: .*)?$", re.DOTALL
@@ -40,10 +41,14 @@ _FAULTS: Final = (
     (flight.FlightUnauthenticatedError, Fault.FOREIGN),
     (flight.FlightUnauthorizedError, Fault.FOREIGN),
     (flight.FlightCancelledError, Fault.CANCELLED),
-    (pa.ArrowKeyError, Fault.NOT_READY),
     (pa.ArrowInvalid, Fault.MALFORMED),
 )
-_ERRORS: Final = {fault: error for error, fault in reversed(_FAULTS)}
+# Any other kind of exception Arrow would send with its traceback; the fault travels beside it.
+_ERRORS: Final = {
+    Fault.FOREIGN: flight.FlightUnauthenticatedError,
+    Fault.CANCELLED: flight.FlightCancelledError,
+    Fault.MALFORMED: flight.FlightInternalError,
+}
 _BROKEN: Final = (pa.ArrowException, flight.FlightError, OSError)
 _CLIENT_OPTIONS: Final = (
     # One connection per stream: what breaks one leaves the others alone.
@@ -61,9 +66,8 @@ def _start() -> None:
     The environment is as it was afterwards: the gRPC of Python, in the same process, keeps its own defaults.
     """
     pa.set_memory_pool(pa.system_memory_pool())  # the others keep what was freed
-    allocator = ctypes.CDLL(None)
-    allocator.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-    allocator.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+    _ALLOCATOR.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    _ALLOCATOR.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
     if _EXPERIMENTS in os.environ:
         return
     os.environ[_EXPERIMENTS] = "-event_engine_client,-event_engine_listener,-event_engine_dns"
@@ -176,6 +180,10 @@ class _ServedCall(_Stream):
         """See `Call`."""
         return self.connection.silent_s()
 
+    def arrived_bytes(self) -> int:
+        """See `Call`."""
+        return self.connection.arrived_bytes()
+
 
 class Server:
     """Streams on one address, from the moment it is made until `stop`."""
@@ -233,7 +241,8 @@ class _Calls:
     def run(self, context: Any, hello: bytes, reader: Any, writer: Any) -> None:
         refusal = self._handled(_ServedCall(context, hello, reader, writer, mutual=self._mutual))
         if refusal is not None:
-            raise _ERRORS.get(refusal.fault, flight.FlightUnavailableError)(refusal.what)
+            kind = _ERRORS.get(refusal.fault, flight.FlightUnavailableError)
+            raise kind(refusal.what, extra_info=refusal.fault.encode())
 
     def _handled(self, call: _ServedCall) -> StreamError | None:
         try:
@@ -243,8 +252,10 @@ class _Calls:
                 self._open.add(call)
             self._handle(call)
         except StreamError as error:
-            # Raised anew by the caller: Arrow would send this one's traceback along.
-            return error
+            return error  # raised by the caller as one of Flight's
+        except Exception:  # noqa: BLE001 - Arrow would send its traceback
+            _LOG.exception("stream from %s", call.peer)
+            return StreamError(Fault.UNREACHABLE, "the agent failed; its log says how")
         finally:
             with self._changed:
                 self._open.discard(call)
@@ -260,6 +271,11 @@ class _Calls:
             for call in self._open:
                 call.cancel()
             self._changed.wait_for(lambda: not self._open, _STOP_S)
+
+
+def give_back() -> None:
+    """Return to the system what the allocator keeps of streams that are over."""
+    _ALLOCATOR.malloc_trim(0)
 
 
 def connect(address: str, host: str, security: Security, hello: bytes) -> _ClientStream:
@@ -299,6 +315,9 @@ def _body(batch: Any) -> memoryview:
 
 
 def _stream_error(error: Exception) -> StreamError:
+    named = bytes(getattr(error, "extra_info", None) or b"").decode(errors="replace")
+    if named in set(Fault):
+        return StreamError(Fault(named), said(error))
     for kind, fault in _FAULTS:
         if isinstance(error, kind):
             return StreamError(fault, said(error))

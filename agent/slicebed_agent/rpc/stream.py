@@ -86,3 +86,6 @@ class Call(Stream, Protocol):
 
     def silent_s(self) -> float:
         """Seconds since bytes came from the other side's host."""
+
+    def arrived_bytes(self) -> int:
+        """Bytes that came from there so far, with those of a message that is not whole yet."""

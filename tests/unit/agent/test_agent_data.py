@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.pipeline import session
 from slicebed_agent.pipeline.contracts import End, QueuePlan
 from slicebed_agent.pipeline.queues import Policy
-from slicebed_agent.rpc import flight
+from slicebed_agent.rpc import flight, flight_core
 from slicebed_agent.rpc.stream import Fault, StreamError
 from slicebed_agent.rpc.v1 import agent_pb2
 
@@ -196,9 +197,74 @@ def test_a_record_batch_that_no_agent_sends_is_refused(ends):
     table = pa.record_batch({"payload": pa.array([b"a", b"b"], pa.binary()), "more": pa.array([1, 2])})
     writer.begin(table.schema)
     writer.write_with_metadata(table, part())
-    with pytest.raises(pa.ArrowInvalid, match="a record batch of 2 rows"):
+    with pytest.raises(arrow.FlightError, match="a record batch of 2 rows"):
         list(iter(reader.read_chunk, None))
     client.close()
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["within", "beside"])
+def test_a_message_without_an_end_is_cut_before_it_is_read(ends, beside):
+    _, port = ends.plane()
+    receiver = ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    long = bytes(400_000_000)
+    with pytest.raises(StreamError):
+        stream.write(part(), memoryview(long)) if beside else stream.write(long)
+    assert last_words(stream)[1] is Fault.UNREACHABLE
+    wait_for(lambda: receiver.troubles)
+    assert "bytes came that end no message; the longest is 16777216" in receiver.troubles[0]
+
+
+def test_of_a_stream_that_is_refused_nothing_is_read(ends, monkeypatch):
+    monkeypatch.setattr(flight_core._ServedCall, "read", lambda _: pytest.fail("was read"))
+    _, port = ends.plane()
+    ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello("other"))
+    with contextlib.suppress(StreamError):
+        stream.write(bytes(50_000_000))
+    assert last_words(stream)[1] is Fault.NOT_READY
+
+
+def test_what_still_comes_after_a_farewell_is_cut(ends):
+    _, port = ends.plane()
+    ends.receiver()
+    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream.write(b"\xff\xff\xff")
+
+    def flood():
+        for _ in range(100):
+            stream.write(part(), memoryview(bytes(4_000_000)))
+
+    with pytest.raises(StreamError):
+        flood()
+    stream.cancel()
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_refusal_carries_its_fault_and_nothing_of_the_code(fault):
+    def refuse(_):
+        raise StreamError(fault, "no frames today")
+
+    server = flight.serve("127.0.0.1:0", PLAIN, refuse)
+    stream = flight.connect(f"127.0.0.1:{server.port}", "cloud", PLAIN, b"")
+    with pytest.raises(StreamError) as refused:
+        stream.read()
+    assert (refused.value.fault, refused.value.what) == (fault, "no frames today")
+    assert "Traceback" not in repr(refused.value.__cause__)
+    server.stop(0)
+
+
+def test_a_defect_of_the_agent_is_not_shown_to_the_other_side(caplog):
+    def fail(_):
+        raise ZeroDivisionError
+
+    server = flight.serve("127.0.0.1:0", PLAIN, fail)
+    stream = flight.connect(f"127.0.0.1:{server.port}", "cloud", PLAIN, b"")
+    with pytest.raises(StreamError, match="the agent failed; its log says how") as refused:
+        stream.read()
+    assert "Traceback" not in repr(refused.value.__cause__)
+    assert "ZeroDivisionError" in caplog.text
+    server.stop(0)
 
 
 def test_more_frames_than_there_is_credit_for_are_refused(ends):
