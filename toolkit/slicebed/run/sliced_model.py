@@ -169,8 +169,9 @@ def _layer_outputs(opened: OpenedModel) -> tuple[Boundary, ...]:
     layers = [layer for layer in opened.frozen.card.layers if layer.kind != "InputLayer"]
     kinds = tuple(layer.kind for layer in layers)
     if kinds != LAYER_KINDS.get(opened.name):
-        what = f"{opened.name} has other layers than those that the numbers mean: {', '.join(kinds) or 'none'}"
-        raise AgentConfigError(what, where="cut", mend="name split points instead")
+        what = f"{opened.name} has other layers ({len(kinds)}) than those that the numbers mean"
+        mend = f"numbers are of {', '.join(LAYER_KINDS)}; name split points, which slicebed model cuts lists"
+        raise AgentConfigError(what, where="cut", mend=mend)
     return tuple(layer.outputs for layer in layers)
 
 
