@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 
 import pandas as pd
@@ -75,6 +76,16 @@ def test_the_plots_show_every_version_and_latency_over_time(folder):
     over_time = (folder / "plots" / f"timeline_{RUN}.svg").read_text()
     for words in ("v0: 8 (12 of 12 frames)", "v1: 9 (5 of 5 frames)", "latency over time"):
         assert words in over_time
+
+
+def test_a_part_in_which_an_agent_was_started_again_is_shown_and_called_so(folder):
+    path = folder / RUN / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"status": "rejoined", "rejoined": ["edge"]}
+    path.write_text(json.dumps(manifest))
+    text = " ".join(_printed(folder).split())
+    assert f"{RUN} v0 8" in text
+    assert text.count(f"In {RUN} the agent of edge was started again") == 1
+    assert "Not in the tables" not in text
 
 
 def test_what_is_no_stream_has_no_timeline(tmp_path):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _PARTIAL = ".partial"
 # A failed attempt is kept as <run>.failed-<attempt>, with or without the manifest of its failure.
 _FAILED = ".failed-"
+# Of a part of a stream in which an agent was started again: the camera's account is whole, that agent's has a gap.
+_REJOINED = "rejoined"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Campaign:
 
     Attributes:
         name: the folder's name.
-        finished: complete runs; of a stream, one for every version of its cut.
+        finished: runs whose frames are all accounted for; of a stream, one for every version of its cut.
         unfinished: the others.
         timeline: of a stream: what happened and when, as its manifests hold it.
     """
@@ -152,7 +154,7 @@ def read_campaign(campaign_dir: Path) -> Campaign:
             manifest = _manifest(path)
             # Every part of a stream has all that happened so far.
             timeline = max(timeline, manifest.get("timeline", []), key=len)
-            if is_complete(manifest):
+            if is_complete(manifest) or manifest["status"] == _REJOINED:
                 finished += by_version(FinishedRun(path, manifest))
             else:
                 unfinished.append(Unfinished(run, str(manifest["status"]), manifest.get("error")))

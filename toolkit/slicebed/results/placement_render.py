@@ -40,7 +40,9 @@ def render_placements(console: Console, campaign: Campaign, table: pd.DataFrame)
 def pipeline_notes(campaign: Campaign) -> Iterator[Text]:
     """What the runs say of codecs and early exits: one line each that is different from those before."""
     said = dict.fromkeys(
-        line for run in campaign.finished for line in (*_codec_lines(run), *_lossy_lines(run), *_early_lines(run))
+        line
+        for run in campaign.finished
+        for line in (*_codec_lines(run), *_lossy_lines(run), *_early_lines(run), *_gap_lines(run))
     )
     for line in said:
         yield Text(line)
@@ -145,6 +147,15 @@ def _early_lines(run: FinishedRun) -> Iterator[str]:
         f"Early exits ({_run_name(run)}): {early['frames']} frames, {early['share']:.1%} of those completed; accuracy"
         f" {accuracy}, of the others {others}; labels as the whole model's {_share(early.get('labels_equal_share'))}"
     )
+
+
+def _gap_lines(run: FinishedRun) -> Iterator[str]:
+    hosts = run.manifest.get("rejoined")
+    if hosts:
+        yield (
+            f"In {run.path.name} the agent of {', '.join(sorted(set(hosts)))} was started again: what it did last"
+            " before that may be missing from the parts of the way"
+        )
 
 
 def _run_name(run: FinishedRun) -> str:
