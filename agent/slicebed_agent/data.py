@@ -34,6 +34,7 @@ _MESSAGE_BYTES: Final = 4 * MAX_PART_BYTES
 _FAREWELL_BYTES: Final = 2 * MAX_PART_BYTES
 _GOODBYE_S: Final = 2.0
 _REPLACE_S: Final = 5.0
+_TOLD: Final = 256
 _TRIM_S: Final = 0.5
 """After a stream's end Flight itself lets go of it."""
 _MEND_FOREIGN: Final = "a run is fed by the agent before it alone"
@@ -106,6 +107,7 @@ class DataPlane:
         self._streams: set[_Stream] = set()
         self._feeding: tuple[Run, _Stream] | None = None
         self._stopping = threading.Event()
+        self._told: set[tuple[str, str]] = set()
         self._trim_at_s: float | None = None
 
     def listen(self, address: str) -> int:
@@ -170,7 +172,7 @@ class DataPlane:
         try:
             run = self._admit(stream)
         except StreamError as error:
-            _LOG.error("stream from %s refused: %s", stream.call.peer, error)
+            self._log_refusal(stream.call.peer, error)
             # Nothing of it is read.
             stream.outlet.refuse(error.fault, error.what)
             return
@@ -186,6 +188,17 @@ class DataPlane:
                 if self._feeding is not None and self._feeding[1] is stream:
                     self._feeding = None
             run.stream_ended(None if run.over else trouble)
+
+    def _log_refusal(self, peer: str, error: StreamError) -> None:
+        """Once for each reason: a link tries again every few seconds for as long as its run waits."""
+        told = (peer.rpartition(":")[0], error.what)
+        with self._lock:
+            if told in self._told:
+                return
+            if len(self._told) >= _TOLD:
+                self._told.clear()
+            self._told.add(told)
+        _LOG.error("stream from %s refused: %s; the same is not logged again", peer, error)
 
     def _read(self, stream: _Stream, run: Run) -> str | None:
         """Feed the run until the stream ends; why it did, unless it should."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -28,15 +29,21 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _CONNECT_S: Final = 20.0
 _RETRY_S: Final = (0.25, 2.0)
+_HANG_UPS: Final = 3
+"""In so many attempts it is no agent that is just being stopped."""
 _WATCH_S: Final = 0.25
 _NOTE_EACH: Final = 4
 _JOIN_S: Final = 5.0
 _FATAL: Final = frozenset({Fault.FOREIGN, Fault.MALFORMED})
 """What another attempt would not mend."""
 
+_MEND_CERTIFICATES: Final = (
+    "the two hosts' certificates may not be of the same testbed, or only one has TLS: slicebed deploy mends both"
+)
 _MEND: Final = {
     Fault.UNREACHABLE: "prepare from the last agent to the first; check its --data address and --tls, and the link",
-    Fault.FOREIGN: "check that both hosts' certificates are this testbed's: run the agent playbook",
+    Fault.FOREIGN: _MEND_CERTIFICATES,
+    Fault.HUNG_UP: _MEND_CERTIFICATES,
     Fault.NOT_READY: "prepare from the last agent to the first",
 }
 
@@ -166,7 +173,7 @@ class Link:
     def _first_session(self, connect_s: float) -> Session:
         deadline_s = time.monotonic() + connect_s
         try:
-            return self._opened(deadline_s, {Fault.UNREACHABLE})
+            return self._opened(deadline_s, {Fault.UNREACHABLE, Fault.HUNG_UP}, _HANG_UPS)
         except StreamError as error:
             raise AgentError(
                 f"no stream to the agent at {self._to.next_address}: {error.what}",
@@ -174,8 +181,8 @@ class Link:
                 mend=_MEND.get(error.fault),
             ) from error
 
-    def _opened(self, deadline_s: float, waits_for: set[Fault]) -> Session:
-        """Try until the deadline, as long as it fails in a way that may pass."""
+    def _opened(self, deadline_s: float, waits_for: set[Fault], hang_ups: float = math.inf) -> Session:
+        """Try until the deadline, as long as it fails in a way that may pass, and the agent hung up less often."""
         pause_s, longest_s = _RETRY_S
         while True:
             session = Session(self._to.next_host, self._ledger.ended, self._learn)
@@ -184,7 +191,8 @@ class Link:
             try:
                 session.open(self._connect, hello.SerializeToString(), left_s)
             except StreamError as error:
-                passes = error.fault in waits_for and "handshak" not in error.what.lower()
+                hang_ups -= error.fault is Fault.HUNG_UP
+                passes = error.fault in waits_for and hang_ups > 0
                 if not passes or time.monotonic() + pause_s > deadline_s or self._closing.wait(pause_s):
                     raise
                 pause_s = min(2 * pause_s, longest_s)

@@ -321,7 +321,16 @@ def _stream_error(error: Exception) -> StreamError:
     for kind, fault in _FAULTS:
         if isinstance(error, kind):
             return StreamError(fault, said(error))
-    return StreamError(Fault.UNREACHABLE, said(error))
+    return StreamError(_fault_of_connecting(said(error)), said(error))
+
+
+def _fault_of_connecting(text: str) -> Fault:
+    """All is "unavailable" to gRPC; of a refusal the client of TLS 1.3 sees no more than that the connection closes."""
+    if not text.startswith("failed to connect"):
+        return Fault.UNREACHABLE
+    if any(words in text for words in ("Ssl handshake failed", "peer certificate")):
+        return Fault.FOREIGN
+    return Fault.HUNG_UP if "Socket closed" in text else Fault.UNREACHABLE
 
 
 def said(error: Exception) -> str:

@@ -25,6 +25,8 @@ class Fault(enum.StrEnum):
     """The agent is there, but has no such run, or has a stream for it already."""
     UNREACHABLE = "unavailable"
     """Nobody answers at the address, or the connection broke."""
+    HUNG_UP = "hung up"
+    """It took the connection and closed it: it stops, or does not know this host's certificate, or one has no TLS."""
     CANCELLED = "cancelled"
     """This side ended it."""
 

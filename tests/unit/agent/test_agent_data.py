@@ -102,8 +102,8 @@ def test_a_client_without_a_certificate_of_the_testbed_fails_in_the_handshake(en
         "of another testbed": flight.Security(authority.certificate, *Authority("other").issue("edge")),
         "plaintext": PLAIN,
     }[kind]
-    with pytest.raises(AgentError, match="no stream to the agent"):
-        ends.sender(port, security=foreign, connect_s=0.5)
+    with pytest.raises(AgentError, match=r"no stream to the agent.*not be of the same testbed, .*deploy mends"):
+        ends.sender(port, security=foreign, connect_s=600)
     neighbour = ends.sender(port, security=security(authority, "edge"))
     neighbour.send()
     assert neighbour.wait(1) == [End.COMPLETED]
@@ -112,8 +112,8 @@ def test_a_client_without_a_certificate_of_the_testbed_fails_in_the_handshake(en
 def test_a_server_that_is_not_the_next_host_is_not_trusted(ends, authority):
     _, port = ends.plane(security(authority, "cloud2"))
     ends.receiver()
-    with pytest.raises(AgentError, match="cloud: no stream to the agent"):
-        ends.sender(port, security=security(authority, "edge"), connect_s=0.5)
+    with pytest.raises(AgentError, match=r"cloud: no stream to the agent.*slicebed deploy mends"):
+        ends.sender(port, security=security(authority, "edge"), connect_s=600)
 
 
 def test_certificates_are_read_from_a_folder(tmp_path, authority):
@@ -223,6 +223,15 @@ def test_of_a_stream_that_is_refused_nothing_is_read(ends, monkeypatch):
     with contextlib.suppress(StreamError):
         stream.write(bytes(50_000_000))
     assert last_words(stream)[1] is Fault.NOT_READY
+
+
+def test_a_refusal_is_logged_once_for_each_reason(ends, caplog):
+    _, port = ends.plane()
+    ends.receiver()
+    for run_id in ("other", "other", "third", "other"):
+        assert last_words(flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(run_id)))[1] is Fault.NOT_READY
+    refused = [line for line in caplog.messages if "refused" in line]
+    assert [("'other'" in line, "'third'" in line) for line in refused] == [(True, False), (False, True)]
 
 
 def test_what_still_comes_after_a_farewell_is_cut(ends):
