@@ -11,6 +11,7 @@ import grpc
 
 from slicebed.errors import ProvisionError, RunError
 from slicebed.run.assignments import Job, configs
+from slicebed.run.pictures import in_users_words
 from slicebed.spec.cuts import digest
 from slicebed.spec.pipeline import StageKind
 from slicebed_agent.rpc.v1 import agent_pb2
@@ -100,7 +101,11 @@ def prepare(connections: Mapping[str, HostConnection], job: Job) -> tuple[Prepar
     """
     prepared: list[Prepared] = []
     for host, config in reversed(configs(job)):
-        prepared[:0] = prepare_host(connections, host, config)
+        try:
+            prepared[:0] = prepare_host(connections, host, config)
+        except RunError as error:
+            error.what = in_users_words(error.what, job.model.pictures)
+            raise
     return tuple(prepared)
 
 
@@ -255,7 +260,8 @@ def blame(connections: Mapping[str, HostConnection], job: Job, host: str, status
         answer = status_of(connections, job, other)
         if isinstance(answer, grpc.RpcError):
             return agent_error(connections, other, stages_of(job, other), answer)
-    return RunError(status.error, where=f"host {status.error_host or host}, stage {status.error_stage}")
+    said = in_users_words(status.error, job.model.pictures)
+    return RunError(said, where=f"host {status.error_host or host}, stage {status.error_stage}")
 
 
 def agent_error(connections: Mapping[str, HostConnection], host: str, stage: str, error: grpc.RpcError) -> RunError:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import re
+import warnings
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +15,8 @@ from slicebed.spec.models import Images
 from slicebed_agent.errors import AgentError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from slicebed.run.files import RunFile
     from slicebed.spec.experiment import Experiment, Source
     from slicebed.split.model import OpenedModel
@@ -33,7 +39,7 @@ def pictures_of(source: Source) -> RunFile | None:
     """The camera's video, or its folder packed into one file; None where it needs neither.
 
     Raises:
-        SpecError: it cannot be read, or holds no pictures.
+        SpecError: it cannot be read, or holds no pictures, or one that cannot be decoded.
     """
     if source.file is None:
         return None
@@ -41,10 +47,43 @@ def pictures_of(source: Source) -> RunFile | None:
         from slicebed_agent.media.folder import pack_folder  # noqa: PLC0415 - numpy and more, for this alone
 
         try:
-            return read_run_file(pack_folder(source.file), where=source.place)
+            packed = pack_folder(source.file)
         except AgentError as error:
             raise SpecError(error.what, where=f"{source.place}: {error.where}", mend=error.mend) from error
+        broken = _first_broken(packed)
+        if broken is not None:
+            raise SpecError(broken, where=f"{source.place}: {source.file}", mend="take it out of the folder")
+        return read_run_file(packed, where=source.place)
     return read_run_file(source.file, where=source.place)
+
+
+@functools.cache
+def _first_broken(packed: Path) -> str | None:
+    """What is wrong with the first picture of a packed folder that cannot be decoded; None where all can be.
+
+    The file is named by the hash of its content, so that it need not be looked at again when a stream's cut changes.
+    """
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - for folders of pictures alone
+
+    with zipfile.ZipFile(packed) as file, warnings.catch_warnings():
+        # The camera takes these sizes, too.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        for name in sorted(file.namelist()):
+            try:
+                with file.open(name) as data, Image.open(data) as picture:
+                    picture.convert("RGB")
+            except UnidentifiedImageError:
+                return f"{name} is no picture of a format that is known"
+            except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
+                return f"{name} is no picture: {error}"
+    return None
+
+
+def in_users_words(said: str, pictures: RunFile | None) -> str:
+    """A host's words with the user's film in place of the file that the host calls by a hash."""
+    if pictures is None:
+        return said
+    return re.sub(rf"[^\s:;,()]*{pictures.sha256}[^\s:;,()]*", lambda _: str(pictures.path), said)
 
 
 def transform_of(experiment: Experiment, opened: OpenedModel) -> Transform:

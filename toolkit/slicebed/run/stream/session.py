@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from slicebed.errors import ConflictError, RunError, SlicebedError
 from slicebed.run.assignments import Job, cut_configs
+from slicebed.run.pictures import in_users_words
 from slicebed.run.sliced_model import slice_model
 from slicebed.run.stream.change import change_cut
 from slicebed.run.stream.chooser import Chooser
@@ -260,6 +261,7 @@ class Session:
             RunError: it failed too often.
         """
         timeline, agents = self._stage.timeline, self._stage.agents
+        trouble = replace(trouble, why=in_users_words(trouble.why, self._model.pictures))
         timeline.note("agent lost", host=trouble.host, reason=trouble.why)
         self._stopping.wait(self._failures.another(time.monotonic()))
         if self._failures.too_many:
