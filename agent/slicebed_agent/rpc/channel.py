@@ -56,7 +56,7 @@ def ask_health(channel: grpc.Channel, timeout_s: float, *, wait: bool) -> str:
     """Ask the agent at the other end how it is: one round trip.
 
     Args:
-        channel: leads to Control or Data of an agent.
+        channel: leads to Control of an agent.
         timeout_s: how long the answer may take.
         wait: try to connect until then; else give up when the first attempt fails.
 
