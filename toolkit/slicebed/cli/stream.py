@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slicebed.cli._console import console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
 from slicebed.cli.lab import DEFAULT_TESTBED
-from slicebed.errors import SpecError
+from slicebed.errors import InterruptedRunError, SpecError
 from slicebed.testbed.checkout import find_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def stream(
@@ -48,8 +52,6 @@ def stream(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was asked for as JSON.")] = False,
 ) -> None:
     """Stream until Ctrl-C, with a live table; or ask the stream that runs."""
-    from slicebed.run.stream import start, wanted  # noqa: PLC0415 - pandas and gRPC, not for --help
-
     checkout = find_checkout()
     hosts_file = inventory_of(checkout, inventory)
     if sum((set_cut is not None, status, stop)):
@@ -62,33 +64,45 @@ def stream(
         )
     if experiment is not None and testbed is not None:
         raise SpecError("--testbed besides --experiment", where="slicebed stream", mend="write it into the file")
-    options = wanted.Options(
-        testbed=checkout.root / DEFAULT_TESTBED if testbed is None else testbed,
-        experiment=experiment,
-        placement=placement,
-        model=model,
-        weights=weights,
-        seed=seed,
-        cut=cut,
-        candidates=tuple(candidates or ()),
-        hosts=None if hosts is None else tuple(name.strip() for name in hosts.split(",")),
-        images=images,
-        video=video,
-        folder=folder,
-        resolution=resolution,
-        rate=rate,
-        codec=codec,
-        frames=frames,
-    )
-    from slicebed.cli._stream_table import StreamConsole  # noqa: PLC0415 - as above
+    with _told_when_early():
+        from slicebed.cli._stream_table import StreamConsole  # noqa: PLC0415 - pandas and gRPC, not for --help
+        from slicebed.run.stream import start, wanted  # noqa: PLC0415 - as above
 
-    place = start.Place(checkout, hosts_file, results or checkout.results, deploy)
-    with wanted.in_words_of(options) as asked, StreamConsole().shown() as watcher:
-        campaign = start.run_stream(asked, place, watcher)
+        options = wanted.Options(
+            testbed=checkout.root / DEFAULT_TESTBED if testbed is None else testbed,
+            experiment=experiment,
+            placement=placement,
+            model=model,
+            weights=weights,
+            seed=seed,
+            cut=cut,
+            candidates=tuple(candidates or ()),
+            hosts=None if hosts is None else tuple(name.strip() for name in hosts.split(",")),
+            images=images,
+            video=video,
+            folder=folder,
+            resolution=resolution,
+            rate=rate,
+            codec=codec,
+            frames=frames,
+        )
+
+        place = start.Place(checkout, hosts_file, results or checkout.results, deploy)
+        with wanted.in_words_of(options) as asked, StreamConsole().shown() as watcher:
+            campaign = start.run_stream(asked, place, watcher)
     if as_json:
         print_json({"campaign": campaign.name, "folder": str(campaign.folder)})
     else:
         console().print(f"Samples: {campaign.folder}", soft_wrap=True)
+
+
+@contextmanager
+def _told_when_early() -> Iterator[None]:
+    """Say of a Ctrl-C that nothing ran yet, also while the first modules load; one that comes later ends the stream."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise InterruptedRunError("interrupted before the first frame", where="slicebed stream") from stop
 
 
 def _ask(inventory: Path, set_cut: str | None, *, status: bool, stop: bool, as_json: bool) -> None:

@@ -75,36 +75,9 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
         ConflictError: a campaign or another stream runs on these hosts.
         ProvisionError: a playbook or an SSH connection failed.
         RunError: an agent was lost too often, or the samples do not add up; what there is of them is kept.
-        InterruptedRunError: Ctrl-C before the first frame, and nothing is kept, or a second one.
+        KeyboardInterrupt: Ctrl-C before the first frame; nothing is kept.
+        InterruptedRunError: a second one, while the stream was being ended.
     """
-    try:
-        return _run_stream(wanted, place, watcher)
-    except KeyboardInterrupt as stop:
-        raise InterruptedRunError("interrupted before the first frame", where="slicebed stream") from stop
-
-
-@contextmanager
-def discarded_when_early(campaign: Campaign, timeline: Timeline) -> Iterator[None]:
-    """Leave no folder behind when Ctrl-C comes before the stream begins.
-
-    Raises:
-        KeyboardInterrupt: it came so early.
-        InterruptedRunError: it came later, while the stream was being ended.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if any(event.name == BEGINS for event in timeline.events()):
-            raise InterruptedRunError(
-                "interrupted while it was being ended",
-                where=campaign.name,
-                mend="what there was of its samples is kept",
-            ) from stop
-        campaign.discard()
-        raise
-
-
-def _run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign:
     checkout = place.checkout
     built: ImageFacts | None = None
     with suppress(MissingRequirementError):
@@ -139,6 +112,27 @@ def _run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaig
                 with Desk(socket_path(place.inventory), session.answer):
                     session.run()
     return campaign
+
+
+@contextmanager
+def discarded_when_early(campaign: Campaign, timeline: Timeline) -> Iterator[None]:
+    """Leave no folder behind when Ctrl-C comes before the stream begins.
+
+    Raises:
+        KeyboardInterrupt: it came so early.
+        InterruptedRunError: it came later, while the stream was being ended.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if any(event.name == BEGINS for event in timeline.events()):
+            raise InterruptedRunError(
+                "interrupted while it was being ended",
+                where=campaign.name,
+                mend="what there was of its samples is kept",
+            ) from stop
+        campaign.discard()
+        raise
 
 
 def _deploy(place: Place, campaign: Campaign, watcher: Watcher) -> None:
