@@ -44,11 +44,7 @@ _FAULTS: Final = (
     (pa.ArrowInvalid, Fault.MALFORMED),
 )
 # Any other kind of exception Arrow would send with its traceback; the fault travels beside it.
-_ERRORS: Final = {
-    Fault.FOREIGN: flight.FlightUnauthenticatedError,
-    Fault.CANCELLED: flight.FlightCancelledError,
-    Fault.MALFORMED: flight.FlightInternalError,
-}
+_ERRORS: Final = {Fault.FOREIGN: flight.FlightUnauthenticatedError, Fault.CANCELLED: flight.FlightCancelledError}
 _BROKEN: Final = (pa.ArrowException, flight.FlightError, OSError)
 _CLIENT_OPTIONS: Final = (
     # One connection per stream: what breaks one leaves the others alone.
@@ -240,9 +236,13 @@ class _Calls:
 
     def run(self, context: Any, hello: bytes, reader: Any, writer: Any) -> None:
         refusal = self._handled(_ServedCall(context, hello, reader, writer, mutual=self._mutual))
-        if refusal is not None:
-            kind = _ERRORS.get(refusal.fault, flight.FlightUnavailableError)
-            raise kind(refusal.what, extra_info=refusal.fault.encode())
+        if refusal is None:
+            return
+        if refusal.fault is Fault.MALFORMED:
+            # gRPC's INVALID_ARGUMENT, for which Flight has no error of its own: Arrow adds these two lines' places.
+            raise pa.ArrowInvalid(refusal.what)
+        kind = _ERRORS.get(refusal.fault, flight.FlightUnavailableError)
+        raise kind(refusal.what, extra_info=refusal.fault.encode())
 
     def _handled(self, call: _ServedCall) -> StreamError | None:
         try:
