@@ -31,6 +31,8 @@ from slicebed_agent.pipeline.ledger import Ledger
 from slicebed_agent.pipeline.link import Link
 from slicebed_agent.pipeline.samples import Spool
 from slicebed_agent.rpc import flight
+from slicebed_agent.rpc.stream import StreamError
+from slicebed_agent.rpc.v1 import agent_pb2
 
 PLAIN = flight.Security.plaintext()
 
@@ -196,3 +198,22 @@ def wait_for(condition, timeout_s=10):
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)
+
+
+def hello(run_id="run", host="edge", attempt=0):
+    """How a stream of the run begins."""
+    return agent_pb2.StreamHello(run_id=run_id, host=host, attempt=attempt).SerializeToString()
+
+
+def last_words(stream):
+    """How a stream ends: the farewell's reason and the error."""
+    reason = None
+    try:
+        while (message := stream.read()) is not None:
+            reply = agent_pb2.LinkReply.FromString(message.metadata)
+            if reply.HasField("farewell"):
+                reason = reply.farewell.reason
+                stream.finish()
+    except StreamError as error:
+        return reason, error.fault
+    return reason, None
