@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent import config
-from slicebed_agent.behind import behind
 from slicebed_agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Current:
         self._check_goes_on()
         version = message.version
         cuts = config.cuts(message, self.assignment.kinds, max(self._prepared))
-        made = behind(lambda: self.versions.add(version, cuts, self.assignment.warm_batch, live=True))
+        made = self.versions.add(version, cuts, self.assignment.warm_batch, live=True)
         self._prepared.add(version)
         self._note(version, "prepared")
         return made

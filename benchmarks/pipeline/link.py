@@ -26,6 +26,7 @@ NAMES: Final = {
     "tcp": "plain TCP",
     "unary": "make_tensor_proto, a call each",
     "futures": "the same, four at a time",
+    "stream": "the link's transport alone",
     "link": "Slicebed's link",
 }
 

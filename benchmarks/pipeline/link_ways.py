@@ -22,6 +22,8 @@ from benchmarks.slicer.workers import BenchmarkError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from slicebed_agent.rpc.stream import Call
+
 
 Begin = Callable[["NDArray[np.float32]"], object]
 Await = Callable[[], None]
@@ -126,6 +128,54 @@ def _futures(port: int) -> tuple[Begin, Await]:
     return _unary(port, one_at_a_time=False)
 
 
+# The link's transport alone: Arrow Flight as the agents use it, pieces of 4 MiB, without queue, account and samples.
+
+
+def _serve_stream() -> None:
+    from slicebed_agent.rpc import flight  # noqa: PLC0415 - this way's processes alone load it
+
+    server = flight.serve("127.0.0.1:0", flight.Security.plaintext(), _take_pieces)
+    _announce(server.port)
+    threading.Event().wait()
+
+
+def _take_pieces(call: Call) -> None:
+    while (message := call.read()) is not None:
+        if message.body is None:
+            np.frombuffer(message.metadata, np.float32)
+        else:
+            whole = np.empty(int.from_bytes(message.metadata, "little"), np.uint8)
+            filled = 0
+            while message is not None and message.body is not None:
+                piece = np.frombuffer(message.body, np.uint8)
+                np.copyto(whole[filled : filled + len(piece)], piece)
+                filled += len(piece)
+                message = call.read() if filled < len(whole) else None
+        call.write(b"k")
+
+
+def _stream(port: int) -> tuple[Begin, Await]:
+    from slicebed_agent.pipeline.contracts import DEFAULT_PART_BYTES  # noqa: PLC0415 - as above
+    from slicebed_agent.rpc import flight  # noqa: PLC0415 - as above
+    from slicebed_agent.rpc.stream import INLINE_BYTES  # noqa: PLC0415 - as above
+
+    stream = flight.connect(f"127.0.0.1:{port}", "receiver", flight.Security.plaintext(), b"")
+
+    def begin(array: NDArray[np.float32]) -> None:
+        content = array.data.cast("B")
+        if array.nbytes <= INLINE_BYTES:
+            stream.write(bytes(content))
+            return
+        for start in range(0, array.nbytes, DEFAULT_PART_BYTES):
+            stream.write(array.nbytes.to_bytes(8, "little"), content[start : start + DEFAULT_PART_BYTES])
+
+    def wait() -> None:
+        answer = stream.read()
+        _expect(b"" if answer is None else answer.metadata)
+
+    return begin, wait
+
+
 # The link of two agents: what a Run does on both sides, without TensorFlow in it.
 
 
@@ -148,9 +198,15 @@ _SERVE: Final[dict[str, Callable[[], None]]] = {
     "tcp": _serve_tcp,
     "unary": _serve_unary,
     "futures": _serve_unary,
+    "stream": _serve_stream,
     "link": _serve_link,
 }
-_SEND: Final[dict[str, Callable[[int], tuple[Begin, Await]]]] = {"tcp": _tcp, "unary": _unary, "futures": _futures}
+_SEND: Final[dict[str, Callable[[int], tuple[Begin, Await]]]] = {
+    "tcp": _tcp,
+    "unary": _unary,
+    "futures": _futures,
+    "stream": _stream,
+}
 
 
 def _measure(way: str, port: int, size: Size) -> None:

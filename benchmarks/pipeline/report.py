@@ -30,7 +30,7 @@ GROWTH: Final = 1.05
 def link_verdicts(found: Mapping[str, Figures]) -> list[Verdict]:
     """Loopback: throughput against plain TCP and unary calls, and a small message there and back."""
     ours, plain, unary = found["link"], found["tcp"], found["unary"]
-    pings = median([each / 1e3 for each in ours.ping_ms])
+    pings, alone = (median([each / 1e3 for each in of.ping_ms]) for of in (ours, found["stream"]))
     return [
         bars.of_ratio(
             "12.8 MB over loopback : plain TCP", ratio(ours.mb_per_s, plain.mb_per_s), OF_PLAIN_TCP, at_least=True
@@ -38,7 +38,8 @@ def link_verdicts(found: Mapping[str, Figures]) -> list[Verdict]:
         bars.of_ratio(
             "the same : make_tensor_proto, unary", ratio(ours.mb_per_s, unary.mb_per_s), OF_UNARY, at_least=True
         ),
-        bars.of_time("4 kB there and back", pings, PING_S),
+        bars.of_time("4 kB there and back, through two agents", pings, PING_S),
+        bars.of_time("4 kB there and back, the transport alone", alone, PING_S),
     ]
 
 

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import AgentConfigError, AgentError
+from slicebed_agent.model.behind import behind
 from slicebed_agent.model.execute.executor import Executor
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ class HeldSlice:
             return
         if live:
             blank = [boundary.blank(batch) for boundary in self.slice.feeds]
-            # The first run rewrites the graph and builds kernels, the second sizes their buffers.
-            self.slice.run(blank)
-            self.slice.run(blank)
+            # The first run rewrites the graph and builds kernels, the second sizes their buffers. These alone, not the
+            # Python before them: what steps back while it holds the interpreter holds up all who wait for that.
+            behind(lambda: [self.slice.run(blank) for _ in range(2)])
         else:
             self.slice.warm(batch)
         self._warm.add(batch)
