@@ -144,8 +144,8 @@ class ModelCard:
                 **{
                     **fields,
                     "source": Source(fields["source"]),
-                    "inputs": _tensors(fields["inputs"]),
-                    "outputs": _tensors(fields["outputs"]),
+                    "inputs": tensor_cards(fields["inputs"]),
+                    "outputs": tensor_cards(fields["outputs"]),
                     "layers": tuple(_layer(layer) for layer in fields["layers"]),
                     "weights": Weights(**{**fields["weights"], "kind": WeightsKind(fields["weights"]["kind"])}),
                 }
@@ -154,7 +154,13 @@ class ModelCard:
             raise AgentConfigError(f"not a model card: {error}", where=where, mend="freeze the model again") from error
 
 
-def _tensors(rows: list[dict[str, Any]]) -> tuple[TensorCard, ...]:
+def tensor_cards(rows: list[dict[str, Any]]) -> tuple[TensorCard, ...]:
+    """Tensors as a card's JSON has them.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: the rows are something else.
+    """
     return tuple(
         TensorCard(row["name"], row["dtype"], None if row["shape"] is None else tuple(row["shape"])) for row in rows
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentConfigError
-from slicebed_agent.model.card import TensorCard
+from slicebed_agent.model.card import TensorCard, tensor_cards
 from slicebed_agent.model.digits import DATA
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ class HeadCard:
             fields: dict[str, Any] = json.loads(text)
             if fields.pop("format") != _FORMAT:
                 raise ValueError("another format")  # noqa: TRY301 - one place tells the reader what to do
-            boundary = tuple(
-                TensorCard(row["name"], row["dtype"], None if row["shape"] is None else tuple(row["shape"]))
-                for row in fields.pop("boundary")
-            )
+            boundary = tensor_cards(fields.pop("boundary"))
             confident = tuple(Confident(**row) for row in fields.pop("confident"))
             feeds = tuple(fields.pop("feeds"))
             return cls(boundary=boundary, confident=confident, feeds=feeds, **fields)
