@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slicebed.errors import VerdictError
-from slicebed.run.probe import Trip, judge, require_passed
+from slicebed.run.probe import Trip, judge, require_passed, until_passed
 
 WAN = Trip("edge", "cloud", 505_000)
 
@@ -31,3 +31,24 @@ def test_a_short_link_has_an_absolute_tolerance():
 def test_a_link_that_loses_packets_does_not_pass():
     assert judge(WAN, "vde", [505.0] * 19, sent=20).passed
     assert not judge(WAN, "vde", [505.0] * 18, sent=20).passed
+
+
+def verdict(*times):
+    return judge(WAN, "tap", times, sent=len(times))
+
+
+def test_a_burst_of_other_load_is_measured_again_and_kept():
+    later = iter([verdict(530.0), verdict(505.2)])
+    found = until_passed(verdict(560.0), lambda: next(later), pause_s=0)
+    assert (found.passed, found.median_rtt_ms, found.failed_before) == (True, 505.2, (560.0, 530.0))
+
+
+def test_a_link_that_passes_is_not_measured_again():
+    assert until_passed(verdict(505.0), lambda: pytest.fail("measured again"), pause_s=0).failed_before == ()
+
+
+def test_what_is_truly_wrong_fails_with_every_figure():
+    later = iter([verdict(561.0), verdict(562.0)])
+    found = until_passed(verdict(560.0), lambda: next(later), pause_s=0)
+    with pytest.raises(VerdictError, match=r"measured 562\.0 ms \(median of 1, 0 lost; just before 560\.0, 561\.0\)"):
+        require_passed([found])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 import statistics
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from slicebed.errors import ProvisionError, VerdictError
 from slicebed.testbed.verify.expect import one_way_delay
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slicebed.run.connection import HostConnection
     from slicebed.spec.experiment import Configuration
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 PINGS = 20
 RECHECK = 3
 _INTERVAL_S = 0.2
+# A link that failed is measured again so often, each time after a pause: what another process's burst did is gone by
+# then, what is truly wrong is as wrong.
+_AGAIN = 2
+_PAUSE_S = 3.0
 # A wire adds its own fraction of a millisecond, and a user-space wire is scheduled like any process.
 _TOLERANCE_SHARE = 0.05
 _TOLERANCE_MS = 3.0
@@ -64,7 +69,11 @@ def trips_of(configuration: Configuration, testbed: Testbed, pairs: Sequence[tup
 
 @dataclass(frozen=True)
 class LinkVerdict:
-    """Asked against measured round-trip time of one link, in milliseconds."""
+    """Asked against measured round-trip time of one link, in milliseconds.
+
+    Attributes:
+        failed_before: medians of the measurements just before this one, which failed.
+    """
 
     a: str
     b: str
@@ -76,6 +85,7 @@ class LinkVerdict:
     samples: int
     lost: int
     passed: bool
+    failed_before: tuple[float, ...] = ()
 
     def to_plain(self) -> dict[str, object]:
         """As the manifest holds it."""
@@ -113,11 +123,28 @@ def probe_links(
 ) -> tuple[LinkVerdict, ...]:
     """Ping every link from one of its ends, all at once: a few packets a second do not disturb each other.
 
+    A link that fails is measured again, with as many pings as before a run: the machine may have been busy.
+
     Raises:
         ProvisionError: a link gives no reply at all.
     """
     with ThreadPoolExecutor(max(1, len(links))) as pool:
-        return tuple(pool.map(lambda link: _probe_link(connections, link, pings), links))
+        return tuple(pool.map(lambda link: _judged(connections, link, pings), links))
+
+
+def _judged(connections: Mapping[str, HostConnection], link: Trip, pings: int) -> LinkVerdict:
+    first = _probe_link(connections, link, pings)
+    return until_passed(first, lambda: _probe_link(connections, link, PINGS))
+
+
+def until_passed(first: LinkVerdict, measure: Callable[[], LinkVerdict], pause_s: float = _PAUSE_S) -> LinkVerdict:
+    """A verdict that passed, or the last one of a few that all failed, with the medians of those before it."""
+    verdict, failed = first, []
+    while not verdict.passed and len(failed) < _AGAIN:
+        failed.append(verdict.median_rtt_ms)
+        time.sleep(pause_s)
+        verdict = measure()
+    return replace(verdict, failed_before=tuple(failed))
 
 
 def _probe_link(connections: Mapping[str, HostConnection], link: Trip, pings: int) -> LinkVerdict:
@@ -149,7 +176,13 @@ def require_passed(verdicts: Sequence[LinkVerdict]) -> None:
         if not verdict.passed:
             raise VerdictError(
                 f"asked {verdict.asked_rtt_ms:.1f} ms round trip, measured {verdict.median_rtt_ms:.1f} ms"
-                f" (median of {verdict.samples}, {verdict.lost} lost)",
+                f" (median of {verdict.samples}, {verdict.lost} lost{_before(verdict)})",
                 where=f"link {verdict.a} - {verdict.b}",
                 mend="look at the link's condition or make the machine quieter, then go on with --resume",
             )
+
+
+def _before(verdict: LinkVerdict) -> str:
+    if not verdict.failed_before:
+        return ""
+    return f"; just before {', '.join(f'{median:.1f}' for median in verdict.failed_before)}"
