@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from lab_machine import THREE, look
+from measured import refused_on_a_busy_machine
 from own_namespace import own_namespace
 
 from slicebed import lab
 from slicebed.spec.testbed import load_testbed
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("flaky") is None:
+            item.add_marker(refused_on_a_busy_machine)
 
 
 @pytest.fixture(scope="session")
