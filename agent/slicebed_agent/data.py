@@ -16,7 +16,7 @@ from slicebed_agent.pipeline.outlet import Outlet
 from slicebed_agent.pipeline.parts import LONG_BYTES, MAX_PART_BYTES, Part, check
 from slicebed_agent.rpc import flight
 from slicebed_agent.rpc.stream import Fault, StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import link_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,7 @@ class DataPlane:
 
     def _admit(self, stream: _Stream) -> Run:
         try:
-            hello = agent_pb2.StreamHello.FromString(stream.call.hello)
+            hello = link_pb2.StreamHello.FromString(stream.call.hello)
         except DecodeError as error:
             raise StreamError(Fault.MALFORMED, "the stream begins without a StreamHello") from error
         stream.attempt = hello.attempt

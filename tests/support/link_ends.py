@@ -32,7 +32,7 @@ from slicebed_agent.pipeline.link import Link
 from slicebed_agent.pipeline.samples import Spool
 from slicebed_agent.rpc import flight
 from slicebed_agent.rpc.stream import StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import link_pb2
 
 PLAIN = flight.Security.plaintext()
 
@@ -202,7 +202,7 @@ def wait_for(condition, timeout_s=10):
 
 def hello(run_id="run", host="edge", attempt=0):
     """How a stream of the run begins."""
-    return agent_pb2.StreamHello(run_id=run_id, host=host, attempt=attempt).SerializeToString()
+    return link_pb2.StreamHello(run_id=run_id, host=host, attempt=attempt).SerializeToString()
 
 
 def last_words(stream):
@@ -210,7 +210,7 @@ def last_words(stream):
     reason = None
     try:
         while (message := stream.read()) is not None:
-            reply = agent_pb2.LinkReply.FromString(message.metadata)
+            reply = link_pb2.LinkReply.FromString(message.metadata)
             if reply.HasField("farewell"):
                 reason = reply.farewell.reason
                 stream.finish()

@@ -1,7 +1,7 @@
 """Boundaries on the wire: a serialised TensorProto, as the DNN-slicing paper used; of several tensors a TensorBundle.
 
 TensorFlow is not needed for it: its Python package would cost every agent 290 MB. Sources: TensorFlow's tensor.proto,
-tensor_shape.proto and tensor.cc (Tensor::FromProto), and this project's agent.proto.
+tensor_shape.proto and tensor.cc (Tensor::FromProto), and this project's link.proto.
 """
 
 from __future__ import annotations

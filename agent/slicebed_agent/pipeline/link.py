@@ -18,7 +18,7 @@ from slicebed_agent.pipeline.parts import LONG_BYTES, FrameHead, divide, part_co
 from slicebed_agent.pipeline.queues import BoundedQueue, Policy
 from slicebed_agent.pipeline.session import Session, exchange_of
 from slicebed_agent.rpc.stream import UNREAD_BYTES, Fault, Stream, StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import link_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +186,7 @@ class Link:
         pause_s, longest_s = _RETRY_S
         while True:
             session = Session(self._to.next_host, self._ledger.ended, self._learn)
-            hello = agent_pb2.StreamHello(run_id=self._plan.run_id, host=self._plan.host, attempt=self._attempts)
+            hello = link_pb2.StreamHello(run_id=self._plan.run_id, host=self._plan.host, attempt=self._attempts)
             left_s = max(0.1, deadline_s - time.monotonic())
             try:
                 session.open(self._connect, hello.SerializeToString(), left_s)
@@ -319,7 +319,7 @@ class Link:
 
     # What is learnt on the way.
 
-    def _learn(self, reply: agent_pb2.LinkReply, now_ns: int) -> None:
+    def _learn(self, reply: link_pb2.LinkReply, now_ns: int) -> None:
         with self._known:
             if reply.HasField("clock"):
                 self._clock.add(exchange_of(reply.clock, now_ns))

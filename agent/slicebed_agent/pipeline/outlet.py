@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slicebed_agent.pipeline import wire
 from slicebed_agent.rpc.stream import UNREAD_BYTES, Fault, StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import link_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class Outlet:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         """Open and empty; `write` sends a message, and may wait or raise StreamError."""
         self._write = write
-        self._queue: queue.SimpleQueue[agent_pb2.LinkReply | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[link_pb2.LinkReply | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._queued = 0
         self._written_bytes = self._read_bytes = 0
@@ -35,25 +35,25 @@ class Outlet:
         self._farewell = wire.farewell_to_wire(None, "")
         self.refusal: StreamError | None = None
 
-    def put(self, report: agent_pb2.FrameReport) -> None:
+    def put(self, report: link_pb2.FrameReport) -> None:
         """Send a report, unless the stream was closed before."""
-        self._put(agent_pb2.LinkReply(report=report))
+        self._put(link_pb2.LinkReply(report=report))
 
     def credit(self, frames: int) -> None:
         """Allow so many more frames."""
-        self._put(agent_pb2.LinkReply(credit=agent_pb2.Credit(frames=frames)))
+        self._put(link_pb2.LinkReply(credit=link_pb2.Credit(frames=frames)))
 
     def welcome(self, credit: int | None) -> None:
         """Take the stream; `credit` frames may come before there is more, None: as many as there are."""
-        self._put(agent_pb2.LinkReply(welcome=agent_pb2.Welcome(credit=credit)))
+        self._put(link_pb2.LinkReply(welcome=link_pb2.Welcome(credit=credit)))
 
     def received(self, frame_id: int) -> None:
         """All of a long frame is here."""
-        self._put(agent_pb2.LinkReply(received=agent_pb2.Received(frame_id=frame_id)))
+        self._put(link_pb2.LinkReply(received=link_pb2.Received(frame_id=frame_id)))
 
-    def answer(self, probe: agent_pb2.ClockProbe, received_ns: int) -> None:
+    def answer(self, probe: link_pb2.ClockProbe, received_ns: int) -> None:
         """Tell the time to whoever asked at `received_ns`."""
-        self._put(agent_pb2.LinkReply(clock=agent_pb2.ClockAnswer(sent_ns=probe.sent_ns, received_ns=received_ns)))
+        self._put(link_pb2.LinkReply(clock=link_pb2.ClockAnswer(sent_ns=probe.sent_ns, received_ns=received_ns)))
 
     def close(self) -> None:
         """End the stream after what was put so far."""
@@ -99,7 +99,7 @@ class Outlet:
             # Whoever reads the stream is told the same, and speaks of it.
             self.close()
 
-    def _put(self, reply: agent_pb2.LinkReply) -> None:
+    def _put(self, reply: link_pb2.LinkReply) -> None:
         with self._lock:
             if self._closed:
                 return
@@ -114,7 +114,7 @@ class Outlet:
                 self._closed = True
                 self._queue.put(None)
 
-    def _send(self, reply: agent_pb2.LinkReply) -> None:
+    def _send(self, reply: link_pb2.LinkReply) -> None:
         if reply.HasField("clock"):
             reply.clock.answered_ns = time.monotonic_ns()
         data = reply.SerializeToString()

@@ -13,7 +13,7 @@ from slicebed_agent.pipeline import wire
 from slicebed_agent.pipeline.clock import Exchange
 from slicebed_agent.pipeline.contracts import At, End, Ending
 from slicebed_agent.rpc.stream import Fault, StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import link_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Session:
     """From the opening of a stream to its end. One thread writes; the session's own thread reads."""
 
     def __init__(
-        self, next_host: str, ended: Callable[[int, Ending], None], learn: Callable[[agent_pb2.LinkReply, int], None]
+        self, next_host: str, ended: Callable[[int, Ending], None], learn: Callable[[link_pb2.LinkReply, int], None]
     ) -> None:
         """Not open yet.
 
@@ -99,7 +99,7 @@ class Session:
         self._probed_s = time.monotonic()
         sent_ns = time.monotonic_ns()
         self._probes.append((sent_ns, self._written_bytes))
-        probe = agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=sent_ns), read_bytes=self._read_bytes)
+        probe = link_pb2.LinkMessage(probe=link_pb2.ClockProbe(sent_ns=sent_ns), read_bytes=self._read_bytes)
         if self._stream is not None:
             self._stream.write(probe.SerializeToString(), None)
 
@@ -196,7 +196,7 @@ class Session:
             self._over = True
             self._changed.notify_all()
 
-    def _take(self, reply: agent_pb2.LinkReply, now_ns: int) -> None:
+    def _take(self, reply: link_pb2.LinkReply, now_ns: int) -> None:
         kind = reply.WhichOneof("content")
         if kind == "report":
             with self._changed:
@@ -216,7 +216,7 @@ class Session:
                 self._account(reply)
                 self._changed.notify_all()
 
-    def _account(self, reply: agent_pb2.LinkReply) -> None:
+    def _account(self, reply: link_pb2.LinkReply) -> None:
         if reply.HasField("credit"):
             if self._credit is not None:
                 self._credit += reply.credit.frames
@@ -240,6 +240,6 @@ class Session:
             self._arrived_bytes = self._probes.popleft()[1]
 
 
-def exchange_of(answer: agent_pb2.ClockAnswer, returned_ns: int) -> Exchange:
+def exchange_of(answer: link_pb2.ClockAnswer, returned_ns: int) -> Exchange:
     """The four timestamps of a probe that was answered."""
     return Exchange(answer.sent_ns, answer.received_ns, answer.answered_ns, returned_ns)

@@ -11,12 +11,12 @@ from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import At, End, Ending, TensorHead
 from slicebed_agent.pipeline.parts import FrameHead, Part
 from slicebed_agent.rpc.stream import INLINE_BYTES, Message
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import agent_pb2, link_pb2
 
 _END_TO_WIRE: Final = {
-    End.COMPLETED: agent_pb2.FRAME_END_COMPLETED,
-    End.DROPPED: agent_pb2.FRAME_END_DROPPED,
-    End.FAILED: agent_pb2.FRAME_END_FAILED,
+    End.COMPLETED: link_pb2.FRAME_END_COMPLETED,
+    End.DROPPED: link_pb2.FRAME_END_DROPPED,
+    End.FAILED: link_pb2.FRAME_END_FAILED,
 }
 _END_FROM_WIRE: Final = {value: end for end, value in _END_TO_WIRE.items()}
 _CODEC_TO_WIRE: Final = {
@@ -32,9 +32,9 @@ _CODEC_FROM_WIRE: Final = {value: codec for codec, value in _CODEC_TO_WIRE.items
 def part_to_wire(part: Part, read_bytes: int = 0) -> Message:
     """The message that carries a part: a short payload within, a long one beside it; and how much was read so far."""
     inline = part.payload.nbytes <= INLINE_BYTES
-    message = agent_pb2.LinkMessage(
+    message = link_pb2.LinkMessage(
         read_bytes=read_bytes,
-        part=agent_pb2.FramePart(
+        part=link_pb2.FramePart(
             frame_id=part.frame_id,
             part_index=part.part_index,
             part_count=part.part_count,
@@ -46,13 +46,13 @@ def part_to_wire(part: Part, read_bytes: int = 0) -> Message:
     return Message(message.SerializeToString(), None if inline else part.payload)
 
 
-def _head_to_wire(head: FrameHead) -> agent_pb2.FrameHead:
-    return agent_pb2.FrameHead(
+def _head_to_wire(head: FrameHead) -> link_pb2.FrameHead:
+    return link_pb2.FrameHead(
         codec=_CODEC_TO_WIRE[head.codec],
         cut_version=head.version,
         sent_ns=head.sent_ns,
         tensors=[
-            agent_pb2.TensorHead(
+            link_pb2.TensorHead(
                 dtype=tensor.dtype,
                 shape=tensor.shape,
                 bytes=tensor.size_bytes,
@@ -65,14 +65,14 @@ def _head_to_wire(head: FrameHead) -> agent_pb2.FrameHead:
     )
 
 
-def message_from_wire(message: Message) -> tuple[Part | agent_pb2.ClockProbe, int]:
+def message_from_wire(message: Message) -> tuple[Part | link_pb2.ClockProbe, int]:
     """What came from the agent before, and how many bytes it had read; a part is unchecked but for its codec.
 
     Raises:
         PayloadError: it is no message of a link.
     """
     try:
-        parsed = agent_pb2.LinkMessage.FromString(message.metadata)
+        parsed = link_pb2.LinkMessage.FromString(message.metadata)
     except DecodeError as error:
         raise PayloadError("a message is no LinkMessage", where="link") from error
     kind = parsed.WhichOneof("content")
@@ -83,7 +83,7 @@ def message_from_wire(message: Message) -> tuple[Part | agent_pb2.ClockProbe, in
     raise PayloadError(f"a message with content {kind or 'that is not known'}", where="link")
 
 
-def _part(part: agent_pb2.FramePart, body: memoryview | None) -> Part:
+def _part(part: link_pb2.FramePart, body: memoryview | None) -> Part:
     if body is not None and part.payload:
         raise PayloadError("a payload within the message and another beside it", where=f"frame {part.frame_id}")
     head = _head(part.head, f"frame {part.frame_id}") if part.HasField("head") else None
@@ -91,7 +91,7 @@ def _part(part: agent_pb2.FramePart, body: memoryview | None) -> Part:
     return Part(part.frame_id, part.part_index, part.part_count, part.total_bytes, payload, head)
 
 
-def _head(head: agent_pb2.FrameHead, where: str) -> FrameHead:
+def _head(head: link_pb2.FrameHead, where: str) -> FrameHead:
     codec = _CODEC_FROM_WIRE.get(head.codec)
     if codec is None:
         raise PayloadError(f"codec {head.codec} is none that travels", where=where)
@@ -102,14 +102,14 @@ def _head(head: agent_pb2.FrameHead, where: str) -> FrameHead:
     return FrameHead(codec, tensors, head.cut_version, head.sent_ns)
 
 
-def reply_from_wire(message: Message) -> agent_pb2.LinkReply:
+def reply_from_wire(message: Message) -> link_pb2.LinkReply:
     """What came from the next agent.
 
     Raises:
         PayloadError: it is no reply.
     """
     try:
-        reply = agent_pb2.LinkReply.FromString(message.metadata)
+        reply = link_pb2.LinkReply.FromString(message.metadata)
     except DecodeError as error:
         raise PayloadError("a message is no LinkReply", where="link") from error
     if reply.WhichOneof("content") is None or message.body is not None:
@@ -117,9 +117,9 @@ def reply_from_wire(message: Message) -> agent_pb2.LinkReply:
     return reply
 
 
-def ending_to_wire(frame_id: int, ending: Ending) -> agent_pb2.FrameReport:
+def ending_to_wire(frame_id: int, ending: Ending) -> link_pb2.FrameReport:
     """The report of a frame's end."""
-    return agent_pb2.FrameReport(
+    return link_pb2.FrameReport(
         frame_id=frame_id,
         end=_END_TO_WIRE[ending.end],
         host=ending.host,
@@ -130,7 +130,7 @@ def ending_to_wire(frame_id: int, ending: Ending) -> agent_pb2.FrameReport:
     )
 
 
-def ending_from_wire(report: agent_pb2.FrameReport) -> Ending:
+def ending_from_wire(report: link_pb2.FrameReport) -> Ending:
     """The ending in a report.
 
     Raises:
@@ -142,15 +142,15 @@ def ending_from_wire(report: agent_pb2.FrameReport) -> Ending:
     return Ending(end, report.host, report.stage, report.reason, report.output, report.exit)
 
 
-def farewell_to_wire(ending: Ending | None, reason: str) -> agent_pb2.LinkReply:
+def farewell_to_wire(ending: Ending | None, reason: str) -> link_pb2.LinkReply:
     """The last message of a stream: where it broke first, or why it is refused; empty when all is well."""
-    farewell = agent_pb2.Farewell(reason=reason)
+    farewell = link_pb2.Farewell(reason=reason)
     if ending is not None:
-        farewell = agent_pb2.Farewell(host=ending.host, stage=str(ending.stage), reason=ending.reason)
-    return agent_pb2.LinkReply(farewell=farewell)
+        farewell = link_pb2.Farewell(host=ending.host, stage=str(ending.stage), reason=ending.reason)
+    return link_pb2.LinkReply(farewell=farewell)
 
 
-def ending_of_farewell(farewell: agent_pb2.Farewell, next_host: str) -> Ending:
+def ending_of_farewell(farewell: link_pb2.Farewell, next_host: str) -> Ending:
     """What becomes of the frames on a stream that ended so."""
     reason = farewell.reason or "the agent ended the stream"
     return Ending(End.FAILED, farewell.host or next_host, farewell.stage or At.LINK, reason)

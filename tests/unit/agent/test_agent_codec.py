@@ -78,14 +78,14 @@ def test_any_boundary_survives(arrays):
 
 
 def test_several_tensors_are_a_bundle_of_tensor_protos(tf):
-    from slicebed_agent.rpc.v1 import agent_pb2
+    from slicebed_agent.rpc.v1 import link_pb2
 
     boundary = (_array("float32", (2, 3)), _array("bool", (4,)), np.zeros((300, 10), np.float32))
     data = codec.encode(boundary)
-    bundle = agent_pb2.TensorBundle.FromString(data)
+    bundle = link_pb2.TensorBundle.FromString(data)
     assert list(bundle.tensors) == [codec.encode([array]) for array in boundary]
     assert bundle.SerializeToString() == data
-    theirs = agent_pb2.TensorBundle(tensors=[tf.make_tensor_proto(array).SerializeToString() for array in boundary])
+    theirs = link_pb2.TensorBundle(tensors=[tf.make_tensor_proto(array).SerializeToString() for array in boundary])
     assert all(map(_same, codec.decode(theirs.SerializeToString()), boundary))
 
 

@@ -20,7 +20,7 @@ from slicebed_agent.pipeline.contracts import End, QueuePlan
 from slicebed_agent.pipeline.queues import Policy
 from slicebed_agent.rpc import flight, flight_core
 from slicebed_agent.rpc.stream import Fault, StreamError
-from slicebed_agent.rpc.v1 import agent_pb2
+from slicebed_agent.rpc.v1 import agent_pb2, link_pb2
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def ends(tmp_path):
 
 
 def part(**changes):
-    head = agent_pb2.FrameHead(
-        codec=agent_pb2.CODEC_RAW, tensors=[agent_pb2.TensorHead(dtype="float32", shape=[1], bytes=4)]
+    head = link_pb2.FrameHead(
+        codec=agent_pb2.CODEC_RAW, tensors=[link_pb2.TensorHead(dtype="float32", shape=[1], bytes=4)]
     )
     usual = {"frame_id": 0, "part_index": 0, "part_count": 1, "total_bytes": 4, "head": head, "payload": b"1234"}
-    return agent_pb2.LinkMessage(part=agent_pb2.FramePart(**(usual | changes))).SerializeToString()
+    return link_pb2.LinkMessage(part=link_pb2.FramePart(**(usual | changes))).SerializeToString()
 
 
 # What is sent.
@@ -44,7 +44,7 @@ def part(**changes):
     ("message", "body", "says"),
     [
         (b"\xff\xff\xff", None, "no LinkMessage"),
-        (agent_pb2.LinkMessage(read_bytes=1).SerializeToString(), None, "content that is not known"),
+        (link_pb2.LinkMessage(read_bytes=1).SerializeToString(), None, "content that is not known"),
         (part(part_count=0), None, "part_count 0"),
         (part(total_bytes=1 << 31), None, "total_bytes 2147483648 is more than"),
         (part(head=None), None, "part 0 without a head"),
@@ -52,7 +52,7 @@ def part(**changes):
         (part(total_bytes=8), None, "announce 4 bytes of 8"),
         (part(payload=b""), None, "payload of 0 bytes"),
         (part(), b"x" * 10, "beside it"),
-        (part(head=agent_pb2.FrameHead(codec=agent_pb2.CODEC_AUTO)), None, "codec 6"),
+        (part(head=link_pb2.FrameHead(codec=agent_pb2.CODEC_AUTO)), None, "codec 6"),
     ],
 )
 def test_a_malformed_message_ends_its_stream_and_no_other(ends, message, body, says):
@@ -87,8 +87,8 @@ def test_a_head_that_lies_is_refused_before_anything_is_allocated(ends, tensor):
     _, port = ends.plane()
     ends.receiver()
     stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
-    announced = agent_pb2.TensorHead(**({"dtype": "float32", "shape": [1], "bytes": 4} | tensor))
-    stream.write(part(head=agent_pb2.FrameHead(codec=agent_pb2.CODEC_RAW, tensors=[announced])))
+    announced = link_pb2.TensorHead(**({"dtype": "float32", "shape": [1], "bytes": 4} | tensor))
+    stream.write(part(head=link_pb2.FrameHead(codec=agent_pb2.CODEC_RAW, tensors=[announced])))
     assert last_words(stream)[1] is Fault.MALFORMED
 
 
@@ -200,7 +200,7 @@ def test_a_sender_that_comes_again_replaces_its_former_stream(ends):
     former = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
     assert former.read() is not None
     again = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(attempt=1))
-    assert agent_pb2.LinkReply.FromString(again.read().metadata).HasField("welcome")
+    assert link_pb2.LinkReply.FromString(again.read().metadata).HasField("welcome")
     assert receiver.troubles == ["its sender opened another stream"]
     assert last_words(former)[1] is Fault.UNREACHABLE
     again.cancel()
@@ -272,7 +272,7 @@ def test_stopping_does_not_wait_for_a_sender_that_never_reads(ends):
     plane, port = ends.plane()
     ends.receiver()
     stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
-    stream.write(agent_pb2.LinkMessage(probe=agent_pb2.ClockProbe(sent_ns=1)).SerializeToString())
+    stream.write(link_pb2.LinkMessage(probe=link_pb2.ClockProbe(sent_ns=1)).SerializeToString())
     began = time.monotonic()
     plane.stop(0.3)
     assert time.monotonic() - began < 4
