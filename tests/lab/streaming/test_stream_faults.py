@@ -109,7 +109,7 @@ def test_a_full_disk_ends_a_run_by_host_and_stage_and_keeps_its_samples(start, t
     with full_disk("edge"):
         _, said = running.communicate(timeout=120)
     assert running.returncode == 7, said
-    assert "host edge, stage agent: edge: agent: samples cannot be written: No space left on device" in said
+    assert "host edge, stage agent: samples cannot be written: No space left on device" in said
     (kept,) = results.glob("*/*.failed-1")
     manifest, samples = read_part(kept)
     assert manifest["status"] == "failed"
@@ -142,7 +142,7 @@ def test_a_full_disk_is_named_and_the_stream_goes_on_once_there_is_room(stream, 
     last = max(Path(status()["folder"]).glob("part*.partial")).name.removesuffix(".partial")
     manifest, samples, said = end(running, tmp_path, last)
     (lost, *_) = (line for line in said.splitlines() if "agent lost" in line)
-    assert "host edge, reason agent: edge: agent: samples cannot be written: No space left on device" in lost
+    assert "host edge, stage agent, reason samples cannot be written: No space left on device" in lost
     assert manifest["status"] == "complete"
     require_every_frame(manifest, samples)
     (folder,) = (tmp_path / "results").iterdir()

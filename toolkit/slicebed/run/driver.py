@@ -12,6 +12,7 @@ import grpc
 from slicebed.errors import ProvisionError, RunError
 from slicebed.run.assignments import Job, configs
 from slicebed.run.pictures import in_users_words
+from slicebed.run.said import reason_of
 from slicebed.spec.cuts import digest
 from slicebed.spec.pipeline import StageKind
 from slicebed_agent.rpc.v1 import agent_pb2
@@ -260,7 +261,7 @@ def blame(connections: Mapping[str, HostConnection], job: Job, host: str, status
         answer = status_of(connections, job, other)
         if isinstance(answer, grpc.RpcError):
             return agent_error(connections, other, stages_of(job, other), answer)
-    said = in_users_words(status.error, job.model.pictures)
+    said = in_users_words(reason_of(status), job.model.pictures)
     return RunError(said, where=f"host {status.error_host or host}, stage {status.error_stage}")
 
 

@@ -88,6 +88,13 @@ def test_a_lost_agent_and_a_failed_run_say_why():
     assert edge.trouble == "no answer (closed)"
 
 
+def test_a_failure_names_its_host_once_and_only_where_it_is_another():
+    failed = reply(5, phase=agent_pb2.RUN_PHASE_FAILED, error="edge: agent: disk full", error_stage="agent")
+    failed.error_host = "edge"
+    found = figures_of(None, Look(1.0, {"client": failed, "edge": failed}), ("client", "edge"), "a", 0.0).hosts
+    assert [host.trouble for host in found] == ["edge: agent: disk full", "agent: disk full"]
+
+
 def test_figures_pass_through_json():
     look = Look(1.0, {"client": with_link(reply(5), 5)}, {"edge": "no answer"})
     found = figures_of(None, look, ("client", "edge"), "1-8", 0.0)

@@ -52,14 +52,15 @@ def test_a_neighbours_failure_waits_until_it_is_known_who_is_gone(watch):
 def test_a_failed_run_begins_again(watch):
     trouble = watch.trouble(look(1.0, failed=["client"]))
     assert (trouble.host, trouble.mending) == ("client", Mending.BEGIN_AGAIN)
-    assert trouble.why == "link: link to edge: reset"
+    assert (trouble.place, trouble.why) == ("host client, stage link", "link to edge: reset")
 
 
 def test_a_failure_that_came_back_along_the_chain_is_that_of_the_host_it_names(watch):
     told = agent_pb2.StatusReply(
         phase=agent_pb2.RUN_PHASE_FAILED, error="edge: agent: no room", error_stage="agent", error_host="edge"
     )
-    assert watch.trouble(Look(1.0, {"client": told, "edge": WELL, "cloud": WELL})).host == "edge"
+    trouble = watch.trouble(Look(1.0, {"client": told, "edge": WELL, "cloud": WELL}))
+    assert (trouble.host, trouble.stage, trouble.why) == ("edge", "agent", "no room")
 
 
 def test_after_mending_silence_is_counted_anew(watch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from slicebed.run.said import reason_of
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _host(host: str, before: Look | None, now: Look) -> HostFigures:
     failed = reply.phase == agent_pb2.RUN_PHASE_FAILED
     return HostFigures(
         host,
-        trouble=f"{reply.error_stage}: {reply.error}" if failed else now.troubles.get(host, ""),
+        trouble=_trouble(host, reply) if failed else now.troubles.get(host, ""),
         stages=tuple(_stage(stage, stages_before.get(stage.name), interval_s) for stage in reply.stages),
         link=_link(reply.link, None if earlier is None else earlier.link, interval_s)
         if reply.HasField("link")
@@ -186,6 +187,12 @@ def _host(host: str, before: Look | None, now: Look) -> HostFigures:
         cpu_percent=_cpu(reply, earlier, interval_s),
         memory_bytes=reply.usage.memory_bytes,
     )
+
+
+def _trouble(host: str, reply: agent_pb2.StatusReply) -> str:
+    """Stage and reason; the host before them where it is another one, whose trouble came along the chain."""
+    elsewhere = reply.error_host if reply.error_host != host else ""
+    return ": ".join(filter(None, (elsewhere, reply.error_stage, reason_of(reply))))
 
 
 def _began_anew(earlier: agent_pb2.StatusReply, now: agent_pb2.StatusReply) -> bool:

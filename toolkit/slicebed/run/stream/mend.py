@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from slicebed.run.said import reason_of
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -31,11 +32,17 @@ class Mending(StrEnum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong: the host, in a line why, and what helps."""
+    """What is wrong: the host, in a line why, what helps, and the stage where an agent named one."""
 
     host: str
     why: str
     mending: Mending
+    stage: str = ""
+
+    @property
+    def place(self) -> str:
+        """Host and stage as an error line names them."""
+        return f"host {self.host}, stage {self.stage}" if self.stage else f"host {self.host}"
 
 
 @dataclass
@@ -67,7 +74,7 @@ class Watch:
         for host, answer in look.answers.items():
             if answer.phase == agent_pb2.RUN_PHASE_FAILED:
                 where = answer.error_host if answer.error_host in self.chain else host
-                return Trouble(where, f"{answer.error_stage}: {answer.error}", Mending.BEGIN_AGAIN)
+                return Trouble(where, reason_of(answer), Mending.BEGIN_AGAIN, answer.error_stage)
         return None
 
     def mended(self, at_s: float) -> None:

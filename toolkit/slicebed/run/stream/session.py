@@ -262,12 +262,12 @@ class Session:
         """
         timeline, agents = self._stage.timeline, self._stage.agents
         trouble = replace(trouble, why=in_users_words(trouble.why, self._model.pictures))
-        timeline.note("agent lost", host=trouble.host, reason=trouble.why)
+        timeline.note("agent lost", host=trouble.host, stage=trouble.stage, reason=trouble.why)
         self._stopping.wait(self._failures.another(time.monotonic()))
         if self._failures.too_many:
             raise RunError(
                 f"lost {MOST_IN_A_ROW + 1} times in a row: {trouble.why}",
-                where=f"host {trouble.host}",
+                where=trouble.place,
                 mend="see its log (slicebed gather)",
             )
         if self._stopping.is_set():
@@ -286,7 +286,7 @@ class Session:
         self._watch.mended(time.monotonic())
 
     def _begin_again(self, trouble: Trouble) -> None:
-        why = RunError(trouble.why, where=f"host {trouble.host}")
+        why = RunError(trouble.why, where=trouble.place)
         former, self._before = self._segment, None
         if (former.folder).is_dir():
             former.cut_short(self._stage.agents, self._stage.campaign, self._stage.timeline, self._stage.lasting, why)
