@@ -172,23 +172,40 @@ def test_tcp_fills_the_rate_that_its_host_sets_over_the_jitter_of_the_wire(plan,
     rate = link.forward.rate_bit_per_s
     interface = plan.links[0].ends[0].interface
     inside(LEFT, f"tc qdisc add dev {interface} root handle 1: htb default 1")
-    command = ["ip", "netns", "exec", RIGHT, "iperf3", "--server", "--one-off"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         inside(LEFT, f"tc class add dev {interface} parent 1: classid 1:1 htb rate {rate}bit burst {rate // 800}b")
-        time.sleep(0.5)
-        # CUBIC's slow start ends early where delay varies, and BBR takes the shortest round trip for the usual one.
-        streams = "--congestion cubic --parallel 4 --omit 4 --time 6"
-        report = json.loads(inside(LEFT, f"iperf3 --client {RIGHT_ADDRESS} {streams} --json"))
+        arrived_bit_per_s = arriving()
     finally:
         inside(LEFT, f"tc qdisc delete dev {interface} root")
-        # One that is still ending would take the next test's client.
-        server.kill()
-        server.wait()
+    # No second is full over a wire that loses, reorders or is too slow; a stolen processor empties single seconds.
+    assert statistics.median(arrived_bit_per_s) == pytest.approx(rate * GOODPUT_SHARE, rel=0.02), arrived_bit_per_s
+
+
+def arriving():
+    """What TCP brings across in each of six seconds, after four."""
+    first = real_time()
+    serve = ["ip", "netns", "exec", RIGHT, *first, "iperf3", "--server", "--one-off", "--json"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            time.sleep(0.5)
+            # CUBIC's slow start ends early where delay varies, and BBR takes the shortest round trip for the usual one.
+            streams = "--congestion cubic --parallel 4 --omit 4 --time 6"
+            inside(LEFT, f"{' '.join(first)} iperf3 --client {RIGHT_ADDRESS} {streams}")
+            report = json.loads(server.communicate(timeout=10)[0])
+        finally:
+            # One that is still ending would take the next test's client.
+            server.kill()
     # iperf3 may also end without a figure, and says why in a line of its report.
-    assert "sum_received" in report["end"], report.get("error", report)
-    goodput = report["end"]["sum_received"]["bits_per_second"]
-    assert goodput == pytest.approx(rate * GOODPUT_SHARE, rel=0.02)
+    assert "error" not in report, report["error"]
+    seconds = [each["sum"] for each in report["intervals"] if not each["sum"]["omitted"]]
+    # Its last is what remains after six, a few milliseconds.
+    return [each["bits_per_second"] for each in seconds if each["seconds"] > 0.5]
+
+
+def real_time():
+    """What goes before the ends of a measurement, as a wire goes: one that waits for the processor fills no link."""
+    first = ("chrt", "--fifo", "1")
+    return first if subprocess.run([*first, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0 else ()
 
 
 @measured
