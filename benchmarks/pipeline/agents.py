@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -26,6 +27,9 @@ _CHUNK_BYTES: Final = 1 << 20
 _START_S: Final = 60.0
 _CALL_S: Final = 120.0
 _POLL_S: Final = 0.1
+# Of proc_pid_stat(5), counted from the state.
+_USER: Final = 11
+_SYSTEM: Final = 12
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,15 @@ class Trio:
             with open(f"/proc/{process.pid}/status", encoding="utf-8") as lines:  # noqa: PTH123 - of the kernel
                 found[host] = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
         return found
+
+    def processor_s(self) -> float:
+        """Processor time that all of them have used."""
+        ticks = 0
+        for process in self.processes.values():
+            with open(f"/proc/{process.pid}/stat", encoding="utf-8") as line:  # noqa: PTH123 - of the kernel
+                fields = line.read().rpartition(") ")[2].split()
+            ticks += int(fields[_USER]) + int(fields[_SYSTEM])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def __enter__(self) -> Self:
         """For a with block."""

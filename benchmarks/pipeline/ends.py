@@ -37,6 +37,8 @@ from slicebed_agent.rpc import flight
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from slicebed_agent.pipeline.contracts import Payload
+
 _RUN: Final = "bench"
 _SENDER, _RECEIVER = "edge", "cloud"
 _PLACES: Final = 16
@@ -78,32 +80,31 @@ class Receiver:
 class Sender:
     """Sends arrays and is told of each one's end, as the agent with the camera is."""
 
-    def __init__(self, address: str, folder: Path, how: Codec = Codec.RAW) -> None:
-        """Open the link.
-
-        Args:
-            address: of the receiver.
-            folder: for samples.
-            how: arrays are encoded.
-        """
+    def __init__(self, address: str, folder: Path) -> None:
+        """Open the link to the receiver at host:port; samples go into the folder."""
         to = LinkPlan(_RECEIVER, address, DEFAULT_PART_BYTES, QueuePlan(_PLACES))
         plan = RunPlan(_RUN, _SENDER, None, None, (), to)
         self._numbers = itertools.count()
         self._ended = threading.Semaphore(0)
         self._failed: Ending | None = None
-        self._notes: list[dict[str, object]] = []
-        self._ledger = Ledger(_RUN, _SENDER, Spool(folder / f"{_SENDER}-{how}.jsonl"), self._record)
+        self._encoders = {
+            each: codec.encoder(each, lambda: self._link.state().rate_bit_per_s, _ignore)
+            for each in (Codec.RAW, Codec.AUTO)
+        }
+        self._how = Codec.RAW
+        self._ledger = Ledger(_RUN, _SENDER, Spool(folder / f"{_SENDER}.jsonl"), self._record)
         self._link = Link(
             plan,
-            codec.encoder(how, lambda: self._link.state().rate_bit_per_s, self._notes.append),
+            self._encode,
             functools.partial(flight.connect, address, _RECEIVER, flight.Security.plaintext()),
             self._ledger,
             _ignore,
             _ignore,
         )
 
-    def begin(self, array: Tensor) -> Frame:
-        """Hand an array over for sending."""
+    def begin(self, array: Tensor, how: Codec = Codec.RAW) -> Frame:
+        """Hand an array over for sending; one that is encoded in another way than the one before, once that ended."""
+        self._how = how
         now = time.monotonic_ns()
         frame = Frame(next(self._numbers), now, now, "source")
         self._ledger.opened(frame)
@@ -120,11 +121,14 @@ class Sender:
         if self._failed is not None:
             raise BenchmarkError(str(self._failed))
 
-    def send(self, array: Tensor) -> Frame:
+    def send(self, array: Tensor, how: Codec = Codec.RAW) -> Frame:
         """Send an array and wait for its end; its times are in the frame."""
-        frame = self.begin(array)
+        frame = self.begin(array, how)
         self.wait()
         return frame
+
+    def _encode(self, tensors: Tensors) -> Payload:
+        return self._encoders[self._how](tensors)
 
     def _record(self, _frame: Frame, ending: Ending) -> End:
         if ending.end is not End.COMPLETED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.network.stats import median, ratio
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.network.stats import Estimate
+    from benchmarks.pipeline.encoded import Crossing
     from benchmarks.pipeline.link import Figures
     from benchmarks.pipeline.shaped import Transfer
     from benchmarks.pipeline.streaming import Change, Rate, Soak
@@ -25,6 +27,7 @@ PING_S: Final = 0.0003
 RATE_SHARE: Final = 0.9
 CAMERA_INTERVAL_S: Final = 1 / 24
 GROWTH: Final = 1.05
+FASTER_BEHIND_RELU: Final = 1.8
 
 
 def link_verdicts(found: Mapping[str, Figures]) -> list[Verdict]:
@@ -75,6 +78,43 @@ def _ratio(of: Sequence[Transfer]) -> Estimate:
     return ratio([each.seconds for each in of], [each.ideal_s for each in of])
 
 
+def encoded_table(found: Sequence[Crossing]) -> str:
+    """Every boundary, raw and as auto writes it."""
+    rows = [
+        [
+            f"{each.model} {each.point}",
+            f"{each.raw_bytes / 1e3:.0f}",
+            f"{each.sent_bytes / 1e3:.0f}",
+            each.codec,
+            seconds(statistics.median(each.raw_s)),
+            seconds(statistics.median(each.auto_s)),
+            times(each.faster),
+        ]
+        for each in found
+    ]
+    return table(["split point", "kB", "sent", "auto took", "raw", "auto", "faster"], rows)
+
+
+def encoded_verdicts(found: Sequence[Crossing]) -> list[Verdict]:
+    """By model: a boundary is slower where the whole interval says so."""
+    verdicts = []
+    for model in dict.fromkeys(each.model for each in found):
+        of = [each for each in found if each.model == model]
+        slower = sum(max(each.faster.median, each.faster.high) < 1 for each in of)
+        behind = sorted(each.faster.median for each in of if each.is_relu)
+        held = sum(each >= FASTER_BEHIND_RELU for each in behind)
+        verdicts += [
+            bars.of_count(f"boundaries where auto is slower than raw, {model}", slower, len(of)),
+            Verdict(
+                f"auto over raw behind a ReLU, {model}",
+                f"{held} of {len(behind)}; least {behind[0]:.2f}, median {statistics.median(behind):.2f}",
+                f"at least {FASTER_BEHIND_RELU} x",
+                "met" if held == len(behind) else "NOT met",
+            ),
+        ]
+    return verdicts
+
+
 def rate_table(found: Mapping[str, Sequence[Rate]]) -> str:
     """Frames a second of three slices, and what the slowest would let through alone."""
     rows = []
@@ -96,32 +136,41 @@ def rate_verdicts(found: Mapping[str, Sequence[Rate]]) -> list[Verdict]:
     ]
 
 
-def change_table(found: Sequence[Change]) -> str:
+def change_table(found: Mapping[str, Sequence[Change]]) -> str:
     """Each change of cut under a camera of 24 frames a second."""
     rows = [
         [
-            str(number),
+            f"{model} {number}",
+            f"{each.cores:.2f}",
             seconds(each.prepared_s),
             str(each.dropped),
             str(each.reordered),
             bars.signed(each.usual_gap_s),
             bars.signed(each.gap_s),
         ]
-        for number, each in enumerate(found, 1)
+        for model, changes in found.items()
+        for number, each in enumerate(changes, 1)
     ]
-    return table(["change", "order to switch", "dropped", "out of order", "usual gap", "gap at the switch"], rows)
+    head = ["change", "cores", "order to switch", "dropped", "out of order", "usual gap", "gap at the switch"]
+    return table(head, rows)
 
 
-def change_verdicts(found: Sequence[Change]) -> list[Verdict]:
-    """Gaps between answers are counted beyond the camera's interval."""
-    gaps = [each.gap_s for each in found]
-    said = "met" if max(gaps) <= CAMERA_INTERVAL_S else "NOT met"
-    longest = f"{bars.signed(max(gaps))}, longest of {len(gaps)}"
-    return [
-        bars.of_count("changes that drop a frame", sum(each.dropped > 0 for each in found), len(found)),
-        bars.of_count("changes that reorder frames", sum(each.reordered > 0 for each in found), len(found)),
-        Verdict("gap at the change, beyond the interval", longest, f"at most one, {seconds(CAMERA_INTERVAL_S)}", said),
-    ]
+def change_verdicts(found: Mapping[str, Sequence[Change]]) -> list[Verdict]:
+    """Every model by itself; gaps between answers are counted beyond the camera's interval."""
+    verdicts = []
+    for model, changes in found.items():
+        gaps = [each.gap_s for each in changes]
+        said = "met" if max(gaps) <= CAMERA_INTERVAL_S else "NOT met"
+        longest = f"{bars.signed(max(gaps))}, longest of {len(gaps)}"
+        at_most = f"at most one, {seconds(CAMERA_INTERVAL_S)}"
+        verdicts += [
+            bars.of_count(f"changes that drop a frame, {model}", sum(each.dropped > 0 for each in changes), len(gaps)),
+            bars.of_count(
+                f"changes that reorder frames, {model}", sum(each.reordered > 0 for each in changes), len(gaps)
+            ),
+            Verdict(f"gap at the change, {model}", longest, at_most, said),
+        ]
+    return verdicts
 
 
 def soak_table(found: Soak) -> str:

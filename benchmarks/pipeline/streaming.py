@@ -62,6 +62,7 @@ class Change:
         gap_s: the longest time between two answers in that time, beyond the camera's interval.
         usual_gap_s: the same before the order.
         prepared_s: until the new slices were ready.
+        cores: that the agents kept busy before the order.
     """
 
     dropped: int
@@ -69,6 +70,7 @@ class Change:
     gap_s: float
     usual_gap_s: float
     prepared_s: float
+    cores: float
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,17 @@ def _change(trio: Trio, opened: OpenedModel, run_id: str, cuts: Sequence[Any]) -
     asked = Streamed(0, CAMERA_RATE, agent_pb2.IMAGES_RANDOM, queue=8)
     trio.prepare(run_id, sha256, former, asked)
     trio.start(run_id)
+    begin_s, used_s = time.monotonic(), trio.processor_s()
     time.sleep(2.0)
+    cores = (trio.processor_s() - used_s) / (time.monotonic() - begin_s)
     ordered_ns = time.monotonic_ns()
     first = trio.change(run_id, 1, sha256, later)
     time.sleep(1.0)
     samples = trio.finish(run_id)
-    return _judged(samples, ordered_ns, first)
+    return _judged(samples, ordered_ns, first, cores)
 
 
-def _judged(samples: Samples, ordered_ns: int, first: int) -> Change:
+def _judged(samples: Samples, ordered_ns: int, first: int, cores: float) -> Change:
     ends = {line["frame_id"]: line for line in samples[HOSTS[0]] if line["kind"] == "end"}
     if first not in ends:
         raise BenchmarkError(f"frame {first}, the first of the new cut, has no end")
@@ -215,4 +219,5 @@ def _judged(samples: Samples, ordered_ns: int, first: int) -> Change:
         gap_s=(max(near) - interval_ns) / 1e9,
         usual_gap_s=(max(before) - interval_ns) / 1e9,
         prepared_s=(switched_ns - ordered_ns) / 1e9,
+        cores=cores,
     )

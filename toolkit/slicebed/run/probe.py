@@ -139,7 +139,8 @@ def _judged(connections: Mapping[str, HostConnection], link: Trip, pings: int) -
 
 def until_passed(first: LinkVerdict, measure: Callable[[], LinkVerdict], pause_s: float = _PAUSE_S) -> LinkVerdict:
     """A verdict that passed, or the last one of a few that all failed, with the medians of those before it."""
-    verdict, failed = first, []
+    verdict = first
+    failed: list[float] = []
     while not verdict.passed and len(failed) < _AGAIN:
         failed.append(verdict.median_rtt_ms)
         time.sleep(pause_s)
