@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
 _DRAIN_S: Final = 30.0
+_SEE_LOG: Final = "see its log: slicebed gather"
 _REPLY_S: Final = 1.0  # kept back from a call's own deadline, so that the answer still arrives
 
 
@@ -127,9 +128,13 @@ class Control:
             if not run.is_first or run.phase is not Phase.PREPARED:
                 why = "this agent has no camera" if not run.is_first else run.trouble or f"it is {run.phase}"
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"cannot start run {request.run_id}: {why}")
-            run.start()
-            _LOG.info("run %s started", request.run_id)
-            return agent_pb2.StartReply()
+
+            def start() -> agent_pb2.StartReply:
+                run.start()
+                _LOG.info("run %s started", request.run_id)
+                return agent_pb2.StartReply()
+
+            return _answered(context, start)
 
     def Status(  # noqa: N802 - the proto names it
         self, request: agent_pb2.RunRequest, context: grpc.ServicerContext
@@ -178,9 +183,13 @@ class Control:
             current = self._of(request.run_id, context)
             remaining = context.time_remaining()
             drain_s = _DRAIN_S if remaining is None else min(_DRAIN_S, max(0.0, remaining - _REPLY_S))
-            current.end(drain_s, "not answered before the run was finished")
-            path = self._samples_path(request.run_id)
-            return agent_pb2.FinishReply(samples_path=str(path), samples=current.run.samples)
+
+            def finish() -> agent_pb2.FinishReply:
+                current.end(drain_s, "not answered before the run was finished")
+                path = self._samples_path(request.run_id)
+                return agent_pb2.FinishReply(samples_path=str(path), samples=current.run.samples)
+
+            return _answered(context, finish)
 
     def _samples_path(self, run_id: str) -> Path:
         return Path("spool") / run_id / f"{self._host}.jsonl"
@@ -266,7 +275,17 @@ def _answered(context: grpc.ServicerContext, answer: Callable[[], Reply]) -> Rep
     except WrongTimeError as error:
         _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
     except OneLineError as error:
-        _refuse(context, grpc.StatusCode.UNAVAILABLE, error)
+        # Not UNAVAILABLE, which says that no agent is there.
+        _refuse(context, grpc.StatusCode.ABORTED, error)
+    except grpc.RpcError:
+        # The caller's own stream broke: nobody is there to be told.
+        raise
+    except OSError as error:
+        what = f"{error.filename or 'the operating system'}: {error.strerror or 'refused'}"
+        _refuse(context, grpc.StatusCode.ABORTED, AgentError(what, mend=_SEE_LOG))
+    except Exception:  # noqa: BLE001 - gRPC would send Python's own words for it
+        _LOG.exception("a request that this agent was not made for")
+        _refuse(context, grpc.StatusCode.INTERNAL, AgentError("the agent failed over this request", mend=_SEE_LOG))
 
 
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, error: OneLineError) -> NoReturn:

@@ -287,7 +287,7 @@ def test_a_missing_next_agent_is_named(chain, monkeypatch):
     monkeypatch.setattr(link.Link.__init__, "__kwdefaults__", {"connect_s": 0.3})
     with pytest.raises(grpc.RpcError, match=r"edge: no stream to the agent at 127\.0\.0\.1:1: ") as refused:
         chain.stub["client"].Prepare(chain.config("client", "alone", next_address="127.0.0.1:1"), timeout=10)
-    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert refused.value.code() == grpc.StatusCode.ABORTED
 
 
 def test_one_agent_alone_answers_itself(chain):

@@ -12,7 +12,7 @@ import grpc
 from slicebed.errors import ProvisionError, RunError
 from slicebed.run.assignments import Job, configs
 from slicebed.run.pictures import in_users_words
-from slicebed.run.said import reason_of
+from slicebed.run.said import is_gone, reason_of, refusal_of
 from slicebed.spec.cuts import digest
 from slicebed.spec.pipeline import StageKind
 from slicebed_agent.rpc.v1 import agent_pb2
@@ -267,14 +267,16 @@ def blame(connections: Mapping[str, HostConnection], job: Job, host: str, status
 
 def agent_error(connections: Mapping[str, HostConnection], host: str, stage: str, error: grpc.RpcError) -> RunError:
     """An agent that does not answer or refuses, with what the engine knows of its container."""
-    said = error.details() if isinstance(error, grpc.Call) else str(error)
+    said, where = refusal_of(error, host), f"host {host}, stage {stage}"
+    if not is_gone(error):
+        return RunError(said, where=where)
     try:
         state = connections[host].container_state()
     except ProvisionError as lost:
         state = str(lost)
     return RunError(
-        f"the agent does not answer or refused ({said}); {state}",
-        where=f"host {host}, stage {stage}",
+        f"the agent does not answer ({said}); {state}",
+        where=where,
         mend="see its log (slicebed gather), then run again; slicebed run starts a stopped agent",
     )
 

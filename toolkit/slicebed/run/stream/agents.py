@@ -12,6 +12,7 @@ import grpc
 
 from slicebed.errors import ProvisionError, RunError
 from slicebed.run.connection import HostConnection
+from slicebed.run.said import is_gone, refusal_of
 from slicebed.run.stream.figures import Look
 from slicebed_agent.rpc.v1 import agent_pb2
 
@@ -27,7 +28,6 @@ _ENGINE_S: Final = 60.0
 _HEALTHY_S: Final = 60.0
 _HEALTHY_POLL_S: Final = 0.25
 _CONTAINER: Final = "slicebed-agent"
-_NOBODY_THERE: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
 class Agents:
@@ -98,7 +98,7 @@ class Agents:
             return getattr(self.connection(host).control, method)(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise RunError(
-                f"{method}: {_told(error)}{self._state_unless_it_spoke(host, error)}", where=f"host {host}"
+                f"{method}: {refusal_of(error, host)}{self._state_unless_it_spoke(host, error)}", where=f"host {host}"
             ) from error
 
     def look(self, run_id: str) -> Look:
@@ -111,7 +111,7 @@ class Agents:
         for host, answer in asked.items():
             reply = answer.result()
             if isinstance(reply, grpc.RpcError):
-                troubles[host] = f"no answer ({_told(reply)})" if is_gone(reply) else _told(reply)
+                troubles[host] = "no answer" if is_gone(reply) else refusal_of(reply, host)
                 strangers |= set() if is_gone(reply) else {host}
             else:
                 answers[host] = reply
@@ -145,7 +145,7 @@ class Agents:
                 self.connection(host).control.Describe(agent_pb2.DescribeRequest(), timeout=_STATUS_S)
             except grpc.RpcError as error:
                 if time.monotonic() > deadline:
-                    said = f"started, but does not answer within {_HEALTHY_S:.0f} s ({_told(error)})"
+                    said = f"started, but does not answer within {_HEALTHY_S:.0f} s: {refusal_of(error, host)}"
                     raise RunError(
                         f"{said}{self._state_unless_it_spoke(host, error)}",
                         where=f"host {host}",
@@ -176,12 +176,3 @@ class Agents:
             return f"; {self.connection(host).container_state()}"
         except ProvisionError as lost:
             return f"; {lost}"
-
-
-def is_gone(error: grpc.RpcError) -> bool:
-    """Whether nobody answered; else an agent did, and refused."""
-    return isinstance(error, grpc.Call) and error.code() in _NOBODY_THERE
-
-
-def _told(error: grpc.RpcError) -> str:
-    return str(error.details()) if isinstance(error, grpc.Call) else str(error)
