@@ -26,6 +26,9 @@ _MARGIN: Final = 0.03
 _BOUNDARIES: Final = 64
 """Known at a time: a run has one for each cut, unless its shapes change from frame to frame."""
 _FILTERS: Final = (lossless.BITMAP, lossless.FULL)
+_UNRATED: Final = (
+    "raw: the testbed gives the link no rate, and no frame of 256 KiB or more has crossed it to measure one"
+)
 
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -77,7 +80,7 @@ def choose(measured: dict[Filter, Measured], rate_bit_per_s: int) -> Choice:
         rate_bit_per_s: what the link carries; 0 where nobody knows.
     """
     if not rate_bit_per_s:
-        return Choice(None, 0, "raw: what the link carries is not known yet")
+        return Choice(None, 0, _UNRATED)
     best = min(measured, key=lambda each: measured[each].total_s(rate_bit_per_s))
     found = measured[best]
     plain_s = found.raw_bytes * 8 / rate_bit_per_s
@@ -183,12 +186,18 @@ class _Boundary:
         return made
 
     def decide(self, rate: int) -> bool:
-        """Choose anew; whether that is worth a line: the first choice from enough frames, and every other one."""
+        """Choose anew; whether that is worth a line: the first choice from enough frames, and every other one.
+
+        Raw for want of a rate is another choice than raw by figures.
+        """
         former = self._choice
         self._choice = choose({each: self._median(each) for each in _FILTERS}, rate)
         if self._frames == _FIRST_FRAMES:
             return True
-        return self._frames > _FIRST_FRAMES and former is not None and former.picked != self._choice.picked
+        if self._frames < _FIRST_FRAMES or former is None:
+            return False
+        known, was_known = (bool(each.rate_bit_per_s) for each in (self._choice, former))
+        return former.picked != self._choice.picked or known != was_known
 
     def line(self, shape: Shape) -> dict[str, object]:
         """For the samples."""

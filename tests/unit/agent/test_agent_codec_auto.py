@@ -57,7 +57,7 @@ def test_the_reason_names_figures():
     assert choose(figures, 1000 * MBIT).why == (
         "raw: bitmap, 1.01 times shorter for 1.3 ms of work, would cost 1.2 ms on top of 8.0 ms at 1000 Mbit/s"
     )
-    assert choose(figures, 0).why == "raw: what the link carries is not known yet"
+    assert choose(figures, 0).why.startswith("raw: the testbed gives the link no rate")
 
 
 def test_a_gain_within_noise_is_none():
@@ -93,6 +93,16 @@ def test_another_rate_changes_the_choice_after_a_second():
     link.rate = 10**12
     assert link.frames(_relu(), 30).codec is Codec.RAW
     assert [line["picked"] for line in link.lines] == ["raw", FULL.name, "raw"]
+
+
+def test_raw_by_figures_takes_the_place_of_raw_for_want_of_a_rate():
+    link = Link(0)
+    link.frames(_relu(), 5)
+    link.rate = 10**12
+    assert link.frames(_relu(), 40).codec is Codec.RAW
+    first, second = (line["why"] for line in link.lines)
+    assert "no rate" in first
+    assert "would cost" in second
 
 
 def test_another_cut_of_the_same_shape_is_noticed():

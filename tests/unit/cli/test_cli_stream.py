@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,17 @@ def test_without_a_terminal_there_are_lines():
     assert "client - edge: connected, 50.0 Mbit/s" in lines[2]
     assert lines[3] == "  edge: no answer (closed)"
     assert "wait - ms, compute - ms" in lines[4]
+
+
+def test_a_links_note_is_below_the_table_and_among_the_lines():
+    client, *others = FIGURES.hosts
+    noted = replace(client, link=replace(LINK, note="auto stays raw: nobody gave a rate"))
+    figures = replace(FIGURES, hosts=(noted, *others))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(stream_table(figures, 80))
+    said = "client - edge: auto stays raw: nobody gave a rate"
+    assert said in [line.rstrip() for line in console.export_text().splitlines()]
+    assert f"  {said}" in stream_lines(figures)
 
 
 def test_nothing_is_written_on_stdout_and_events_come_at_once(capsys):

@@ -94,11 +94,17 @@ def stream_table(figures: StreamFigures, width: int) -> Group:
     head = Text(f"{_head_line(figures)}\n{_counts(figures)}", style="bold", no_wrap=True, overflow="ellipsis")
     stages = [row for host in figures.hosts for row in _stage_rows(host)]
     links = [_link_row(host.host, host.link) for host in figures.hosts if host.link is not None]
+    notes = [
+        Text(f"{host.host} - {host.link.peer}: {host.link.note}", style="yellow", no_wrap=True, overflow="ellipsis")
+        for host in figures.hosts
+        if host.link is not None and host.link.note
+    ]
     troubles = [Text(f"{host.host}: {host.trouble}", style="red") for host in figures.hosts if host.trouble]
     return Group(
         head,
         _fitted(stages, _STAGE_COLUMNS, _STAGE_SPARE, width),
         _fitted(links, _LINK_COLUMNS, _LINK_SPARE, width),
+        *notes,
         *troubles,
     )
 
@@ -111,6 +117,8 @@ def stream_lines(figures: StreamFigures) -> list[str]:
         lines.append(f"  {host.host}: {host.trouble or said}{_usage_line(host)}")
         if host.link is not None:
             lines.append(f"  {_link_line(host.host, host.link)}")
+            if host.link.note:
+                lines.append(f"  {host.host} - {host.link.peer}: {host.link.note}")
     return lines
 
 

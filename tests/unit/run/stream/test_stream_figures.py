@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from slicebed.run.stream.figures import Look, StreamFigures, figures_of
+from slicebed.run.stream.figures import Look, StreamFigures, figures_of, unrated
 from slicebed_agent.rpc.v1 import agent_pb2
 
 MS = 1_000_000
@@ -63,6 +63,27 @@ def test_a_link_shows_what_the_codec_makes_of_a_frame():
     assert (link.peer, link.codec, link.bytes_before, link.bytes_after) == ("edge", "tensorproto", 1000, 400)
     assert (link.round_trip_ms, link.clock_offset_ms, link.clock_bound_ms) == (42.0, -3.0, 0.5)
     assert (link.rate_bit_per_s, link.reconnects, link.send_ms) == (50_000_000, 1, 4.0)
+
+
+def link_to_edge(**fields):
+    return agent_pb2.RunConfig(link=agent_pb2.LinkConfig(next_host="edge", **fields))
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured", "noted"),
+    [
+        ({"codec": agent_pb2.CODEC_AUTO}, 0, True),
+        ({"codec": agent_pb2.CODEC_AUTO}, 50_000_000, False),
+        ({"codec": agent_pb2.CODEC_AUTO, "rate_bit_per_s": 10_000_000}, 0, False),
+        ({"codec": agent_pb2.CODEC_RAW}, 0, False),
+    ],
+)
+def test_auto_that_waits_for_a_rate_says_so(asked, measured, noted):
+    status = with_link(reply(30), 30, rate_bit_per_s=measured)
+    status.link.codec = agent_pb2.CODEC_RAW
+    hosts = unrated([("client", link_to_edge(**asked)), ("edge", agent_pb2.RunConfig())])
+    link = figures_of(None, Look(1.0, {"client": status}), ("client",), "a", 0.0, unrated=hosts).hosts[0].link
+    assert ("the testbed gives the link no rate" in link.note) is noted
 
 
 def test_where_no_frame_came_there_is_no_mean():

@@ -36,6 +36,14 @@ def test_it_streams_over_the_testbeds_hosts_and_goes_on():
         assert wanted.experiment.pipeline.reconnect_us == 60_000_000
 
 
+def test_rates_of_the_testbed_hold_for_a_stream_too():
+    testbed = REPOSITORY / "inventory" / "testbeds" / "couper_table3.yml"
+    with in_words_of(Options(testbed, model="cnn14", cut="1-8", codec="auto")) as wanted:
+        (configuration,) = wanted.experiment.configurations
+        asked = configuration.asked_of(wanted.experiment.testbed, wanted.experiment.pairs)
+        assert asked.link("edge", "cloud").direction("edge").rate_bit_per_s == 50_220_000
+
+
 def test_pictures_get_a_transformer_and_a_classifier(tmp_path):
     film = tmp_path / "film.mp4"
     film.write_bytes(b"film")

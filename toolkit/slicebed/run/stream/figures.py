@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from slicebed.run.said import reason_of
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+_UNRATED: Final = (
+    "auto stays raw: the testbed gives the link no rate, and no frame of 256 KiB or more has crossed it to measure one"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class LinkFigures:
         queued: frames that wait for the sender now.
         dropped: in total, before the sender.
         reconnects: in total.
+        note: what the reader of the table should know of it; empty where there is nothing.
     """
 
     peer: str
@@ -69,6 +74,7 @@ class LinkFigures:
     queued: int
     dropped: int
     reconnects: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,24 @@ class Look:
     strangers: frozenset[str] = frozenset()
 
 
-def figures_of(before: Look | None, now: Look, hosts: Sequence[str], cut: str, begun_s: float) -> StreamFigures:
+def unrated(configs: Iterable[tuple[str, agent_pb2.RunConfig]]) -> frozenset[str]:
+    """The hosts whose link has the codec `auto` and no rate that anybody gave."""
+    return frozenset(
+        host
+        for host, config in configs
+        if config.HasField("link") and config.link.codec == agent_pb2.CODEC_AUTO and not config.link.rate_bit_per_s
+    )
+
+
+def figures_of(  # noqa: PLR0913 - two looks, and what the control machine knows beside them
+    before: Look | None,
+    now: Look,
+    hosts: Sequence[str],
+    cut: str,
+    begun_s: float,
+    *,
+    unrated: Collection[str] = (),
+) -> StreamFigures:
     """Compare two looks at the same run.
 
     Args:
@@ -148,9 +171,10 @@ def figures_of(before: Look | None, now: Look, hosts: Sequence[str], cut: str, b
         hosts: of the chain, in order.
         cut: label of the cut in use.
         begun_s: when the stream began, on the clock of the looks.
+        unrated: hosts whose link has the codec `auto` and a rate that only its transfers can tell.
     """
     first = now.answers.get(hosts[0])
-    rows = tuple(_host(host, before, now) for host in hosts)
+    rows = tuple(_noted(_host(host, before, now), unrated) for host in hosts)
     if first is None:
         return StreamFigures(cut, now.at_s - begun_s, hosts=rows)
     return StreamFigures(
@@ -187,6 +211,13 @@ def _host(host: str, before: Look | None, now: Look) -> HostFigures:
         cpu_percent=_cpu(reply, earlier, interval_s),
         memory_bytes=reply.usage.memory_bytes,
     )
+
+
+def _noted(host: HostFigures, unrated: Collection[str]) -> HostFigures:
+    link = host.link
+    if link is None or host.host not in unrated or link.rate_bit_per_s or link.codec != "raw":
+        return host
+    return replace(host, link=replace(link, note=_UNRATED))
 
 
 def _trouble(host: str, reply: agent_pb2.StatusReply) -> str:

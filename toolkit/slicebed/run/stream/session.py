@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed.errors import ConflictError, RunError, SlicebedError
-from slicebed.run.assignments import Job, cut_configs
+from slicebed.run.assignments import Job, configs, cut_configs
 from slicebed.run.pictures import in_users_words
 from slicebed.run.sliced_model import slice_model
 from slicebed.run.stream.change import change_cut
 from slicebed.run.stream.chooser import Chooser
 from slicebed.run.stream.desk import Ask
-from slicebed.run.stream.figures import StreamFigures, figures_of
+from slicebed.run.stream.figures import StreamFigures, figures_of, unrated
 from slicebed.run.stream.link_watch import LinkWatch
 from slicebed.run.stream.mend import MOST_IN_A_ROW, Failures, Mending, Watch
 from slicebed.run.stream.segment import Segment
@@ -91,6 +91,7 @@ class Session:
         self._links = LinkWatch()
         self._version = 0
         self._segment = self._new_segment(1, stage.wanted.cut)
+        self._unrated = unrated(configs(self._segment.job))
         self._before: Look | None = None
         self._figures = StreamFigures(stage.wanted.cut.label, 0.0)
         self._chooser = (
@@ -186,7 +187,12 @@ class Session:
         while not self._stopping.is_set():
             look = self._stage.agents.look(self._segment.job.run_id)
             self._figures = figures_of(
-                self._before, look, self._stage.agents.chain, self._segment.job.cut.label, self._stage.timeline.begun_s
+                self._before,
+                look,
+                self._stage.agents.chain,
+                self._segment.job.cut.label,
+                self._stage.timeline.begun_s,
+                unrated=self._unrated,
             )
             self._before = look
             for event, link in self._links.events(self._figures):
