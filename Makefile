@@ -52,7 +52,7 @@ demo: setup ## image, lab, playbooks, the paper's experiment in small, tables an
 
 test: setup-test ## everything: lint, types, unit tests, lab tests, kernel tests
 	@# The image, which the lab tests need, waits for network and disk most of the time; the checks need the processor.
-	$(MAKE) --no-print-directory --jobs 2 checks $(if $(filter 0,$(shell id -u)),image)
+	$(MAKE) --no-print-directory --jobs 2 $(if $(filter 0,$(shell id -u)),image) checks
 	packaging/run-tests -m lab $(TESTS)
 	packaging/run-kernel-tests
 
@@ -70,8 +70,9 @@ lint: setup-test ## ruff, import-linter, yamllint, ansible-lint (production prof
 types: setup-test ## mypy --strict
 	mypy
 
-unit: setup-test ## the fast tests
-	$(BIN)/python -m pytest -m 'not lab and not kernel' $(TESTS)
+unit: setup-test ## the fast tests, in a process for each processor
+	@# A file's tests stay together, for they share what its fixtures made. Each process may hold TensorFlow.
+	$(BIN)/python -m pytest -m 'not lab and not kernel' --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 lab: setup-test ## the tests that raise namespace hosts (root)
 	$(BIN)/python -m pytest -m lab $(TESTS)
