@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from slicebed.errors import InterruptedRunError, MissingRequirementError, SpecError
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
@@ -19,6 +20,7 @@ from slicebed.run.stream.timeline import BEGINS, Timeline
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
+from slicebed_agent.errors import OneLineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from slicebed.testbed.checkout import Checkout
     from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost
+
+_OF_FRAMES: Final = frozenset({"frame", "end"})
 
 
 class Watcher:
@@ -74,7 +78,8 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
         MissingRequirementError: there is no agent image, or no such inventory.
         ConflictError: a campaign or another stream runs on these hosts.
         ProvisionError: a playbook or an SSH connection failed.
-        RunError: an agent was lost too often, or the samples do not add up; what there is of them is kept.
+        RunError: an agent is not there or refuses, and nothing is kept; or an agent was lost too often, or the samples
+            do not add up: what there is of them is kept, and the error says where.
         KeyboardInterrupt: Ctrl-C before the first frame; nothing is kept.
         InterruptedRunError: a second one, while the stream was being ended.
     """
@@ -116,16 +121,25 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
 
 @contextmanager
 def discarded_when_early(campaign: Campaign, timeline: Timeline) -> Iterator[None]:
-    """Leave no folder behind when Ctrl-C comes before the stream begins.
+    """Leave no folder behind when the stream fails, or Ctrl-C comes, before anything was measured.
+
+    A folder that the error itself names (a playbook's record) stays, and so do samples: then the error says where.
 
     Raises:
+        OneLineError: as it was raised inside.
         KeyboardInterrupt: it came so early.
         InterruptedRunError: it came later, while the stream was being ended.
     """
     try:
         yield
+    except OneLineError as error:
+        if _begun(timeline) or _measured(campaign):
+            error.mend = "; ".join(filter(None, (error.mend, f"what there is of its samples: {campaign.folder}")))
+        elif str(campaign.folder) not in str(error):
+            campaign.discard()
+        raise
     except KeyboardInterrupt as stop:
-        if any(event.name == BEGINS for event in timeline.events()):
+        if _begun(timeline):
             raise InterruptedRunError(
                 "interrupted while it was being ended",
                 where=campaign.name,
@@ -133,6 +147,21 @@ def discarded_when_early(campaign: Campaign, timeline: Timeline) -> Iterator[Non
             ) from stop
         campaign.discard()
         raise
+
+
+def _begun(timeline: Timeline) -> bool:
+    return any(event.name == BEGINS for event in timeline.events())
+
+
+def _measured(campaign: Campaign) -> bool:
+    """Whether a host told of a frame; one whose agent was only prepared has lines of other kinds."""
+    return any(_has_frames(spool) for spool in campaign.folder.glob("part*/hosts/*/samples*.jsonl"))
+
+
+def _has_frames(spool: Path) -> bool:
+    with spool.open(encoding="utf-8", errors="replace") as lines:
+        # A killed agent's last line may be cut off.
+        return any(json.loads(line)["kind"] in _OF_FRAMES for line in lines if line.endswith("}\n"))
 
 
 def _deploy(place: Place, campaign: Campaign, watcher: Watcher) -> None:
