@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentConfigError
-from slicebed_agent.model.card import TensorCard, tensor_cards
+from slicebed_agent.model.card import TensorCard, Weights, WeightsKind, tensor_cards
 from slicebed_agent.model.digits import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from slicebed_agent.model.card import ModelCard
 
 _FORMAT: Final = 1
 _TRAIN: Final = "train it: slicebed-agent train-exit"
@@ -42,7 +44,7 @@ class HeadCard:
     Attributes:
         model: name of the model that it was trained on.
         model_sha256: hash of that model's frozen graph, which other versions of TensorFlow write in other bytes.
-        weights: where that model's weights come from; see `card.Weights`.
+        weights: where that model's weights come from.
         after: the split point, as the user named it.
         boundary: the tensors of the model that cross there, in the order in which the head is fed them.
         feeds: the head's own inputs, one for each of those.
@@ -61,7 +63,7 @@ class HeadCard:
 
     model: str
     model_sha256: str
-    weights: Mapping[str, Any]
+    weights: Weights
     after: str
     boundary: tuple[TensorCard, ...]
     feeds: tuple[str, ...]
@@ -81,6 +83,20 @@ class HeadCard:
         """What `from_json` reads."""
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1) + "\n"
 
+    def misfit(self, model: ModelCard, graph_sha256: str) -> str | None:
+        """Whose weights the head was trained on, and whose these are; None where they are the same, or nobody knows.
+
+        Args:
+            model: that the head is to judge.
+            graph_sha256: of its frozen graph: an equal one settles it, another one says nothing.
+        """
+        theirs, ours = (self.model, self.weights), (model.name, model.weights)
+        if graph_sha256 == self.model_sha256 or not (_is_known(self.weights) and _is_known(model.weights)):
+            return None
+        # A seed draws other weights for another model; a file is what it is under any name.
+        same = theirs == ours if self.weights.kind is WeightsKind.SEED else self.weights == model.weights
+        return None if same else f"trained on {_named(*theirs)}, and this is {_named(*ours)}"
+
     @classmethod
     def from_json(cls, text: str, *, where: str) -> HeadCard:
         """Read a card.
@@ -99,9 +115,21 @@ class HeadCard:
             boundary = tensor_cards(fields.pop("boundary"))
             confident = tuple(Confident(**row) for row in fields.pop("confident"))
             feeds = tuple(fields.pop("feeds"))
-            return cls(boundary=boundary, confident=confident, feeds=feeds, **fields)
+            weights = fields.pop("weights")
+            weights = Weights(**{**weights, "kind": WeightsKind(weights["kind"])})
+            return cls(boundary=boundary, confident=confident, feeds=feeds, weights=weights, **fields)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AgentConfigError(f"not a card of an early-exit head: {error}", where=where, mend=_TRAIN) from error
+
+
+def _is_known(weights: Weights) -> bool:
+    return (weights.seed if weights.kind is WeightsKind.SEED else weights.sha256) is not None
+
+
+def _named(model: str, weights: Weights) -> str:
+    detail = str(weights.seed) if weights.kind is WeightsKind.SEED else (weights.sha256 or "")[:12]
+    kind = "its trained weights" if weights.kind is WeightsKind.TRAINED else f"weights of {weights.kind}"
+    return f"{model} with {kind} {detail}"
 
 
 def find_head(named: str, beside: Path | None = None) -> tuple[Path, HeadCard]:

@@ -7,7 +7,6 @@ the head learns, from the tensors that the model gives at that place.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import platform
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,7 +102,7 @@ def train(  # noqa: PLR0913 - which model, where, from what
     card = HeadCard(
         model=frozen.card.name,
         model_sha256=frozen.graph_sha256(),
-        weights=dataclasses.asdict(frozen.card.weights),
+        weights=frozen.card.weights,
         after=after,
         boundary=tuple(TensorCard(each.name, each.dtype.name, each.shape) for each in boundary),
         feeds=tuple(each.name for each in frozen_head.inputs),

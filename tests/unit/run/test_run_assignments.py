@@ -19,6 +19,7 @@ from slicebed.spec.experiment import load_experiment
 from slicebed.spec.order import plan_runs
 from slicebed.split.model import open_source
 from slicebed.testbed.inventory import HostLink, InventoryHost
+from slicebed_agent.model.card import Weights, WeightsKind
 from slicebed_agent.rpc.v1 import agent_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -194,6 +195,36 @@ def test_an_exit_that_fits_no_boundary_is_refused_with_its_place(job, tmp_path):
         SpecError, match=r"experiment\.yml:17:5: cnn14_layer3\.pb is fed float32 \?x12x12x64, slice 2 of"
     ):
         job(text, run=2)
+
+
+@pytest.mark.parametrize(
+    ("weights", "graph", "refused"),
+    [
+        (Weights(WeightsKind.SEED, seed=7), "0" * 64, "weights of seed 7"),
+        (Weights(WeightsKind.TRAINED, sha256="1" * 64), "0" * 64, "its trained weights 111111111111"),
+        (Weights(WeightsKind.FILE, sha256="2" * 64), "0" * 64, "weights of file 222222222222"),
+        (Weights(WeightsKind.FILE), "0" * 64, None),
+        # Other bytes of the graph, as another TensorFlow writes them; then the very graph, whatever its card says.
+        (None, "0" * 64, None),
+        (Weights(WeightsKind.SEED, seed=7), None, None),
+    ],
+)
+def test_a_head_of_other_weights_is_refused_where_both_are_known(tmp_path, cnn14, weights, graph, refused):
+    path = tmp_path / "experiment.yml"
+    path.write_text(PLACED, encoding="utf-8")
+    experiment = load_experiment(path)
+    frozen = cnn14.frozen
+    card = replace(frozen.card, weights=weights or frozen.card.weights, graph_sha256=graph or frozen.graph_sha256())
+    other = replace(cnn14, frozen=replace(frozen, card=card))
+    if refused is None:
+        assert slice_model(experiment, other).heads
+        return
+    with pytest.raises(SpecError) as raised:
+        slice_model(experiment, other)
+    assert str(raised.value) == (
+        f"{path}:17:5: cnn14_layer3.pb was trained on cnn14 with its trained weights 78920068eec2, and this is"
+        f" cnn14 with {refused}; train a head on these: slicebed-agent train-exit"
+    )
 
 
 def test_pictures_for_a_model_that_takes_none_are_refused_with_their_place(tmp_path, cnn14):

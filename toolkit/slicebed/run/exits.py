@@ -9,6 +9,7 @@ from slicebed.errors import SpecError
 from slicebed.run.files import read_run_file
 from slicebed.split.model import open_source
 from slicebed_agent.errors import AgentError
+from slicebed_agent.model.exit_card import HeadCard, card_of
 from slicebed_agent.model.source import ModelSource
 
 if TYPE_CHECKING:
@@ -43,11 +44,14 @@ def heads_of(
     have so many, and must fit each.
 
     Raises:
-        SpecError: a head cannot be opened or has not one answer; or a boundary is not what it is fed.
+        SpecError: a head cannot be opened, has not one answer, or was trained on other weights; or a boundary is not
+            what it is fed.
+        AgentConfigError: a head's card is damaged.
     """
     found: dict[Cut, dict[int, Head]] = {}
     for each in experiment.pipeline.exits:
         head, wanted = _opened(each)
+        _require_weights(each, opened)
         for cut in boundaries:
             tier = _tier(each, cut)
             if tier is None:
@@ -79,6 +83,19 @@ def _opened(each: Exit) -> tuple[Head, Shapes]:
     card = model.frozen.card
     head = Head(each, read_run_file(each.head, where=each.place), tuple(model.graph.inputs), tuple(model.graph.outputs))
     return head, tuple((tensor.dtype, tensor.shape) for tensor in card.inputs)
+
+
+def _require_weights(each: Exit, opened: OpenedModel) -> None:
+    """Refuse a head that was trained on other weights, as far as its card says: its answers would be noise."""
+    path = card_of(each.head)
+    if not path.is_file():
+        return
+    card = HeadCard.from_json(path.read_text(encoding="utf-8"), where=f"{each.place}: {path}")
+    misfit = card.misfit(opened.frozen.card, opened.frozen.graph_sha256())
+    if misfit is not None:
+        raise SpecError(
+            f"{each.head.name} was {misfit}", where=each.place, mend="train a head on these: slicebed-agent train-exit"
+        )
 
 
 def _tier(each: Exit, cut: Cut) -> int | None:

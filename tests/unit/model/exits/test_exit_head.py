@@ -129,7 +129,7 @@ def test_the_packages_head_is_whole_and_of_the_packages_weights():
     assert hash_file(path) == card.head_sha256
     assert (card.model, card.after, card.classes) == ("cnn14", "3", 10)
     assert card.held_out_accuracy > 0.95
-    assert card.weights["kind"] == "trained"
+    assert card.weights.kind == "trained"
     record = json.loads((digits.DATA / "cnn14.json").read_text())
     assert card.held_out_images == record["held_out_images"]
 
