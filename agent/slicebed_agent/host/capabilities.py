@@ -7,17 +7,24 @@ import os
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.cpu import sysfs
 from slicebed_agent.host.delivered import Source, unreadable_sources
+from slicebed_agent.host.network import tcp
+from slicebed_agent.host.wish import MAX_BUFFER_BYTES, TcpWish
 from slicebed_agent.host.workload.hierarchies import CONTROLLERS, Hierarchy, find_hierarchies
 from slicebed_agent.host.workload.steps import MakeGroup, RemoveGroup, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CPU = Path("/sys/devices/system/cpu")
 _CGROUPS = Path("/sys/fs/cgroup")
 _STA_UNSYNC = 0x40
+# The most that a testbed may ask for, both ways.
+_TCP_TRIAL = TcpWish(receive_bytes=MAX_BUFFER_BYTES, send_bytes=MAX_BUFFER_BYTES)
 # What each trial of `slicebed_agent.host.network.kernel` stands for, and the module that carries it.
 _LINKS = {
     "htb": ("no rate limit and no condition per peer", "sch_htb"),
@@ -59,7 +66,7 @@ def capabilities(host: str) -> list[Capability]:
     """
     machine = sysfs.Machine(sysfs.read(_CPU))
     found = [*cpu_capabilities(machine), *_cgroups(host), *_measures(), _memory(), _gpu(), _clock()]
-    return [*found, *_links()]
+    return [*found, tcp_capability(tcp.read(), _tcp_refusal()), *_links()]
 
 
 def cpu_capabilities(machine: sysfs.Machine) -> list[Capability]:
@@ -112,6 +119,35 @@ def cgroup_capabilities(hierarchies: tuple[Hierarchy, ...], refused: dict[Path, 
         detail = "" if refused.get(mount) else f"version {holders[0].version.value} at {mount}"
         found.append(_can(f"cgroup.{controller}", detail, f"{refused.get(mount)}: {prevents}; this needs root"))
     return found
+
+
+def tcp_capability(found: Mapping[str, str], refused: str) -> Capability:
+    """Say whether ``tcp: streaming`` can be had.
+
+    Args:
+        found: settings of this host's network namespace, as `tcp.read` gives them.
+        refused: why the trial in a throwaway namespace failed; empty where it did not.
+    """
+    try:
+        settings = {each.name: each.text for each in tcp.plan(_TCP_TRIAL, found)}
+    except HostError as error:
+        return _can("tcp.streaming", "", _said(error))
+    congestion = settings.get(tcp.CONGESTION, found[tcp.CONGESTION])
+    return _can("tcp.streaming", "" if refused else f"tried, with {congestion}", refused)
+
+
+def _tcp_refusal() -> str:
+    from slicebed_agent.host.network.kernel import in_throwaway_namespace  # noqa: PLC0415 - as of _links
+
+    try:
+        in_throwaway_namespace(lambda _: tcp.write(tcp.plan(_TCP_TRIAL, tcp.read())))
+    except HostError as error:
+        return _said(error)
+    return ""
+
+
+def _said(error: HostError) -> str:
+    return "; ".join(part for part in (error.what, error.mend) if part)
 
 
 def _cgroups(host: str) -> list[Capability]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slicebed_agent.host.capabilities import Capability, cgroup_capabilities, cpu_capabilities
+import pytest
+
+from slicebed_agent.host.capabilities import Capability, cgroup_capabilities, cpu_capabilities, tcp_capability
 from slicebed_agent.host.cpu.sysfs import Machine
 from slicebed_agent.host.workload.hierarchies import Hierarchy, Version
 
@@ -55,6 +57,35 @@ def test_a_controller_that_is_missing_or_refused_names_the_property():
     assert "cores cannot be limited; boot with cgroup_enable=cpuset" in found["cgroup.cpuset"].detail
     assert "Read-only file system: cpu_quota cannot be limited" in found["cgroup.cpu"].detail
     assert found["cgroup.memory"].detail == "version 2 at /sys/fs/cgroup/unified"
+
+
+TCP = {
+    "tcp_slow_start_after_idle": "1",
+    "tcp_rmem": "4096 131072 6291456",
+    "tcp_wmem": "4096 16384 4194304",
+    "tcp_congestion_control": "bbr",
+    "tcp_allowed_congestion_control": "reno cubic",
+}
+
+
+def test_tcp_for_streaming_says_with_which_algorithm():
+    assert tcp_capability(TCP, "") == Capability("tcp.streaming", available=True, detail="tried, with cubic")
+    found = tcp_capability({**TCP, "tcp_congestion_control": "htcp"}, "")
+    assert found.detail == "tried, with htcp"
+
+
+@pytest.mark.parametrize(
+    ("found", "refused", "says"),
+    [
+        ({}, "", "this kernel has no net.ipv4.tcp_slow_start_after_idle, "),
+        ({**TCP, "tcp_allowed_congestion_control": "bbr"}, "", "none of cubic, reno is allowed here; add one to "),
+        (TCP, "the kernel refused net.ipv4.tcp_rmem = 4096 131072 1073741824: Read-only", "Read-only"),
+    ],
+)
+def test_tcp_that_cannot_be_set_says_why_and_how_to_mend_it(found, refused, says):
+    capability = tcp_capability(found, refused)
+    assert not capability.available
+    assert says in capability.detail
 
 
 def test_the_json_form_has_three_keys():
