@@ -19,7 +19,7 @@ from slicebed_agent.errors import AgentConfigError, OneLineError
 from slicebed_agent.model import runtime
 from slicebed_agent.model.execute.capi import library
 from slicebed_agent.rpc import channel as channels
-from slicebed_agent.rpc.v1 import agent_pb2_grpc
+from slicebed_agent.strict import add_control
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +71,7 @@ class Agent:
         self._health = health.HealthServicer()
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._server = channels.make_server(_CONTROL_CALLS)
-        agent_pb2_grpc.add_ControlServicer_to_server(self.control, self._server)
+        add_control(self.control, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.control_port = channels.bind(self._server, options.control)
         self._data = DataPlane(lambda: self.control.run, options.security)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.codec import lossless, lossy, raw
-from slicebed_agent.codec.arrays import joined
 from slicebed_agent.codec.auto import Auto
 from slicebed_agent.errors import AgentConfigError, PayloadError
 from slicebed_agent.model import codec as tensor_proto
 from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import Payload
+from slicebed_agent.pipeline.pieces import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.model.execute.tensors import CODES, dtype_of
+from slicebed_agent.pipeline.pieces import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,29 +86,8 @@ def announced(payload: Payload) -> Iterator[Announced]:
     sizes = [head.size_bytes for head in payload.heads]
     if sum(sizes) != payload.size_bytes or min(sizes, default=0) < 0:
         raise PayloadError(f"heads announce {sum(sizes)} bytes, {payload.size_bytes} came", where="decode")
-    for head, (dtype, count), data in zip(payload.heads, kinds, _cut(payload.buffers, sizes), strict=True):
+    for head, (dtype, count), data in zip(payload.heads, kinds, cut(payload.buffers, sizes), strict=True):
         yield Announced(head, dtype, count, data)
-
-
-def joined(pieces: Sequence[memoryview]) -> memoryview:
-    """All pieces as one: a single one as it is."""
-    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
-
-
-def _cut(pieces: Sequence[memoryview], sizes: Sequence[int]) -> Iterator[memoryview]:
-    """So many bytes at a time; copied only where they lie in several pieces."""
-    left = [piece.cast("B") if piece.format != "B" or piece.ndim != 1 else piece for piece in pieces if piece.nbytes]
-    left.reverse()
-    for size in sizes:
-        taken: list[memoryview] = []
-        missing = size
-        while missing:
-            piece = left.pop()
-            taken.append(piece[:missing])
-            if piece.nbytes > missing:
-                left.append(piece[missing:])
-            missing -= taken[-1].nbytes
-        yield joined(taken)
 
 
 def _dtype(head: TensorHead) -> np.dtype[Any]:

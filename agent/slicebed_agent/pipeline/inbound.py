@@ -145,10 +145,9 @@ class Inbound:
         if self._blocks:
             raise self._contradiction(arrival, PayloadError(_NO_CREDIT, where=f"frame {arrival.frame.frame_id}"))
         if lost.frame is not arrival.frame:
-            reason = f"older than {self._plan.places} that wait"
-            self._ledger.stopped_here(lost.frame, End.DROPPED, At.INBOUND, reason)
+            self._ledger.stopped_here(lost.frame, End.DROPPED, At.INBOUND, self._queue.why_lost)
         elif arrival.assembly is not None:
-            self._stop(arrival, End.DROPPED, "queue full")
+            self._stop(arrival, End.DROPPED, self._queue.why_lost)
 
     def _stop(self, arrival: _Arrival, end: End, reason: str) -> None:
         arrival.assembly = None

@@ -15,7 +15,7 @@ from slicebed_agent.pipeline.contracts import At, Encode, End, Ending, Frame, Le
 from slicebed_agent.pipeline.goodput import Goodput
 from slicebed_agent.pipeline.link_state import LinkState, Totals
 from slicebed_agent.pipeline.parts import LONG_BYTES, FrameHead, divide, part_count
-from slicebed_agent.pipeline.queues import BoundedQueue, Policy
+from slicebed_agent.pipeline.queues import BoundedQueue
 from slicebed_agent.pipeline.session import Session, exchange_of
 from slicebed_agent.rpc.stream import UNREAD_BYTES, Fault, Stream, StreamError
 from slicebed_agent.rpc.v1 import link_pb2
@@ -110,9 +110,7 @@ class Link:
             self._lose(lost[0], self._broken)
         elif not self._queue.closed:
             self._totals.dropped += 1
-            oldest = self._to.queue.policy is Policy.OLDEST
-            reason = f"older than {self._to.queue.places} that wait" if oldest else "queue full"
-            self._ledger.stopped_here(lost[0], End.DROPPED, At.OUTBOUND, reason)
+            self._ledger.stopped_here(lost[0], End.DROPPED, At.OUTBOUND, self._queue.why_lost)
 
     def _sent_at_once(self, frame: Frame, tensors: Tensors) -> bool:
         """Send a short boundary which nothing is before or holds up: a thread's turn costs more than that."""

@@ -12,6 +12,7 @@ import numpy as np
 from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline.codecs import Codec
 from slicebed_agent.pipeline.contracts import Payload, TensorHead
+from slicebed_agent.pipeline.pieces import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,29 +65,10 @@ def divide(frame_id: int, buffers: Sequence[memoryview], head: FrameHead, max_pa
     """
     total = sum(buffer.nbytes for buffer in buffers)
     count = part_count(total, max_part_bytes)
-    pieces = _pieces(buffers, max_part_bytes)
-    for index in range(count):
-        yield Part(frame_id, index, count, total, next(pieces, memoryview(b"")), None if index else head)
-
-
-def _pieces(buffers: Sequence[memoryview], size: int) -> Iterator[memoryview]:
-    held: list[memoryview] = []
-    held_bytes = 0
-    for buffer in buffers:
-        rest = buffer
-        while rest.nbytes:
-            taken, rest = rest[: size - held_bytes], rest[size - held_bytes :]
-            held.append(taken)
-            held_bytes += taken.nbytes
-            if held_bytes == size:
-                yield _joined(held)
-                held, held_bytes = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _joined(pieces: list[memoryview]) -> memoryview:
-    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+    starts = range(0, count * max_part_bytes, max_part_bytes)
+    pieces = cut(buffers, (min(max_part_bytes, total - start) for start in starts))
+    for index, piece in enumerate(pieces):
+        yield Part(frame_id, index, count, total, piece, None if index else head)
 
 
 def part_count(total_bytes: int, max_part_bytes: int) -> int:

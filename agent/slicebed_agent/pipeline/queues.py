@@ -67,6 +67,11 @@ class BoundedQueue(Generic[Item]):
             self._changed.notify_all()
             return item
 
+    @property
+    def why_lost(self) -> str:
+        """Why an item that `offer` gave back has no place, as a sample says it."""
+        return f"older than {self.places} that wait" if self.policy is Policy.OLDEST else "queue full"
+
     def close(self) -> list[Item]:
         """Wake whoever waits, refuse further items, and hand back those nobody took."""
         with self._changed:

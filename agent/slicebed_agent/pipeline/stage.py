@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import AgentError
 from slicebed_agent.pipeline.contracts import At, Decode, End, Frame, Payload, QueuePlan, StagePlan, StageTimes, Tensors
-from slicebed_agent.pipeline.queues import BoundedQueue, Policy
+from slicebed_agent.pipeline.queues import BoundedQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +43,7 @@ class Waiting:
         # A closed queue belongs to a run that ends: what it gives back ends with the run.
         if lost is None or self._queue.closed:
             return
-        oldest = self._queue.policy is Policy.OLDEST
-        reason = f"older than {self._queue.places} that wait" if oldest else "queue full"
-        self._ledger.stopped_here(lost[0], End.DROPPED, self._name, reason)
+        self._ledger.stopped_here(lost[0], End.DROPPED, self._name, self._queue.why_lost)
 
     def take(self) -> tuple[Frame, Tensors] | None:
         """Wait for the next frame; None once closed."""

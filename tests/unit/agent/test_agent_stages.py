@@ -176,6 +176,7 @@ def test_frames_that_an_exit_is_sure_of_do_not_travel_on(chain, head):
 
 
 def test_a_head_that_gives_no_probabilities_fails_the_frame_and_is_named(chain, head):
+    chain.place(head, "client")
     wrong = _exit(head, 0.5)
     wrong.exit.head.fetches[:] = ["boundary:0"]
     samples = chain.whole_run("wrong-head", (1, 8), client={"behind": [wrong]})
