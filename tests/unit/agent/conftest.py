@@ -126,7 +126,7 @@ class Chain:
 
     def __init__(self, model: Model, control: dict[str, int], data: dict[str, int], state: dict[str, Path]) -> None:
         self.model = model
-        self.data, self._state = data, state
+        self.control, self.data, self._state = control, data, state
         self._channels = {host: grpc.insecure_channel(f"127.0.0.1:{port}") for host, port in control.items()}
         self.stub = {host: agent_pb2_grpc.ControlStub(channel) for host, channel in self._channels.items()}
 

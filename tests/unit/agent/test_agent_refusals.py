@@ -35,6 +35,23 @@ def test_what_the_agent_was_not_made_for_is_told_without_pythons_words(chain):
     assert "KeyError" not in said
 
 
+# Describe is not here: its message has no fields, so that any well-formed one is passed over.
+METHODS = ("HasModel", "PutModel", "Prepare", "Start", "Status", "PrepareCut", "SwitchCut", "ReleaseCut", "Finish")
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\x00", b"\x0a\x02\xff\xfe"], ids=["junk", "no text"])
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_that_are_no_message_are_an_invalid_argument(chain, method, data):
+    with grpc.insecure_channel(f"127.0.0.1:{chain.control['client']}") as channel:
+        path = f"/slicebed_agent.rpc.v1.Control/{method}"
+        if method == "PutModel":
+            code, said = refusal_of(channel.stream_unary(path), iter([data]))
+        else:
+            code, said = refusal_of(channel.unary_unary(path), data)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert said == f"{method}: these bytes are no message of this call; use agents and slicebed of one version"
+
+
 def test_a_disk_that_refuses_is_told_by_its_file(lone):
     stub, folder = lone
     (folder / "models").write_text("in the way")
