@@ -82,11 +82,14 @@ class _Stream:
     def __init__(self, reader: Any, writer: Any) -> None:
         self._reader, self._writer = reader, writer
         self._writing = threading.Lock()
-        self._begun = False
+        self._begun = self._finished = False
 
     def write(self, metadata: bytes, body: memoryview | None = None) -> None:
         """See `Stream`."""
         with self._writing:
+            # gRPC aborts the process that asks more of a call which it has ended.
+            if self._finished:
+                raise StreamError(Fault.UNREACHABLE, "the stream has ended")
             try:
                 if body is None:
                     self._writer.write_metadata(metadata)
@@ -133,6 +136,9 @@ class _ClientStream(_Stream):
     def finish(self) -> None:
         """See `Stream`."""
         with self._writing:
+            if self._finished:
+                return
+            self._finished = True
             try:
                 self._writer.done_writing()
             except _BROKEN as error:
@@ -140,8 +146,10 @@ class _ClientStream(_Stream):
 
     def _close(self) -> None:
         # The stream is over. Left to its destructor, Arrow would print how it ended on standard error once more.
-        with self._writing, contextlib.suppress(*_BROKEN):
-            self._writer.close()
+        with self._writing:
+            self._finished = True
+            with contextlib.suppress(*_BROKEN):
+                self._writer.close()
         self._client.close()
 
     def cancel(self) -> None:

@@ -37,6 +37,18 @@ def part(**changes):
     return link_pb2.LinkMessage(part=link_pb2.FramePart(**(usual | changes))).SerializeToString()
 
 
+def test_a_stream_that_has_ended_takes_nothing_more(ends):
+    """gRPC ends the whole process that asks more of a call which is over."""
+    _, port = ends.plane()
+    for _ in range(20):
+        stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(run_id="none"))
+        _, fault = last_words(stream)
+        assert fault is Fault.NOT_READY
+        stream.finish()
+        with pytest.raises(StreamError, match="has ended"):
+            stream.write(part())
+
+
 # What is sent.
 
 
