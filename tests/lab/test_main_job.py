@@ -16,8 +16,6 @@ import pytest
 from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
 from small_graphs import classifier
 
-from slicebed import lab
-
 HOSTS = ("client", "edge", "cloud")
 
 pytestmark = [
@@ -73,19 +71,6 @@ def _popen(*arguments):
         # A test run in the background ignores Ctrl-C, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, no lock
     )
-
-
-@pytest.fixture(scope="module")
-def testbed():
-    if lab.status().health is not lab.Health.DOWN:
-        pytest.fail("a lab is up on this machine and these tests would take it down: run slicebed lab down first")
-    slicebed("image", "build", timeout=1200)
-    slicebed("lab", "up")
-    try:
-        slicebed("deploy")
-        yield
-    finally:
-        slicebed("lab", "down")
 
 
 @pytest.fixture
@@ -334,14 +319,3 @@ def test_a_wrong_experiment_touches_no_host(testbed, experiment, tmp_path, cut, 
     assert len(done.stderr.splitlines()) == 1
     assert not results.exists()
     assert on("client", "ls", "/var/lib/slicebed/agent/spool") == before
-
-
-def test_teardown_leaves_nothing_on_the_hosts_and_deploy_works_again(testbed):
-    slicebed("teardown")
-    for host in HOSTS:
-        assert on(host, "podman", "ps", "--all", "--quiet") == ""
-        assert on(host, "sh", "-c", "ls -d /opt/slicebed /var/lib/slicebed/agent 2>/dev/null || true") == ""
-    wires = json.loads(slicebed("lab", "status", "--json").stdout)["links"]
-    assert all(way["delay_us"] == 0 for link in wires for way in (link["forward"], link["backward"]))
-    assert sum(json.loads(slicebed("teardown", "--json").stdout)["changed"].values()) == 0
-    slicebed("deploy")

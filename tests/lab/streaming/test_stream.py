@@ -74,7 +74,7 @@ def test_a_cut_that_cannot_be_made_leaves_the_old_one(stream, tmp_path):
         assert "--set-cut: " in refused.stderr
         assert says in refused.stderr
     wait_for(running, grown(RATE_PER_S), "frames")
-    assert status()["cut"] == "1-8"
+    assert json.loads(slicebed("stream", "--status", "--json").stdout)["cut"] == "1-8"
     assert slicebed("stream", "--model", "cnn14", "--cut", "1-8", "--no-deploy", check=False).returncode == 4
     slicebed("stream", "--stop")
     _, said = running.communicate(timeout=120)

@@ -52,7 +52,7 @@ configurations:
 """
 FRAMES = 80
 SMALL = """
-name: small
+name: {name}
 testbed: {testbed}
 model: cnn14
 chain: [client, edge, cloud]
@@ -103,9 +103,11 @@ def test_a_link_that_is_cut_for_three_seconds_costs_frames_and_nothing_else(stre
 
 def test_a_full_disk_ends_a_run_by_host_and_stage_and_keeps_its_samples(start, tmp_path):
     results = tmp_path / "results"
-    spec = written(tmp_path / "full.yml", SMALL, 'cuts: ["3-8"]\n', frames=2000, rate=20, pictures="")
+    spec = written(
+        tmp_path / "full.yml", SMALL, 'cuts: ["3-8"]\n', name=tmp_path.name, frames=2000, rate=20, pictures=""
+    )
     running = start("run", spec, "--results", results, "--no-deploy")
-    wait_for(running, lambda: "end" in kinds_in_the_spool_of("edge", "client"), "frames")
+    wait_for(running, lambda: "end" in kinds_in_the_spool_of(tmp_path.name, "edge", "client"), "frames")
     with full_disk("edge"):
         _, said = running.communicate(timeout=120)
     assert running.returncode == 7, said
@@ -126,10 +128,10 @@ def test_a_full_disk_ends_a_run_by_host_and_stage_and_keeps_its_samples(start, t
     assert footer["captured"] == footer["completed"] + footer["dropped"] + footer["failed"] == len(samples)
 
 
-def kinds_in_the_spool_of(*hosts):
-    # Streams of the tests before have left theirs, under other names.
-    newest = "cat $(ls -td /var/lib/slicebed/agent/spool/small-*/ | head -1)/*.jsonl 2>/dev/null || true"
-    lines = [line for host in hosts for line in on(host, "sh", "-c", newest).splitlines() if line.endswith("}")]
+def kinds_in_the_spool_of(experiment, *hosts):
+    # Experiments of the tests before have left theirs, under other names.
+    read = f"cat /var/lib/slicebed/agent/spool/{experiment}-*/*.jsonl 2>/dev/null || true"
+    lines = [line for host in hosts for line in on(host, "sh", "-c", read).splitlines() if line.endswith("}")]
     return {json.loads(line)["kind"] for line in lines}
 
 
@@ -214,7 +216,7 @@ def test_a_clock_that_is_stepped_disturbs_no_time_that_is_measured(stream, tmp_p
 
 def test_sure_frames_end_early_and_do_not_travel_on(testbed, tmp_path):
     exits = 'cuts: ["3-8"]\nexits:\n  - {after: 1, head: cnn14_layer3.pb, threshold: 0.9}\n'
-    spec = written(tmp_path / "early.yml", SMALL, exits, frames=48, rate=12, pictures="")
+    spec = written(tmp_path / "early.yml", SMALL, exits, name="early", frames=48, rate=12, pictures="")
     slicebed("run", spec, "--results", tmp_path / "results", "--no-deploy")
     (run,) = (path.parent for path in (tmp_path / "results").glob("*/*/manifest.json"))
     manifest, samples = read_part(run)
@@ -237,7 +239,7 @@ def test_a_film_passes_transformer_slices_and_classifier(testbed, tmp_path):
     placed = "{name: sliced, transformer: client, slices: [client, edge, cloud], classifier: cloud, cuts: [3-8]}"
     pictures = ", video: film.mp4, resolution: 160x120, loops: 2"
     more = f"placements:\n  - {placed}\n"
-    spec = written(tmp_path / "film.yml", SMALL, more, frames=100, rate=12, pictures=pictures)
+    spec = written(tmp_path / "film.yml", SMALL, more, name="film", frames=100, rate=12, pictures=pictures)
     slicebed("run", spec, "--results", tmp_path / "results", "--no-deploy")
     (run,) = (path.parent for path in (tmp_path / "results").glob("*/*/manifest.json"))
     manifest, samples = read_part(run)
