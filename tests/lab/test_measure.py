@@ -211,8 +211,11 @@ def ask(forward=None, backward=None, rtt_us=None, jitter_us=0, addresses=ADDRESS
 
 
 def in_quiet(verify):
-    """Verify again, twice at most, when something failed: a machine that stands still for 30 ms delays every packet."""
-    for _ in range(3):
+    """Verify again, once, when something failed: a machine that stands still for 30 ms delays every packet.
+
+    What is busy for longer is gone when the whole test is run again, later, as `measured` says.
+    """
+    for _ in range(2):
         verdicts = verify()
         failed = [verdict for verdict in verdicts if not verdict.passed]
         if not failed:
