@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,17 +93,26 @@ def put_back(spec):
         lab.set_wire("near", "far", forward=lab.WireSetting(), backward=lab.WireSetting())
 
 
+STATE_OF_HOST = """
+for what in qdisc class filter; do for dev in $(ls /sys/class/net); do tc -j $what show dev $dev; done; done
+echo ---
+ls /sys/class/net
+echo ---
+ls /var/lib/slicebed/conditions 2>/dev/null || true
+"""
+
+
 def machine_state():
     """Everything that a restore must put back, to the byte."""
-    traffic = (
-        "for what in qdisc class filter; do for dev in $(ls /sys/class/net); do tc -j $what show dev $dev; done; done"
-    )
+    with ThreadPoolExecutor() as pool:
+        told = list(pool.map(lambda host: on(host, "sh", "-c", STATE_OF_HOST), HOSTS))
+    traffic, devices, saved = zip(*(each.split("---\n") for each in told), strict=True)
     return {
-        **{host: on(host, "sh", "-c", traffic) for host in HOSTS},
-        "devices": [on(host, "ls", "/sys/class/net") for host in HOSTS],
+        **dict(zip(HOSTS, traffic, strict=True)),
+        "devices": devices,
         "groups": sorted(name for name, _, _ in os.walk("/sys/fs/cgroup") if "slicebed." in name),
         "wires": [json.dumps(asdict_wire(lab.read_wire("near", "far")))] if is_tap() else [],
-        "saved": [on(host, "sh", "-c", "ls /var/lib/slicebed/conditions 2>/dev/null || true") for host in HOSTS],
+        "saved": saved,
     }
 
 

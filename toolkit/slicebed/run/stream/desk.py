@@ -129,8 +129,9 @@ class Desk:
                 return
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             thread = threading.Thread(target=self._serve, args=(line,), name="desk request", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            # Started first: what is here may be joined at any moment.
+            self._threads.append(thread)
 
     def _serve(self, line: socket.socket) -> None:
         def tell(said: Plain) -> None:
