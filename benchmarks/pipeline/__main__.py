@@ -107,8 +107,9 @@ class Bench:
     def _encoded(self) -> None:
         found = encoded.crossings(self._size.encoded, self._trained.lite0, self._trained.video, note)
         self._keep("encoded", encoded.plain(found), report.encoded_verdicts(found))
-        say("Trained activations over 50 Mbit/s, 42 ms there and back", heading=True)
-        say(report.encoded_table(found))
+        for model, lines in report.encoded_tables(found).items():
+            say(f"What crosses in {model}, over 50 Mbit/s, 42 ms there and back", heading=True)
+            say(lines)
         say(paragraph(_ENCODED_NOTE))
 
     def _rate(self) -> None:
@@ -173,8 +174,8 @@ until the receiver holds the array, by one clock. Ideal: bytes over the link's g
 rate) and one way's delay.
 """
 _ENCODED_NOTE: Final = """
-From the array at one end to the array at the other, encoding and decoding included, without one way's delay. Faster:
-median of the frames' ratios.
+From the array at one end to the array at the other, encoding and decoding included, without one way's delay; raw : auto
+is the median of the frames' ratios.
 """
 _RATE_NOTE: Final = """
 The camera is always ahead and the queues behind the links wait instead of dropping. Work: decoding and the slice, the

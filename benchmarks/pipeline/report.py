@@ -78,41 +78,44 @@ def _ratio(of: Sequence[Transfer]) -> Estimate:
     return ratio([each.seconds for each in of], [each.ideal_s for each in of])
 
 
-def encoded_table(found: Sequence[Crossing]) -> str:
-    """Every boundary, raw and as auto writes it."""
-    rows = [
-        [
-            f"{each.model} {each.point}",
-            f"{each.raw_bytes / 1e3:.0f}",
-            f"{each.sent_bytes / 1e3:.0f}",
-            each.codec,
-            seconds(statistics.median(each.raw_s)),
-            seconds(statistics.median(each.auto_s)),
-            times(each.faster),
+def encoded_tables(found: Sequence[Crossing]) -> dict[str, str]:
+    """By model, every boundary: raw and as auto writes it."""
+    head = ["split point", "kB", "as sent", "raw", "auto", "raw : auto"]
+    tables = {}
+    for model, of in _by_model(found).items():
+        rows = [
+            [
+                each.point,
+                f"{each.raw_bytes / 1e3:.0f}",
+                f"{each.sent_bytes / 1e3:.0f}",
+                seconds(statistics.median(each.raw_s)),
+                seconds(statistics.median(each.auto_s)),
+                times(each.faster),
+            ]
+            for each in of
         ]
-        for each in found
-    ]
-    return table(["split point", "kB", "sent", "auto took", "raw", "auto", "faster"], rows)
+        tables[model] = table(head, rows)
+    return tables
 
 
 def encoded_verdicts(found: Sequence[Crossing]) -> list[Verdict]:
     """By model: a boundary is slower where the whole interval says so."""
     verdicts = []
-    for model in dict.fromkeys(each.model for each in found):
-        of = [each for each in found if each.model == model]
+    for model, of in _by_model(found).items():
         slower = sum(max(each.faster.median, each.faster.high) < 1 for each in of)
         behind = sorted(each.faster.median for each in of if each.is_relu)
         held = sum(each >= FASTER_BEHIND_RELU for each in behind)
+        told = f"{held} of {len(behind)}, least {behind[0]:.2f}, median {statistics.median(behind):.2f}"
+        verdict = "met" if held == len(behind) else "NOT met"
         verdicts += [
-            bars.of_count(f"boundaries where auto is slower than raw, {model}", slower, len(of)),
-            Verdict(
-                f"auto over raw behind a ReLU, {model}",
-                f"{held} of {len(behind)}; least {behind[0]:.2f}, median {statistics.median(behind):.2f}",
-                f"at least {FASTER_BEHIND_RELU} x",
-                "met" if held == len(behind) else "NOT met",
-            ),
+            bars.of_count(f"auto slower than raw, {model}", slower, len(of)),
+            Verdict(f"raw : auto behind ReLU, {model}", told, f"all {FASTER_BEHIND_RELU} x", verdict),
         ]
     return verdicts
+
+
+def _by_model(found: Sequence[Crossing]) -> dict[str, list[Crossing]]:
+    return {model: [each for each in found if each.model == model] for model in dict.fromkeys(e.model for e in found)}
 
 
 def rate_table(found: Mapping[str, Sequence[Rate]]) -> str:
