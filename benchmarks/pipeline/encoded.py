@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.network.stats import Estimate
 
 # Of a boundary, before the frames that count: `auto` measures its filters on these.
-_FIRST: Final = 3
+_FIRST: Final = 6
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from slicebed_agent.codec import lossless, raw
 
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
     from slicebed_agent.codec.lossless import Filter
     from slicebed_agent.pipeline.contracts import Payload, Tensors
 
-_FIRST_FRAMES: Final = 3
-"""Measured before the figures are believed: the first one pays for memory that the others find."""
+_FIGURES: Final = 3
+"""Of each filter, before they are believed: the first one pays for memory that the others find."""
 _AGAIN_AFTER_S: Final = 30.0
 _NOT_SOONER_S: Final = 1.0
 _DRIFT: Final = 0.25
 """Change of the link's rate, or of the ratio, after which a frame is measured again."""
 _MARGIN: Final = 0.03
-"""A lossless filter must save this share of raw's time: less is within what a busy host's clock strays."""
+_MARGIN_S: Final = 0.0002
+"""A lossless filter must save this share of raw's time and so much more: less is within what a host's clock strays."""
 _BOUNDARIES: Final = 64
 """Known at a time: a run has one for each cut, unless its shapes change from frame to frame."""
 _FILTERS: Final = (lossless.BITMAP, lossless.FULL)
@@ -30,6 +32,7 @@ _UNRATED: Final = (
     "raw: the testbed gives the link no rate, and no frame of 256 KiB or more has crossed it to measure one"
 )
 
+Made = TypeVar("Made")
 Shape = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -40,8 +43,8 @@ class Measured:
     Attributes:
         raw_bytes: of the arrays.
         size_bytes: encoded.
-        encode_s: to write it.
-        decode_s: to read it again: what the next host, which is taken to be as fast, will need.
+        encode_s: to write it, as the first work after a wait.
+        decode_s: to read it again, which the next host, taken to be as fast, does as the first work after a wait.
     """
 
     raw_bytes: int
@@ -87,7 +90,7 @@ def choose(measured: dict[Filter, Measured], rate_bit_per_s: int) -> Choice:
     saved_s = plain_s - found.total_s(rate_bit_per_s)
     cost = f"{found.ratio:.2f} times shorter for {(found.encode_s + found.decode_s) * 1e3:.1f} ms of work"
     told = f"of {plain_s * 1e3:.1f} ms at {rate_bit_per_s / 1e6:.4g} Mbit/s"
-    if saved_s > _MARGIN * plain_s:
+    if saved_s > _MARGIN * plain_s + _MARGIN_S:
         return Choice(best, rate_bit_per_s, f"{best.name}: {cost} saves {saved_s * 1e3:.1f} {told}")
     lost = f"would cost {-saved_s * 1e3:.1f} ms on top" if saved_s < 0 else f"would save {saved_s * 1e3:.1f} ms only"
     return Choice(None, rate_bit_per_s, f"raw: {best.name}, {cost}, {lost} {told}")
@@ -127,10 +130,10 @@ class Auto:
         now_s, rate = self._now_s(), self._rate()
         if not boundary.is_due(now_s, rate):
             return boundary.encode(arrays)
-        payloads = boundary.measure(arrays, now_s)
+        measured, payload = boundary.measure(arrays, now_s)
         if boundary.decide(rate):
             self._note(boundary.line(shape))
-        return payloads[boundary.picked]
+        return payload if measured == boundary.picked else boundary.encode(arrays)
 
 
 class _Boundary:
@@ -138,9 +141,11 @@ class _Boundary:
 
     def __init__(self) -> None:
         self._figures: dict[Filter, list[Measured]] = {each: [] for each in _FILTERS}
+        self._turns = itertools.cycle(_FILTERS)
+        self._left = _FIGURES * len(_FILTERS)
         self._choice: Choice | None = None
+        self._told: Choice | None = None
         self._measured_s = 0.0
-        self._frames = 0
         self._drifted = False
 
     @property
@@ -148,11 +153,20 @@ class _Boundary:
         return None if self._choice is None else self._choice.picked
 
     def is_due(self, now_s: float, rate: int) -> bool:
-        """Whether the next frame is to be measured."""
-        if self._frames < _FIRST_FRAMES or self._choice is None:
-            return True
+        """Whether the next frame is to be measured: each filter in its turn."""
+        if not self._left and self._is_old(now_s, rate):
+            self._left = len(_FILTERS)
+            if self._drifted:
+                # Of the same shape, but another tensor: after a change of cut, say.
+                self._left *= _FIGURES
+                for figures in self._figures.values():
+                    figures.clear()
+            self._drifted = False
+        return self._left > 0
+
+    def _is_old(self, now_s: float, rate: int) -> bool:
         age_s = now_s - self._measured_s
-        known = self._choice.rate_bit_per_s
+        known = self._choice.rate_bit_per_s if self._choice is not None else 0
         moved = abs(rate - known) > _DRIFT * known
         return age_s > _AGAIN_AFTER_S or ((moved or self._drifted) and age_s > _NOT_SOONER_S)
 
@@ -164,38 +178,38 @@ class _Boundary:
         self._drifted = abs(payload.size_bytes - expected) > _DRIFT * expected
         return payload
 
-    def measure(self, arrays: Tensors, now_s: float) -> dict[Filter | None, Payload]:
-        """Try everything on one frame; one of these payloads is what will be sent."""
-        made: dict[Filter | None, Payload] = {None: raw.encode(arrays)}
-        raw_bytes = made[None].size_bytes
-        if self._drifted:
-            # Of the same shape, but another tensor: after a change of cut, say.
-            for figures in self._figures.values():
-                figures.clear()
-        for each, figures in self._figures.items():
-            begin = time.perf_counter()
-            payload = lossless.encode(arrays, each)
-            between = time.perf_counter()
-            lossless.decode(payload)
-            took = time.perf_counter() - between
-            figures.append(Measured(raw_bytes, payload.size_bytes, between - begin, took))
-            del figures[:-_FIRST_FRAMES]
-            made[each] = payload
-        self._frames += 1
-        self._measured_s, self._drifted = now_s, False
-        return made
+    def measure(self, arrays: Tensors, now_s: float) -> tuple[Filter, Payload]:
+        """Try the filter whose turn it is; which one that was, and what it made.
+
+        The first work after a wait takes several times as long as the same again, on both hosts: caches are cold and
+        the processor slept. How many times is found here, and the next host's decoding is taken to be slowed alike.
+        """
+        each = next(self._turns)
+        payload, first_s = _timed(lambda: lossless.encode(arrays, each))
+        _, warm_s = _timed(lambda: lossless.encode(arrays, each))
+        _, decode_s = _timed(lambda: lossless.decode(payload))
+        raw_bytes = sum(array.nbytes for array in arrays)
+        slowed = max(1.0, first_s / max(warm_s, 1e-9))
+        self._figures[each].append(Measured(raw_bytes, payload.size_bytes, first_s, slowed * decode_s))
+        del self._figures[each][:-_FIGURES]
+        self._left -= 1
+        self._measured_s = now_s
+        return each, payload
 
     def decide(self, rate: int) -> bool:
         """Choose anew; whether that is worth a line: the first choice from enough frames, and every other one.
 
         Raw for want of a rate is another choice than raw by figures.
         """
-        former = self._choice
-        self._choice = choose({each: self._median(each) for each in _FILTERS}, rate)
-        if self._frames == _FIRST_FRAMES:
-            return True
-        if self._frames < _FIRST_FRAMES or former is None:
+        if not all(self._figures.values()):
+            self._choice = None
             return False
+        self._choice = choose({each: self._median(each) for each in _FILTERS}, rate)
+        if self._left:
+            return False
+        former, self._told = self._told, self._choice
+        if former is None:
+            return True
         known, was_known = (bool(each.rate_bit_per_s) for each in (self._choice, former))
         return former.picked != self._choice.picked or known != was_known
 
@@ -223,6 +237,12 @@ def _median(figures: Sequence[Measured]) -> Measured:
     raw_bytes, size_bytes = (round(statistics.median(column)) for column in zip(*sizes, strict=True))
     encode_s = statistics.median(each.encode_s for each in figures)
     return Measured(raw_bytes, size_bytes, encode_s, statistics.median(each.decode_s for each in figures))
+
+
+def _timed(work: Callable[[], Made]) -> tuple[Made, float]:
+    begin = time.perf_counter()
+    made = work()
+    return made, time.perf_counter() - begin
 
 
 def _row(which: Filter, found: Measured) -> dict[str, object]:

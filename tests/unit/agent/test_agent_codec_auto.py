@@ -79,13 +79,13 @@ def test_a_slow_link_gets_activations_shortened_and_one_line_that_says_so():
 
 def test_noise_and_an_unknown_link_get_raw():
     noise = (np.random.default_rng(3).integers(0, 1 << 32, 200_000, np.uint32),)
-    assert Link(MBIT).frames(noise, 5).codec is Codec.RAW
-    assert Link(0).frames(_relu(), 5).codec is Codec.RAW
+    assert Link(MBIT).frames(noise, 8).codec is Codec.RAW
+    assert Link(0).frames(_relu(), 8).codec is Codec.RAW
 
 
 def test_another_rate_changes_the_choice_after_a_second():
     link = Link(0)
-    assert link.frames(_relu(), 5).codec is Codec.RAW
+    assert link.frames(_relu(), 8).codec is Codec.RAW
     link.rate = 10 * MBIT
     assert link.frames(_relu(), 30).codec is Codec.LOSSLESS
     link.rate = 12 * MBIT
@@ -97,7 +97,7 @@ def test_another_rate_changes_the_choice_after_a_second():
 
 def test_raw_by_figures_takes_the_place_of_raw_for_want_of_a_rate():
     link = Link(0)
-    link.frames(_relu(), 5)
+    link.frames(_relu(), 8)
     link.rate = 10**12
     assert link.frames(_relu(), 40).codec is Codec.RAW
     first, second = (line["why"] for line in link.lines)
@@ -107,16 +107,16 @@ def test_raw_by_figures_takes_the_place_of_raw_for_want_of_a_rate():
 
 def test_another_cut_of_the_same_shape_is_noticed():
     link = Link(10 * MBIT)
-    link.frames(_relu(), 5)
+    link.frames(_relu(), 8)
     noise = (np.random.default_rng(3).integers(0, 1 << 32, (1, 56, 56, 96), np.uint32).view(np.float32),)
     noise = (np.nan_to_num(noise[0], nan=1.0),)
     assert link.frames(noise, 40).codec is Codec.RAW
-    assert link.frames(_relu(), 5, every_s=31).codec is Codec.LOSSLESS
+    assert link.frames(_relu(), 8, every_s=31).codec is Codec.LOSSLESS
 
 
 def test_boundaries_are_judged_apart():
     link = Link(10 * MBIT)
-    for _ in range(4):
+    for _ in range(8):
         link.frames(_relu(), 1)
         link.frames(_relu(shape=(2, 56, 56, 96)), 1)
     assert [line["tensors"] for line in link.lines] == [["float32 (1, 56, 56, 96)"], ["float32 (2, 56, 56, 96)"]]
