@@ -44,8 +44,6 @@ def build_wires(plan: LabPlan, lab_id: str) -> None:
             start_tap_wire(plan, link, lab_id)
     for host in plan.hosts:
         commands = [line for end in host.links for line in _raise_interface(end.interface, str(end.address))]
-        # A rate holds between packets: of 64 kB that TCP hands down as one, it would see nothing.
-        commands += [f"link set {end.interface} gso_max_segs 1" for end in host.links]
         ip_batch(commands, lab_id, namespace=host.namespace)
 
 
