@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 # What is truly wrong is wrong every time; what another process does is seldom still done two minutes later. The report
@@ -13,3 +15,32 @@ QUIETER = "make the machine quieter"
 measured = pytest.mark.flaky(**_AGAIN, only_rerun=["AssertionError"])
 # Every other test of the lab: only what `slicebed` itself refused to measure on, and said so, is asked for again.
 refused_on_a_busy_machine = pytest.mark.flaky(**_AGAIN, only_rerun=[QUIETER])
+
+_SLEEP_S = 0.001
+_SLEEPS = 2000
+_LATE_S = 0.002
+_LATE_SHARE = 0.005
+
+
+def stands_still():
+    """Why nothing that takes milliseconds can be measured here and now; None where it can."""
+    late = 0
+    for _ in range(_SLEEPS):
+        begin = time.perf_counter()
+        time.sleep(_SLEEP_S)
+        late += time.perf_counter() - begin - _SLEEP_S > _LATE_S
+    if late <= _LATE_SHARE * _SLEEPS:
+        return None
+    return f"this machine stands still too often to measure on: {late} of {_SLEEPS} sleeps of 1 ms were 2 ms late"
+
+
+def is_last_attempt(item):
+    """Whether a failure of this run of the test is not followed by another run."""
+    again = item.get_closest_marker("flaky")
+    return again is not None and getattr(item, "execution_count", 1) > again.kwargs["reruns"]
+
+
+def is_of_a_figure(item, error):
+    """Whether a busy machine alone may have caused it."""
+    again = item.get_closest_marker("flaky")
+    return isinstance(error, AssertionError) and (again.kwargs == measured.kwargs or QUIETER in str(error))
