@@ -114,6 +114,7 @@ class Auto:
         """
         self._rate, self._note, self._now_s = rate, note, now_s
         self._boundaries: dict[Shape, _Boundary] = {}
+        self._known: tuple[float, int] | None = None
 
     def __call__(self, arrays: Tensors) -> Payload:
         """Write a boundary.
@@ -127,13 +128,20 @@ class Auto:
             if len(self._boundaries) >= _BOUNDARIES:
                 self._boundaries.clear()
             boundary = self._boundaries.setdefault(shape, _Boundary())
-        now_s, rate = self._now_s(), self._rate()
+        now_s = self._now_s()
+        rate = self._rate_at(now_s)
         if not boundary.is_due(now_s, rate):
             return boundary.encode(arrays)
         measured, payload = boundary.measure(arrays, now_s)
         if boundary.decide(rate):
             self._note(boundary.line(shape))
         return payload if measured == boundary.picked else boundary.encode(arrays)
+
+    def _rate_at(self, now_s: float) -> int:
+        """Asked for once a second, by which choices change: asking takes as long as encoding a short frame."""
+        if self._known is None or not 0 <= now_s - self._known[0] < _NOT_SOONER_S:
+            self._known = now_s, self._rate()
+        return self._known[1]
 
 
 class _Boundary:
