@@ -105,7 +105,7 @@ def encoded_verdicts(found: Sequence[Crossing]) -> list[Verdict]:
         slower = sum(max(each.faster.median, each.faster.high) < 1 for each in of)
         behind = sorted(each.faster.median for each in of if each.is_relu)
         held = sum(each >= FASTER_BEHIND_RELU for each in behind)
-        told = f"{held} of {len(behind)}, least {behind[0]:.2f}, median {statistics.median(behind):.2f}"
+        told = f"{held} of {len(behind)}, median {statistics.median(behind):.2f} x"
         verdict = "met" if held == len(behind) else "NOT met"
         verdicts += [
             bars.of_count(f"auto slower than raw, {model}", slower, len(of)),
@@ -165,7 +165,7 @@ def change_verdicts(found: Mapping[str, Sequence[Change]]) -> list[Verdict]:
         gaps = [each.gap_s for each in changes]
         said = "met" if max(gaps) <= CAMERA_INTERVAL_S else "NOT met"
         longest = f"{bars.signed(max(gaps))}, longest of {len(gaps)}"
-        at_most = f"at most one, {seconds(CAMERA_INTERVAL_S)}"
+        at_most = f"at most {seconds(CAMERA_INTERVAL_S)}"
         verdicts += [
             bars.of_count(f"changes that drop a frame, {model}", sum(each.dropped > 0 for each in changes), len(gaps)),
             bars.of_count(
