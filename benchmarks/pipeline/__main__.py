@@ -169,9 +169,9 @@ def run(size: Size, trained: Trained, parts: Sequence[str], out: Path | None) ->
 
 
 _SHAPED_NOTE: Final = """
-Two hosts of the lab, raised and set by slicebed lab up and slicebed apply. From the first byte handed to the transport
-until the receiver holds the array, by one clock. Ideal: bytes over the link's goodput (1,448 of 1,514 bytes of its
-rate) and one way's delay.
+Two hosts of the lab, raised and set by slicebed lab up and slicebed apply; then a bucket of 1 ms and one packet at a
+time, so that the rate holds for short arrays too. From the first byte handed to the transport until the receiver holds
+the array, by one clock. Ideal: bytes over the link's goodput (1,448 of 1,514 bytes of its rate) and one way's delay.
 """
 _ENCODED_NOTE: Final = """
 From the array at one end to the array at the other, encoding and decoding included, without one way's delay; raw : auto
