@@ -22,6 +22,7 @@ from slicebed_agent.model.files import Store
 from slicebed_agent.model.held import Held, Versions
 from slicebed_agent.model.reference import References
 from slicebed_agent.pipeline.contracts import At, End, Ending, Phase
+from slicebed_agent.pipeline.goodput import believed
 from slicebed_agent.pipeline.link import Link
 from slicebed_agent.pipeline.run import Run
 from slicebed_agent.rpc import flight
@@ -236,7 +237,7 @@ class Control:
             opened: list[Link] = []
 
             def rate() -> int:
-                return assignment.rate_bit_per_s or (opened[0].state().rate_bit_per_s if opened else 0)
+                return believed(assignment.rate_bit_per_s, opened[0].state().rate_bit_per_s if opened else 0)
 
             def connect(hello: bytes) -> Stream:
                 return flight.connect(to.next_address, to.next_host, self._security, hello)

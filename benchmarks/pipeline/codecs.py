@@ -151,7 +151,7 @@ def _damage(which: Codec, arrays: list[Tensor], answers: list[Tensor], tail: Sli
     encode = codec.encoder(which, lambda: 0, lambda _: None)
     changed, error = 0, 0.0
     for array, expected in zip(arrays, answers, strict=True):
-        payload: Payload = encode((array,))
+        payload: Payload = encode((array,), 0)
         (found,) = tail.run(codec.decode(payload))
         changed += int(found.argmax() != expected.argmax())
         error = max(error, float(np.abs(found - expected).max() / np.abs(expected).max()))

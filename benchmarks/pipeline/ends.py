@@ -127,8 +127,8 @@ class Sender:
         self.wait()
         return frame
 
-    def _encode(self, tensors: Tensors) -> Payload:
-        return self._encoders[self._how](tensors)
+    def _encode(self, tensors: Tensors, version: int) -> Payload:
+        return self._encoders[self._how](tensors, version)
 
     def _record(self, _frame: Frame, ending: Ending) -> End:
         if ending.end is not End.COMPLETED:

@@ -37,7 +37,7 @@ from slicebed_agent.rpc.v1 import link_pb2
 PLAIN = flight.Security.plaintext()
 
 
-def encode(tensors):
+def encode(tensors, _version):
     """The arrays' own bytes."""
     heads = tuple(TensorHead(tensor.dtype.name, tensor.shape, tensor.nbytes) for tensor in tensors)
     return Payload(Codec.RAW, heads, tuple(memoryview(tensor.reshape(-1).view(np.uint8)) for tensor in tensors))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def encoder(codec: Codec, rate: Callable[[], int], note: Callable[[dict[str, object]], None]) -> Encode:
-    """What writes boundaries for a link.
+    """What writes boundaries for a link, each given with the version of the cut that its frame goes through.
 
     Args:
         codec: how.
@@ -34,7 +34,7 @@ def encoder(codec: Codec, rate: Callable[[], int], note: Callable[[dict[str, obj
     found = _ENCODERS.get(codec)
     if found is None:
         raise AgentConfigError(f"no codec {codec}", where="link.codec", mend=f"ask for {', '.join(Codec)}")
-    return found
+    return lambda arrays, _version: found(arrays)
 
 
 def decode(payload: Payload) -> Tensors:
@@ -57,7 +57,7 @@ def _decode_tensor_proto(payload: Payload) -> Tensors:
     return tensor_proto.decode(joined(payload.buffers))
 
 
-_ENCODERS: Final[Mapping[Codec, Encode]] = {
+_ENCODERS: Final[Mapping[Codec, Callable[[Tensors], Payload]]] = {
     Codec.TENSOR_PROTO: _encode_tensor_proto,
     Codec.RAW: raw.encode,
     Codec.LOSSLESS: lossless.encode,

@@ -113,28 +113,32 @@ class Auto:
             now_s: a clock.
         """
         self._rate, self._note, self._now_s = rate, note, now_s
-        self._boundaries: dict[Shape, _Boundary] = {}
+        self._boundaries: dict[tuple[int, Shape], _Boundary] = {}
         self._known: tuple[float, int] | None = None
 
-    def __call__(self, arrays: Tensors) -> Payload:
+    def __call__(self, arrays: Tensors, version: int = 0) -> Payload:
         """Write a boundary.
+
+        Args:
+            arrays: what crosses.
+            version: of the cut: after a change the same shapes are another boundary.
 
         Raises:
             PayloadError: of a dtype that is not sent, or longer than the limit.
         """
         shape = tuple((array.dtype.name, array.shape) for array in arrays)
-        boundary = self._boundaries.get(shape)
+        boundary = self._boundaries.get((version, shape))
         if boundary is None:
             if len(self._boundaries) >= _BOUNDARIES:
                 self._boundaries.clear()
-            boundary = self._boundaries.setdefault(shape, _Boundary())
+            boundary = self._boundaries.setdefault((version, shape), _Boundary())
         now_s = self._now_s()
         rate = self._rate_at(now_s)
         if not boundary.is_due(now_s, rate):
             return boundary.encode(arrays)
         measured, payload = boundary.measure(arrays, now_s)
         if boundary.decide(rate):
-            self._note(boundary.line(shape))
+            self._note(boundary.line(shape, version))
         return payload if measured == boundary.picked else boundary.encode(arrays)
 
     def _rate_at(self, now_s: float) -> int:
@@ -165,7 +169,7 @@ class _Boundary:
         if not self._left and self._is_old(now_s, rate):
             self._left = len(_FILTERS)
             if self._drifted:
-                # Of the same shape, but another tensor: after a change of cut, say.
+                # Other pictures, say.
                 self._left *= _FIGURES
                 for figures in self._figures.values():
                     figures.clear()
@@ -221,13 +225,14 @@ class _Boundary:
         known, was_known = (bool(each.rate_bit_per_s) for each in (self._choice, former))
         return former.picked != self._choice.picked or known != was_known
 
-    def line(self, shape: Shape) -> dict[str, object]:
+    def line(self, shape: Shape, version: int) -> dict[str, object]:
         """For the samples."""
         assert self._choice is not None  # noqa: S101 - after `decide`
         candidates = [_row(each, self._median(each)) for each in _FILTERS]
         return {
             "kind": "codec",
             "at_ns": time.monotonic_ns(),
+            "boundary": version,
             "tensors": [f"{dtype} {sizes}" for dtype, sizes in shape],
             "picked": "raw" if self.picked is None else self.picked.name,
             "why": self._choice.why,

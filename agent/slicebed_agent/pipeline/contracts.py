@@ -102,7 +102,7 @@ class Payload:
         return sum(piece.nbytes for piece in self.buffers)
 
 
-Encode = Callable[[Tensors], Payload]
+Encode = Callable[[Tensors, int], Payload]
 """Writes a boundary for a link; may keep views of the arrays. Raises PayloadError."""
 Decode = Callable[[Payload], Tensors]
 """The arrays, read-only views where the codec allows. Raises PayloadError: bytes, heads and each other disagree."""

@@ -6,6 +6,18 @@ import collections
 from typing import Final
 
 _TRANSFERS: Final = 4
+_BELOW: Final = 0.75
+
+
+def believed(asked_bit_per_s: int, measured_bit_per_s: int) -> int:
+    """What to take a link for: what it is said to carry, unless it is seen to carry less than three quarters of that.
+
+    More is not believed: after a pause a shaped link lets a few long frames pass faster than its rate. 0 where nobody
+    says and nothing was measured.
+    """
+    if asked_bit_per_s and not 0 < measured_bit_per_s < _BELOW * asked_bit_per_s:
+        return asked_bit_per_s
+    return measured_bit_per_s
 
 
 class Goodput:

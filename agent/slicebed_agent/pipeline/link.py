@@ -256,7 +256,7 @@ class Link:
         frame.send_queue_wait_ns = begin - frame.complete_ns
         frame.stage = At.ENCODE
         try:
-            payload = self._encode(tensors)
+            payload = self._encode(tensors, frame.version)
             part_count(payload.size_bytes, self._to.max_message_bytes)
         # An encoder meets whatever the arrays hold; the frame is lost, the link is not.
         except Exception as error:  # noqa: BLE001 - reported as the frame's end

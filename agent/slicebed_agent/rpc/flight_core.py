@@ -329,7 +329,8 @@ def _stream_error(error: Exception) -> StreamError:
     for kind, fault in _FAULTS:
         if isinstance(error, kind):
             return StreamError(fault, said(error))
-    return StreamError(_fault_of_connecting(said(error)), said(error))
+    fault = _fault_of_connecting(said(error))
+    return StreamError(fault, "the TLS handshake failed" if fault is Fault.FOREIGN else said(error))
 
 
 def _fault_of_connecting(text: str) -> Fault:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slicebed_agent.pipeline.clock import Exchange, OffsetFilter
-from slicebed_agent.pipeline.goodput import Goodput
+from slicebed_agent.pipeline.goodput import Goodput, believed
 
 MS, S = 1_000_000, 1_000_000_000
 
@@ -99,3 +100,11 @@ def test_goodput_follows_a_link_that_changed_and_forgets_what_was_lost():
     goodput.lost()
     goodput.received(99, 990 * S, TRIP)
     assert goodput.rate_bit_per_s() == RATE // 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "measured", "found"),
+    [(50, 0, 50), (50, 48, 50), (50, 90, 50), (50, 20, 20), (0, 30, 30), (0, 0, 0)],
+)
+def test_what_the_testbed_says_of_a_link_is_believed_until_much_less_crosses(asked, measured, found):
+    assert believed(asked, measured) == found

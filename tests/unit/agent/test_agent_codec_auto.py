@@ -20,10 +20,10 @@ class Link:
         self.rate, self.now_s, self.lines = rate, 0.0, []
         self.encode = Auto(lambda: self.rate, self.lines.append, lambda: self.now_s)
 
-    def frames(self, arrays, count, every_s=0.04):
+    def frames(self, arrays, count, every_s=0.04, version=0):
         for _ in range(count):
             self.now_s += every_s
-            payload = self.encode(arrays)
+            payload = self.encode(arrays, version)
             assert all(np.array_equal(one, two) for one, two in zip(decode(payload), arrays, strict=True))
         return payload
 
@@ -120,3 +120,10 @@ def test_boundaries_are_judged_apart():
         link.frames(_relu(), 1)
         link.frames(_relu(shape=(2, 56, 56, 96)), 1)
     assert [line["tensors"] for line in link.lines] == [["float32 (1, 56, 56, 96)"], ["float32 (2, 56, 56, 96)"]]
+
+
+def test_a_new_cut_is_another_boundary_though_its_shapes_are_the_same():
+    link = Link(50 * MBIT)
+    link.frames(_relu(), 10)
+    link.frames(_relu(seed=2), 10, version=1)
+    assert [line["boundary"] for line in link.lines] == [0, 1]

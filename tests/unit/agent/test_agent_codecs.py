@@ -24,7 +24,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def _encoder(name, rate=0):
-    return codec.encoder(name, lambda: rate, lambda _: None)
+    encode = codec.encoder(name, lambda: rate, lambda _: None)
+    return lambda arrays: encode(arrays, 0)
 
 
 def _sent(payload, *lengths):

@@ -69,10 +69,10 @@ def test_what_was_not_checked_cannot_differ_and_what_was_must_not(tmp_path):
 
 
 def _given_up(lines, left):
-    """Frame 1 failed at the client's link; the edge held it already."""
+    """Frame 1 failed on its way to the edge, as the client tells it; the edge held it already."""
     for record in lines["client"]:
         if record["kind"] == "end" and record["frame_id"] == 1:
-            record.update(end="failed", end_host="client", end_stage="link", end_reason="broken", answered_by=None)
+            record.update(end="failed", end_host="edge", end_stage="link", end_reason="broken", answered_by=None)
         if record["kind"] == "footer":
             record.update(completed=3, failed=1)
     for record in lines["edge"]:

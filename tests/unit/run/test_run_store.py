@@ -93,7 +93,7 @@ def test_two_campaigns_in_one_second_do_not_share_a_folder(tmp_path):
 def test_two_campaigns_do_not_share_hosts(tmp_path):
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {}")
-    with hosts_taken(inventory), pytest.raises(ConflictError, match="another slicebed run"), hosts_taken(inventory):
+    with hosts_taken(inventory), pytest.raises(ConflictError, match="another slicebed command"), hosts_taken(inventory):
         pass
     with hosts_taken(inventory):
         pass
@@ -107,3 +107,29 @@ def test_who_finds_a_stream_on_the_hosts_is_told_how_to_end_it(tmp_path, monkeyp
         with pytest.raises(ConflictError) as refused, hosts_taken(inventory):
             pass
         assert str(refused.value) == f"{inventory}: a stream runs on these hosts; end it: slicebed stream --stop"
+
+
+def test_conditions_may_be_set_while_a_stream_runs_by_one_command_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with hosts_taken(inventory), Desk(socket_path(inventory), lambda *_: {}):
+        for _ in range(2):
+            with (
+                hosts_taken(inventory, beside_stream=True),
+                pytest.raises(ConflictError, match="another slicebed command"),
+                hosts_taken(inventory, beside_stream=True),
+            ):
+                pass
+
+
+def test_conditions_are_not_set_while_a_campaign_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with (
+        hosts_taken(inventory),
+        pytest.raises(ConflictError, match="another slicebed command"),
+        hosts_taken(inventory, beside_stream=True),
+    ):
+        pass

@@ -148,7 +148,7 @@ def open_player(
     hosts = inventory_of(checkout, inventory)
     parts = frozenset(only) if only else None
     target = load_target(checkout, testbed, hosts, parts, shape_control_path=shape_control_path)
-    with hosts_taken(hosts), console(stderr=True).status(verb) as status:
+    with hosts_taken(hosts, beside_stream=True), console(stderr=True).status(verb) as status:
         try:
             yield Player(target, status.update)
         except KeyboardInterrupt as stop:

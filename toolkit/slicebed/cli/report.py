@@ -28,9 +28,10 @@ def show_report(campaign: Path, *, as_json: bool) -> None:
     found = folder.read_campaign(campaign)
     table = tables.table_of(found)
     tables.write_tables(campaign)
-    plots.write_plots(campaign)
+    drawn = plots.write_plots(campaign)
     if as_json:
         print_json(tables.to_json(found, table))
     else:
         render.render(console(), found, table)
-        console().print(f"Tables: {campaign / 'tables'}  plots: {campaign / 'plots'}", soft_wrap=True)
+        told = f"Tables: {campaign / 'tables'}"
+        console().print(f"{told}  plots: {campaign / 'plots'}" if drawn else told, soft_wrap=True)

@@ -61,7 +61,8 @@ def _frames_table(title: str, rows: pd.DataFrame) -> Table:
     table.add_column("dropped at", overflow="fold")
     for row in rows.to_dict("records"):
         table.add_row(
-            escape(_name(row)),
+            # A stream's are long: part, version and cut.
+            escape(_name(row, "\n" if row["stretch"] else " ")),
             escape(str(row["chain"])),
             _number(row["frame_drop_rate"], 2),
             _range(row, "frame_drop_rate_low", "frame_drop_rate_high", 2),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from slicebed.run.accounts import HostAccount, Record
 
+# The stage that a frame is lost at when the way to its host breaks.
+_LINK = "link"
 _ENDS = frozenset({"completed", "dropped", "failed"})
 _NAMED_FRAMES = 8
 
@@ -96,8 +98,10 @@ def _wrong_line(host: str, line: Record, end: Record | None, chain: tuple[str, .
     # An answer may be lost on its way back, which is a failure; it is never a drop.
     if line["left"] == "answered" and end["end"] == "dropped":
         return f"answered by {host}, but dropped by the account of {first}"
-    if end["end"] == "failed" and _is_before(end["end_host"], host, chain):
-        # Its link broke behind the frame, which went on and was nobody's any more.
+    if end["end"] == "failed" and (
+        _is_before(end["end_host"], host, chain) or (end["end_host"], end["end_stage"]) == (host, _LINK)
+    ):
+        # A link broke behind the frame, which went on and was nobody's any more; it is told by its far end.
         return None
     if line["left"] == "dropped" and (end["end"], end["end_host"]) != ("dropped", host):
         return f"dropped at {host} by its account, but {end['end']} by that of {first}"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _NOBODY_THERE: Final = {
     grpc.StatusCode.UNAVAILABLE: "the connection to it is refused or lost",
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time",
+    # What was under way when the connection was made anew.
+    grpc.StatusCode.CANCELLED: "the connection to it was closed",
 }
 # What Python's gRPC sends for an exception that a server or a client did not expect; what follows is Python's own.
 _UNEXPECTED: Final = ("Exception ", "Unexpected <class")
@@ -24,7 +26,7 @@ def reason_of(status: agent_pb2.StatusReply) -> str:
 
 def is_gone(error: grpc.RpcError) -> bool:
     """Whether nobody answered; else an agent did, and refused."""
-    return isinstance(error, grpc.Call) and error.code() in _NOBODY_THERE
+    return not isinstance(error, grpc.Call) or error.code() in _NOBODY_THERE
 
 
 def refusal_of(error: grpc.RpcError, host: str) -> str:

@@ -93,8 +93,12 @@ class Campaign:
 
 
 @contextmanager
-def hosts_taken(inventory: Path) -> Iterator[None]:
+def hosts_taken(inventory: Path, *, beside_stream: bool = False) -> Iterator[None]:
     """Keep other campaigns off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
+
+    Args:
+        inventory: of the hosts.
+        beside_stream: a stream that runs on them is no hindrance, another command of this kind is.
 
     Raises:
         MissingRequirementError: no such inventory.
@@ -108,15 +112,37 @@ def hosts_taken(inventory: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if listens(socket_path(inventory)):
+            if not listens(socket_path(inventory)):
+                raise _taken(inventory) from None
+            if not beside_stream:
                 # It does not end by itself.
                 raise ConflictError("a stream runs on these hosts", where=str(inventory), mend=END_IT) from None
-            raise ConflictError(
-                "another slicebed run uses these hosts",
-                where=str(inventory),
-                mend="wait until it has ended, or end it with Ctrl-C",
-            ) from None
+            with _folder_taken(inventory):
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def _folder_taken(inventory: Path) -> Iterator[None]:
+    """Keep another command off the hosts while a stream has the inventory itself."""
+    folder = os.open(inventory.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(inventory) from None
         yield
+    finally:
+        os.close(folder)
+
+
+def _taken(inventory: Path) -> ConflictError:
+    return ConflictError(
+        "another slicebed command uses these hosts",
+        where=str(inventory),
+        mend="wait until it has ended, or end it with Ctrl-C",
+    )
 
 
 def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:

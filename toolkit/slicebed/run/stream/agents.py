@@ -167,6 +167,9 @@ class Agents:
             reply: agent_pb2.StatusReply = self.connection(host).control.Status(request, timeout=_STATUS_S)
         except grpc.RpcError as error:
             return error
+        except ValueError:
+            # The connection was made anew at this moment, and its channel closed: Python's gRPC knows no better word.
+            return grpc.RpcError()
         return reply
 
     def _state_unless_it_spoke(self, host: str, error: grpc.RpcError) -> str:
