@@ -1,0 +1,1 @@
+"""Finding the best cut from candidates and measures alone: contracts, objectives, methods."""
