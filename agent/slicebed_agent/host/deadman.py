@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DIRECTORY = Path("/run/slicebed")
-START_TIMEOUT_S = 10.0
+# Of a small host that is busy with a run: Python's own start takes it seconds.
+START_TIMEOUT_S = 40.0
+_START_POLL_S = 0.02
 _POLL_S = 0.1
 RESTORE_ATTEMPTS = 20
 RESTORE_PAUSE_S = 3.0
@@ -56,16 +58,16 @@ class DeadMan:
         # The modules come from wherever this process has them, be it PYTHONPATH or a module runner's own path.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with (self.directory / "deadman.log").open("a") as log:
-            subprocess.Popen(
+            timer = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True, cwd="/"
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not (self._read() or {}).get("running"):
-            if time.monotonic() > deadline:
+            if timer.poll() is not None or time.monotonic() > deadline:
                 raise HostError(
                     "the dead-man timer did not start", where=str(self._file), mend="see deadman.log beside it"
                 )
-            time.sleep(0.005)
+            time.sleep(_START_POLL_S)
         return token
 
     def confirm(self, token: str, connection: str) -> None:

@@ -198,6 +198,13 @@ def test_a_part_that_cannot_be_undone_does_not_keep_the_others_and_both_reasons_
     assert parts["workload"].machine == {}
 
 
+def test_a_timer_that_ends_at_once_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr("slicebed_agent.host.deadman.START_TIMEOUT_S", float("inf"))
+    with pytest.raises(HostError, match="did not start"):
+        DeadMan(tmp_path / "run").arm(1, "", tmp_path / "conditions")
+
+
 def test_a_timer_outlives_an_undoing_that_fails(host, tmp_path, monkeypatch):
     parts, _ = host
     here = Connection("10.0.0.1 4000 10.0.0.2 22", frozenset({"eth0"}))

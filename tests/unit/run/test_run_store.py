@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -109,11 +110,18 @@ def test_who_finds_a_stream_on_the_hosts_is_told_how_to_end_it(tmp_path, monkeyp
         assert str(refused.value) == f"{inventory}: a stream runs on these hosts; end it: slicebed stream --stop"
 
 
+@contextmanager
+def stream(inventory):
+    with hosts_taken(inventory) as share, Desk(socket_path(inventory), lambda *_: {}):
+        share()
+        yield
+
+
 def test_conditions_may_be_set_while_a_stream_runs_by_one_command_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {}")
-    with hosts_taken(inventory), Desk(socket_path(inventory), lambda *_: {}):
+    with stream(inventory):
         for _ in range(2):
             with (
                 hosts_taken(inventory, beside_stream=True),
@@ -121,6 +129,47 @@ def test_conditions_may_be_set_while_a_stream_runs_by_one_command_at_a_time(tmp_
                 hosts_taken(inventory, beside_stream=True),
             ):
                 pass
+
+
+@pytest.mark.parametrize("beside_stream", [False, True])
+def test_while_conditions_are_being_set_nothing_begins_when_the_stream_ends(tmp_path, monkeypatch, beside_stream):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with ExitStack() as apply:
+        with stream(inventory):
+            apply.enter_context(hosts_taken(inventory, beside_stream=True))
+        with pytest.raises(ConflictError), hosts_taken(inventory, beside_stream=beside_stream):
+            pass
+    with hosts_taken(inventory, beside_stream=beside_stream):
+        pass
+
+
+def test_another_inventory_in_the_folder_is_nobodys_hindrance(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    one, other = tmp_path / "one.yml", tmp_path / "other.yml"
+    for inventory in (one, other):
+        inventory.write_text("all: {}")
+    with (
+        stream(one),
+        stream(other),
+        hosts_taken(one, beside_stream=True),
+        hosts_taken(other, beside_stream=True),
+    ):
+        pass
+
+
+def test_conditions_are_not_set_while_a_stream_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {}")
+    with (
+        hosts_taken(inventory),
+        Desk(socket_path(inventory), lambda *_: {}),
+        pytest.raises(ConflictError, match="another slicebed command"),
+        hosts_taken(inventory, beside_stream=True),
+    ):
+        pass
 
 
 def test_conditions_are_not_set_while_a_campaign_runs(tmp_path, monkeypatch):

@@ -6,16 +6,16 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from slicebed.errors import ConflictError, MissingRequirementError, SpecError
 from slicebed.run.stream.desk import END_IT, listens, socket_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -93,48 +93,61 @@ class Campaign:
 
 
 @contextmanager
-def hosts_taken(inventory: Path, *, beside_stream: bool = False) -> Iterator[None]:
-    """Keep other campaigns off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
+def hosts_taken(inventory: Path, *, beside_stream: bool = False) -> Iterator[Callable[[], None]]:
+    """Keep other commands off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
 
     Args:
         inventory: of the hosts.
         beside_stream: a stream that runs on them is no hindrance, another command of this kind is.
 
+    Yields:
+        What a stream calls once it runs, so that commands of that kind are let in beside it. All others are kept off
+        until the last of both has ended.
+
     Raises:
-        MissingRequirementError: no such inventory.
-        ConflictError: a stream, or another command, uses them.
+        MissingRequirementError: no such inventory, or nowhere to keep a lock.
+        ConflictError: a stream, or another command, uses them; also by the function that is yielded.
     """
     if not inventory.is_file():
         raise MissingRequirementError(
             "no such inventory", where=str(inventory), mend="run: slicebed lab up, or write one by hand"
         )
-    with inventory.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not listens(socket_path(inventory)):
-                raise _taken(inventory) from None
+    with ExitStack() as stack:
+        file = stack.enter_context(inventory.open())
+
+        def share() -> None:
+            if not _lock(file, fcntl.LOCK_SH):
+                raise _taken(inventory)
+
+        if not _lock(file, fcntl.LOCK_EX):
+            desk = socket_path(inventory)
+            if not listens(desk):
+                raise _taken(inventory)
             if not beside_stream:
                 # It does not end by itself.
-                raise ConflictError("a stream runs on these hosts", where=str(inventory), mend=END_IT) from None
-            with _folder_taken(inventory):
-                yield
-        else:
-            yield
+                raise ConflictError("a stream runs on these hosts", where=str(inventory), mend=END_IT)
+            share()
+            # The inventory itself lets in all that stand beside the stream; of these there is one at a time.
+            if not _lock(stack.enter_context(_lock_file(desk)), fcntl.LOCK_EX):
+                raise _taken(inventory)
+        yield share
 
 
-@contextmanager
-def _folder_taken(inventory: Path) -> Iterator[None]:
-    """Keep another command off the hosts while a stream has the inventory itself."""
-    folder = os.open(inventory.parent, os.O_RDONLY)
+def _lock(file: IO[str], kind: int) -> bool:
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _taken(inventory) from None
-        yield
-    finally:
-        os.close(folder)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock_file(desk: Path) -> IO[str]:
+    path = desk.with_suffix(".lock")
+    try:
+        return path.open("a")
+    except OSError as error:
+        what = f"no lock can be kept: {error.strerror}"
+        raise MissingRequirementError(what, where=str(path), mend="check the folder's rights") from error
 
 
 def _taken(inventory: Path) -> ConflictError:

@@ -92,7 +92,7 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
     image = read_image_facts(checkout) if place.deploy else built
     inventory = read_inventory(place.inventory)
     hosts = _hosts_of(wanted, inventory, place.inventory)
-    with hosts_taken(place.inventory):
+    with hosts_taken(place.inventory) as share:
         campaign = create_campaign(place.results, f"stream-{opened.name}", _plan(wanted, model))
 
         def keep(event: Event) -> None:
@@ -115,6 +115,7 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
                 stage = Stage(wanted, opened, agents, hosts, campaign, timeline, lasting)
                 session = Session(stage, model, watcher.figures)
                 with Desk(socket_path(place.inventory), session.answer):
+                    share()
                     session.run()
     return campaign
 
