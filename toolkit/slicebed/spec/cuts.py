@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import pairwise
 
 _NUMBERS = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})*", re.ASCII)
@@ -16,6 +17,12 @@ _DIGEST_DIGITS = 8
 _LONGEST_LABEL = 64
 WHOLE = "whole"
 """The label of a model that is not cut."""
+
+
+class CutRule(StrEnum):
+    """By what rule cuts are found in the opened model, where the file lists none."""
+
+    COUPER = "couper"
 
 
 @dataclass(frozen=True)

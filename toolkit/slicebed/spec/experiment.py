@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.spec.cuts import Cut
+from slicebed.spec.configuration import AS_TESTBED, Configuration, HostCondition, LinkDelay, configurations_of
+from slicebed.spec.cuts import Cut, CutRule
 from slicebed.spec.document import read_document
 from slicebed.spec.exit_checks import head_file
 from slicebed.spec.experiment_checks import experiment_problems
-from slicebed.spec.experiment_model import MAX_FRAMES, ConfigurationModel, ExperimentModel
+from slicebed.spec.experiment_model import MAX_FRAMES, ExperimentModel
 from slicebed.spec.model_checks import beside, images_of, model_of
 from slicebed.spec.pipeline import Drop, Exit, Pipeline, Pixels, Placement, StageQueue, pairs_of
 from slicebed.spec.problems import Problem, SpecErrors, problem_lines
 from slicebed.spec.schema import validate
-from slicebed.spec.testbed import Link, Testbed, load_testbed
-from slicebed_agent.host.wish import LinkCondition
+from slicebed.spec.search import Search, testbed_to_plain
+from slicebed.spec.testbed import Testbed, load_testbed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from slicebed.spec.document import Document, Location
     from slicebed.spec.experiment_model import SourceModel
     from slicebed.spec.models import Images, ModelChoice
     from slicebed.spec.pipeline_model import PlacementModel
 
-__all__ = ["MAX_FRAMES", "Configuration", "Cut", "Experiment", "HostCondition", "LinkDelay", "load_experiment"]
-
-AS_TESTBED = "testbed"
-"""The configuration of an experiment that names none: its testbed file's own links."""
+__all__ = [
+    "AS_TESTBED",
+    "MAX_FRAMES",
+    "Configuration",
+    "Cut",
+    "CutRule",
+    "Experiment",
+    "HostCondition",
+    "LinkDelay",
+    "Search",
+    "load_experiment",
+]
 
 
 @dataclass(frozen=True)
@@ -89,73 +97,12 @@ class Order:
 
 
 @dataclass(frozen=True)
-class HostCondition:
-    """How one host behaves in a configuration (paper, section 3.3 and Table 2).
-
-    Attributes:
-        overhead_ratio: after each frame the slice sleeps this many times its processing time.
-        latency_us: added to all inbound and to all outbound traffic of the host, one way, in microseconds.
-        max_message_bytes: longest serialised piece of a tensor in one message; 0 leaves it to the transport.
-    """
-
-    overhead_ratio: float
-    latency_us: int
-    max_message_bytes: int
-
-
-@dataclass(frozen=True)
-class LinkDelay:
-    """The one-way delay asked of a link, the same in both directions, in microseconds."""
-
-    a: str
-    b: str
-    delay_us: int
-
-    @property
-    def rtt_us(self) -> int:
-        """The round-trip time that a ping should show, in microseconds."""
-        return 2 * self.delay_us
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """One condition of the whole chain; ``hosts`` is in the order of the chain.
-
-    ``as_testbed`` is that of an experiment that names no conditions: the testbed's links hold, and the hosts neither
-    sleep nor divide frames.
-    """
-
-    name: str
-    hosts: Mapping[str, HostCondition]
-    as_testbed: bool = False
-
-    def links(self, pairs: Sequence[tuple[str, str]] | None = None) -> tuple[LinkDelay, ...]:
-        """The delays of the links along the chain, or between these hosts; not of ``as_testbed``, which sets none.
-
-        The paper's latency applies to inbound and to outbound traffic of each host (section 3.3), so that a message
-        from a to b waits once at a and once at b: one-way delay = latency(a) + latency(b), round trip twice that.
-        """
-        return tuple(
-            LinkDelay(a, b, self.hosts[a].latency_us + self.hosts[b].latency_us)
-            for a, b in (pairwise(self.hosts) if pairs is None else pairs)
-        )
-
-    def asked_of(self, testbed: Testbed, pairs: Sequence[tuple[str, str]] | None = None) -> Testbed:
-        """Give the testbed as this configuration wants it: along the chain its delays alone, elsewhere the file's."""
-        if self.as_testbed:
-            return testbed
-        delays = {frozenset((link.a, link.b)): LinkCondition(delay_us=link.delay_us) for link in self.links(pairs)}
-
-        def asked(link: Link) -> Link:
-            delay = delays.get(link.pair)
-            return link if delay is None else replace(link, forward=delay, backward=delay)
-
-        return replace(testbed, links=tuple(asked(link) for link in testbed.links))
-
-
-@dataclass(frozen=True)
 class Experiment:
-    """A validated experiment file with its testbed."""
+    """A validated experiment file with its testbed.
+
+    With a ``cut_rule``, or a placement with one, cuts are known only when the model is opened:
+    `slicebed.run.found_cuts.resolve_cuts`.
+    """
 
     name: str
     path: Path
@@ -171,6 +118,8 @@ class Experiment:
     configurations: tuple[Configuration, ...]
     placements: tuple[Placement, ...] = ()
     pipeline: Pipeline = field(default_factory=Pipeline)
+    cut_rule: CutRule | None = None
+    search: Search | None = None
 
     @property
     def every_placement(self) -> tuple[Placement, ...]:
@@ -178,7 +127,7 @@ class Experiment:
         if self.placements:
             return self.placements
         transformer = self.chain[0] if self.source.images.are_pictures else None
-        return (Placement("", self.chain, transformer, None, self.cuts),)
+        return (Placement("", self.chain, transformer, None, self.cuts, self.cut_rule),)
 
     @property
     def every_cut(self) -> tuple[Cut, ...]:
@@ -199,17 +148,10 @@ class Experiment:
 
     def to_plain(self) -> dict[str, object]:
         """The experiment as JSON-ready values, every quantity in the unit its name gives; for manifests."""
-        lab = self.testbed.lab
         return {
             "name": self.name,
             "path": str(self.path),
-            "testbed": {
-                "name": self.testbed.name,
-                "path": str(self.testbed.path),
-                "hosts": [asdict(host) for host in self.testbed.hosts],
-                "links": [link.to_plain() for link in self.testbed.links],
-                "lab": None if lab is None else {"management": str(lab.management), "data": str(lab.data)},
-            },
+            "testbed": testbed_to_plain(self.testbed),
             "model": self.model.argument,
             "model_settings": self.model.settings(),
             "chain": list(self.chain),
@@ -219,12 +161,14 @@ class Experiment:
             "repeats": self.repeats,
             "order": asdict(self.order),
             "cuts": [cut.label for cut in self.cuts],
+            "cut_rule": self.cut_rule,
             "placements": [placement.to_plain() for placement in self.placements],
             "pipeline": self.pipeline.to_plain(),
             "configurations": [
                 {"name": each.name, "hosts": {host: asdict(condition) for host, condition in each.hosts.items()}}
                 for each in self.configurations
             ],
+            "search": None if self.search is None else self.search.to_plain(),
         }
 
 
@@ -253,7 +197,7 @@ def load_experiment(path: Path) -> Experiment:
         repeats=model.repeats,
         order=Order(model.order.randomised, model.order.seed),
         cuts=_placed(document, ("cuts",), model.cuts),
-        configurations=_configurations(model),
+        configurations=configurations_of(model),
         placements=tuple(_placement(document, index, each) for index, each in enumerate(model.placements or ())),
         pipeline=_pipeline(document, model),
     )
@@ -325,24 +269,4 @@ def _placed(document: Document, location: Location, cuts: Sequence[Cut] | None) 
     return tuple(
         replace(cut, place=document.place(document.value_mark((*location, index))))
         for index, cut in enumerate(cuts or ())
-    )
-
-
-def _configurations(model: ExperimentModel) -> tuple[Configuration, ...]:
-    if model.configurations is not None:
-        return tuple(_configuration(each, model.chain) for each in model.configurations)
-    idle = HostCondition(overhead_ratio=0.0, latency_us=0, max_message_bytes=0)
-    return (Configuration(AS_TESTBED, MappingProxyType(dict.fromkeys(model.chain, idle)), as_testbed=True),)
-
-
-def _configuration(model: ConfigurationModel, chain: list[str]) -> Configuration:
-    conditions = {name: model.hosts[name] for name in chain}
-    return Configuration(
-        model.name,
-        MappingProxyType(
-            {
-                name: HostCondition(each.overhead_ratio, each.latency, each.max_throughput)
-                for name, each in conditions.items()
-            }
-        ),
     )

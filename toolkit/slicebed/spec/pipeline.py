@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from slicebed.spec.cuts import Cut
+    from slicebed.spec.cuts import Cut, CutRule
 
 
 class Drop(StrEnum):
@@ -79,6 +79,7 @@ class Placement:
         transformer: where pictures become what the model is fed; None where the camera gives that already.
         classifier: where answers become labels; None for nowhere.
         cuts: each as many split points as there are slices, less one.
+        rule: by which the cuts of two slices are found in the opened model; until then there are none.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Placement:
     transformer: str | None
     classifier: str | None
     cuts: tuple[Cut, ...]
+    rule: CutRule | None = None
 
     def chain(self, camera: str) -> tuple[str, ...]:
         """The hosts that frames pass, first to last, each once."""
@@ -104,6 +106,7 @@ class Placement:
             "slices": list(self.slices),
             "classifier": self.classifier,
             "cuts": [cut.label for cut in self.cuts],
+            "cut_rule": self.rule,
         }
 
 
