@@ -71,7 +71,7 @@ def placement_table(campaign: Campaign) -> pd.DataFrame:
     rows = [_row(runs) for _, runs in sorted(groups.items(), key=lambda item: _order(item[1][0]))]
     known = [part for row in rows for part in row if part not in {*FIRST_COLUMNS, *LAST_COLUMNS}]
     hosts = list(dict.fromkeys(host for run in campaign.finished for host in run.manifest["spec"]["chain"]))
-    return pd.DataFrame(rows, columns=[*FIRST_COLUMNS, *_in_order(set(known), hosts), *LAST_COLUMNS])
+    return pd.DataFrame(rows, columns=[*FIRST_COLUMNS, *in_order(set(known), hosts), *LAST_COLUMNS])
 
 
 def parts_of(table: pd.DataFrame) -> list[str]:
@@ -157,7 +157,7 @@ def _sum_of_means(completed: pd.DataFrame, columns: Sequence[str]) -> float:
     return float(completed[known].fillna(0).sum(axis=1).mean()) if known and len(completed) else math.nan
 
 
-def _in_order(parts: set[str], hosts: Sequence[str]) -> Iterator[str]:
+def in_order(parts: set[str], hosts: Sequence[str]) -> Iterator[str]:
     """Parts along the way: the camera's queue, pictures, slices and links host by host, and the rest."""
     along = [f"{host}{_SLICE_END}" for host in hosts]
     links = [f"{a}_{b}{_TRANSFER_END}" for a in hosts for b in hosts]

@@ -24,7 +24,7 @@ _RED, _PALE_RED = "#a83a22", "#d18b7b"
 _GREY = "#666666"
 # Of a cut's name in one line below an axis.
 _AXIS_LETTERS = 18
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -62,24 +62,25 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
     context = f"{campaign.name}, wire {campaign.wire}"
     written: list[Path] = []
     if campaign.has_placements:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             for configuration, rows in table.groupby("configuration", sort=False):
                 figure = placement_figure(str(configuration), rows, context)
-                written += _save(figure, folder, f"placements_{configuration}")
+                written += save_figure(figure, folder, f"placements_{configuration}")
             for path, versions in parts_of_stream(campaign).items():
-                written += _save(timeline_figure(versions, context), folder, f"timeline_{path.name}")
+                written += save_figure(timeline_figure(versions, context), folder, f"timeline_{path.name}")
         return tuple(written)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for configuration, rows in table.groupby("configuration", sort=False):
             name = str(configuration)
             published = is_published(campaign.spec_of(name), name, reference)
             stem = f"figure{PAPER_FIGURE[name]}" if published else f"figure_{name}"
-            written += _save(_configuration_figure(name, rows, context), folder, stem)
-        written += _save(_latency_figure(table, context), folder, "latency")
+            written += save_figure(_configuration_figure(name, rows, context), folder, stem)
+        written += save_figure(_latency_figure(table, context), folder, "latency")
     return tuple(written)
 
 
-def _save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write a figure as SVG and PNG; the same figure gives the same SVG."""
     svg, png = folder / f"{stem}.svg", folder / f"{stem}.png"
     figure.savefig(svg, metadata={"Date": None})
     figure.savefig(png, dpi=150)
