@@ -1,0 +1,1 @@
+"""Search over runs: spaces, cells, crews and what becomes of them."""
