@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from slicebed.errors import InterruptedRunError, MissingRequirementError, RunErr
 from slicebed.run import driver
 from slicebed.run.connection import HostConnection
 from slicebed.run.evidence import agent_facts, source_version, tool_versions, verification_of
+from slicebed.run.found_cuts import resolve_cuts
 from slicebed.run.layout import lay_out
 from slicebed.run.model_files import files_by_host, place_files
 from slicebed.run.probe import PINGS, RECHECK, LinkVerdict, probe_links, require_passed, trips_of
 from slicebed.run.samples import read_accounts, write_samples
-from slicebed.run.sliced_model import open_experiment
+from slicebed.run.sliced_model import open_choice, slice_model
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken, now, write_json
 from slicebed.run.summary import summarise
 from slicebed.spec.order import PlannedRun, plan_runs
@@ -134,11 +135,14 @@ def run_campaign(
         RunError: a run failed; its samples are kept in a folder named .failed-N.
         InterruptedRunError: Ctrl-C; the run under way is kept the same way.
     """
-    runs = wanted.runs()
+    if not wanted.experiment.is_cut_by_rule:
+        wanted.runs()  # a wrong option shows before the model is opened, which takes a while
     find = find_unfinished if resume else create_campaign
     try:
         # First what the experiment's file alone is to blame for: that a typo shows must not take a lab and an image.
-        opened, model = open_experiment(wanted.experiment, image=_image_if_built(checkout), say=progress.say)
+        opened = open_choice(wanted.experiment.model, image=_image_if_built(checkout), say=progress.say)
+        wanted = replace(wanted, experiment=resolve_cuts(wanted.experiment, opened))
+        runs, model = wanted.runs(), slice_model(wanted.experiment, opened)
         image = read_image_facts(checkout)
         hosts = _hosts_of(wanted)
         with hosts_taken(wanted.inventory):

@@ -100,26 +100,31 @@ def source_of(choice: ModelChoice) -> ModelSource:
 def open_experiment(
     experiment: Experiment, *, image: ImageFacts | None, say: Callable[[str], None]
 ) -> tuple[OpenedModel, SlicedModel]:
-    """Open the experiment's model and look up every cut in it; no host is asked for anything.
+    """Open the experiment's model and look up every cut in it, as `open_choice` and `slice_model` do."""
+    opened = open_choice(experiment.model, image=image, say=say)
+    return opened, slice_model(experiment, opened)
+
+
+def open_choice(choice: ModelChoice, *, image: ImageFacts | None, say: Callable[[str], None]) -> OpenedModel:
+    """Open a model that an experiment names; no host is asked for anything.
 
     Args:
-        experiment: the validated experiment.
+        choice: the model.
         image: the agent image last built, which freezes the model where TensorFlow is not installed; None without one.
         say: told, in a few words, when something begins that takes a moment.
 
     Raises:
         AgentError: the model is unknown, damaged or foreign, or cannot be sliced; with the place of ``model:`` in the
             experiment.
-        SpecError: the same, found by the agent image; or as of `slice_model`.
+        SpecError: the same, found by the agent image.
         MissingRequirementError: the model has to be frozen, and there is neither TensorFlow nor an agent image.
         ProvisionError: the agent image could not freeze it.
     """
     try:
-        opened = obtain_model(source_of(experiment.model), image=image, say=say)
+        return obtain_model(source_of(choice), image=image, say=say)
     except (AgentError, SpecError) as error:
-        tell_in_experiment(error, experiment.model)
+        tell_in_experiment(error, choice)
         raise
-    return opened, slice_model(experiment, opened)
 
 
 def slice_model(experiment: Experiment, opened: OpenedModel) -> SlicedModel:

@@ -135,6 +135,11 @@ class Experiment:
         return tuple(dict.fromkeys(cut for placement in self.every_placement for cut in placement.cuts))
 
     @property
+    def is_cut_by_rule(self) -> bool:
+        """Whether there are cuts that only the opened model tells."""
+        return any(placement.rule is not None for placement in self.every_placement)
+
+    @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every link that frames pass."""
         return pairs_of(self.every_placement, self.chain[0])

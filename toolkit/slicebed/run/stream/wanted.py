@@ -185,6 +185,9 @@ def _from_experiment(options: Options, experiment: Experiment) -> WantedStream:
             what, known = f"no placement {options.placement!r}", ", ".join(filter(None, named)) or "none by name"
             raise SpecError(what, where=str(experiment.path), mend=f"there is {known}")
         placement = named[options.placement]
+    if options.cut is None and not placement.cuts:
+        what = f"cuts: {placement.rule} names no cut to begin with"
+        raise SpecError(what, where=str(experiment.path), mend="give --cut")
     first = placement.cuts[0] if options.cut is None else read_cut(options.cut, "--cut")
     cuts = (first, *(read_cut(each, "--candidates") for each in options.candidates))
     for cut in cuts:
@@ -197,7 +200,7 @@ def _from_experiment(options: Options, experiment: Experiment) -> WantedStream:
             raise SpecError(f"no codec {options.codec!r}", where="--codec", mend=f"there are {', '.join(Codec)}")
         pipeline = replace(pipeline, codec=Codec(options.codec))
     pipeline = replace(pipeline, reconnect_us=pipeline.reconnect_us or RECONNECT_S * 1_000_000)
-    placement = replace(placement, cuts=tuple(dict.fromkeys(cuts)))
+    placement = replace(placement, cuts=tuple(dict.fromkeys(cuts)), rule=None)
     changed = replace(experiment, source=source, pipeline=pipeline, placements=(placement,))
     return _wanted(changed, cuts, options)
 
