@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.results.places import dropped_where
-from slicebed.results.stats import median_interval, wilson_interval
+from slicebed.stats import median_interval, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

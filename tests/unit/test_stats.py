@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from slicebed.results.stats import median_interval, wilson_interval
+from slicebed.stats import median_interval, wilson_interval
 
 
 def test_wilson_against_a_published_example():
