@@ -78,6 +78,8 @@ def stream(*arguments, tmp_path):
         (["--status"], 3, "no stream runs"),
         (["--stop"], 3, "no stream runs"),
         (["--status", "--stop"], 2, "one thing at a time"),
+        (["--status", "--model", "cnn14"], 2, "--model is of a stream that begins"),
+        (["--set-cut", "a,b", "--no-deploy"], 2, "--deploy is of a stream that begins"),
         ([], 2, "which model?"),
         (["--model", "cnn14", "--cut", "1-8", "--adapt"], 2, "--candidates is missing"),
         (["--model", "cnn14", "--cut", "1-8", "--candidates", "3-8"], 2, "--adapt is missing"),

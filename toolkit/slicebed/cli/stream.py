@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# What a question to the running stream may come with.
+_OF_QUESTIONS = frozenset({"set_cut", "status", "stop", "inventory", "as_json"})
+
+
 def stream(
+    context: typer.Context,
     *,
     model: Annotated[str | None, typer.Option(help="Name of the zoo, or a model's path.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Of a zoo model: file of weights.")] = None,
@@ -55,6 +60,7 @@ def stream(
     checkout = find_checkout()
     hosts_file = inventory_of(checkout, inventory)
     if sum((set_cut is not None, status, stop)):
+        _refuse_others(context)
         _ask(hosts_file, set_cut, status=status, stop=stop, as_json=as_json)
         return
     if adapt != bool(candidates):
@@ -103,6 +109,22 @@ def _told_when_early() -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         raise InterruptedRunError("interrupted before the first frame", where="slicebed stream") from stop
+
+
+def _refuse_others(context: typer.Context) -> None:
+    """Of a stream that runs, only its cut can be changed."""
+    given = (name for name in context.params if _is_given(context, name) and name not in _OF_QUESTIONS)
+    other = next(given, None)
+    if other is not None:
+        what = f"--{other.replace('_', '-')} is of a stream that begins"
+        raise SpecError(
+            what, where="slicebed stream", mend="leave it out: of the one that runs, --set-cut changes the cut"
+        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _ask(inventory: Path, set_cut: str | None, *, status: bool, stop: bool, as_json: bool) -> None:

@@ -84,3 +84,16 @@ def test_a_slow_first_link_moves_the_cut_and_the_timeline_says_why(stream, monke
     assert names[:2] == ["adapt: wait", "adapt: switch"]
     assert "3-9 is predicted" in timeline.events()[1].facts["reason"]
     assert set(timeline.events()[1].facts["predicted_ms"]) == {"1-8", "3-9"}
+
+
+def test_where_nothing_is_better_the_first_look_says_so_and_the_next_say_nothing(stream, monkeypatch):
+    wanted, opened, model = stream
+    now = [0.0]
+    monkeypatch.setattr("slicebed.run.stream.chooser.time.monotonic", lambda: now[0])
+    timeline = Timeline(lambda _: None)
+    chooser = Chooser.of(opened, model, wanted, timeline)
+    for _ in range(60):
+        now[0] += 0.5
+        assert chooser.consider(figures(rates=(900_000_000, 900_000_000)), wanted.cut) is None
+    assert [event.name for event in timeline.events()] == ["adapt: stay"]
+    assert set(timeline.events()[0].facts["predicted_ms"]) == {"1-8", "3-9"}

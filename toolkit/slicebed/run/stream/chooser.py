@@ -80,7 +80,7 @@ class Chooser:
 
     def _tell(self, decision: Decision) -> None:
         said = (decision.verdict, decision.cut)
-        if said != self._told and (decision.verdict is not Verdict.STAY or self._told is not None):
+        if said != self._told:
             self._timeline.note(
                 f"adapt: {decision.verdict.value}",
                 cut=decision.cut,
