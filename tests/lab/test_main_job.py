@@ -265,7 +265,7 @@ def test_a_link_that_somebody_changes_during_a_run_spoils_it(testbed, start, exp
     found = re.search(r"link edge - cloud: asked 25\.0 ms round trip, measured ([0-9.]+) ms", said)
     assert found, said
     assert abs(float(found[1]) - 200) < 10
-    assert list(campaigns(results)[0].glob("*.failed-1"))
+    assert list(campaigns(results)[0].glob("*.invalid-1"))
 
 
 def test_resume_repeats_only_what_is_not_finished(testbed, start, experiment, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PARTIAL = ".partial"
-# A failed attempt is kept as <run>.failed-<attempt>, with or without the manifest of its failure.
-_FAILED = ".failed-"
+# An attempt that is no result is kept as <run>.failed-<attempt>, with or without the manifest of its failure, or as
+# <run>.invalid-<attempt>, where a link was not as asked.
+_ATTEMPT = re.compile(r"(?P<run>.+)\.(?:failed|invalid)-[0-9]+")
 # Of a part of a stream in which an agent was started again: the camera's account is whole, that agent's has a gap.
 _REJOINED = "rejoined"
 
@@ -86,7 +88,7 @@ class Unfinished:
 
     Attributes:
         run: name of the run.
-        status: "failed", or "partial" when it was cut off or is still running.
+        status: "failed", "invalid" when a link was not as asked, or "partial" when it was cut off or is still running.
         error: why it failed, where that is known.
         repeated: whether another attempt completed the run.
     """
@@ -147,7 +149,8 @@ def read_campaign(campaign_dir: Path) -> Campaign:
     unfinished: list[Unfinished] = []
     timeline: list[dict[str, Any]] = []
     for path in sorted(each for each in campaign_dir.iterdir() if each.is_dir()):
-        run, _, attempt = path.name.partition(_FAILED)
+        attempt = _ATTEMPT.fullmatch(path.name)
+        run = attempt["run"] if attempt else path.name
         if path.name.endswith(_PARTIAL):
             unfinished.append(Unfinished(path.name.removesuffix(_PARTIAL), "partial"))
         elif (path / "manifest.json").is_file():

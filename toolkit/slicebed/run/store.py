@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from slicebed.errors import ConflictError, MissingRequirementError, SpecError
+from slicebed.errors import ConflictError, MissingRequirementError, RunError, SpecError
 from slicebed.run.stream.desk import END_IT, listens, socket_path
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PARTIAL = ".partial"
-_FAILED = ".failed"
+_COMPLETE = "campaign_complete"
+FAILED = "failed"
+INVALID = "invalid"
+"""How an attempt's folder says that a link was not as asked while it ran."""
 
 
 def now() -> str:
@@ -72,13 +75,49 @@ class Campaign:
         self.note("run_complete", run=run_id)
         return final
 
-    def fail_run(self, run_id: str) -> Path:
-        """Keep what a failed run left, under a name that says so."""
-        attempt = 1 + len(list(self.folder.glob(f"{run_id}{_FAILED}-*")))
-        failed = self.folder / f"{run_id}{_FAILED}-{attempt}"
-        (self.folder / (run_id + _PARTIAL)).replace(failed)
-        self.note("run_failed", run=run_id, kept=failed.name)
-        return failed
+    def fail_run(self, run_id: str, how: str = FAILED) -> Path:
+        """Keep what a run left that is no result, under a name that says `FAILED` or `INVALID`."""
+        attempt = 1
+        while (kept := self.folder / f"{run_id}.{how}-{attempt}").exists():
+            attempt += 1
+        (self.folder / (run_id + _PARTIAL)).replace(kept)
+        self.note(f"run_{how}", run=run_id, kept=kept.name)
+        return kept
+
+    def events(self) -> tuple[dict[str, Any], ...]:
+        """The journal's lines, first to last; without a last one that was cut short.
+
+        Raises:
+            RunError: a line cannot be read.
+        """
+        path = self.folder / "journal.jsonl"
+        whole = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        try:
+            return tuple(json.loads(line) for line in whole)
+        except ValueError:
+            raise RunError("a line of the journal cannot be read", where=str(path), mend="take it out") from None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether its journal says that nothing was left to do."""
+        return any(line["event"] == _COMPLETE for line in self.events())
+
+    def complete(self) -> None:
+        """Note that nothing is left to do."""
+        self.note(_COMPLETE)
+
+    def recover(self) -> None:
+        """Make it fit to go on with after its process was killed, at whatever moment.
+
+        A journal's line that was cut short is taken out, and a run that was whole but for its name is given it.
+        """
+        path = self.folder / "journal.jsonl"
+        if path.is_file():
+            with path.open("r+b") as journal:
+                journal.truncate(journal.read().rfind(b"\n") + 1)
+        for partial in sorted(self.folder.glob(f"*{_PARTIAL}")):
+            if _is_whole(partial):
+                self.finish_run(partial.name.removesuffix(_PARTIAL))
 
     def discard(self) -> None:
         """Leave nothing of it; for one that measured nothing."""
@@ -158,6 +197,14 @@ def _taken(inventory: Path) -> ConflictError:
     )
 
 
+def _is_whole(partial: Path) -> bool:
+    """Whether a run's manifest, which is written last, says that it is complete."""
+    try:
+        return bool(json.loads((partial / "manifest.json").read_text())["status"] == "complete")
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
 def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:
     """Make the folder of a new campaign with its plan."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -187,7 +234,7 @@ def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> 
             continue
         campaign = Campaign(folder)
         found = campaign.plan
-        if found.get("experiment") != experiment or all(campaign.is_done(run) for run in found["runs"]):
+        if any(found.get(key) != plan.get(key) for key in ("experiment", "kind")) or _is_finished(campaign, found):
             continue
         different = [name for name in plan if found.get(name) != plan[name]]
         if different:
@@ -196,5 +243,11 @@ def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> 
                 where=str(folder),
                 mend="resume with the options and the experiment file it was begun with, or run without --resume",
             )
+        campaign.recover()
         return campaign
     raise SpecError(f"no unfinished campaign of {experiment}", where=str(results), mend="run without --resume")
+
+
+def _is_finished(campaign: Campaign, plan: Mapping[str, Any]) -> bool:
+    """Whether nothing is left; how many runs a search needs is known only when it has ended, as its journal says."""
+    return campaign.is_complete or ("runs" in plan and all(campaign.is_done(run) for run in plan["runs"]))
