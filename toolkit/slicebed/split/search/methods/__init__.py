@@ -1,0 +1,1 @@
+"""The methods that come with Slicebed, one to a file; registered in pyproject.toml."""

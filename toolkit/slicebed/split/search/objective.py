@@ -1,0 +1,264 @@
+"""How good a candidate is: one number from its figures, less is better, and the interval of that number."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from slicebed.errors import RunError, SpecError
+from slicebed.spec import units
+from slicebed.spec.objective import METRICS, Objective
+from slicebed.split.search.contracts import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from slicebed.split.search.contracts import Measure
+
+# Far above every sum of seconds, bytes and joules, so that whatever breaks a limit ranks behind all that keep them.
+INFEASIBLE: Final = 1e15
+_MORE_IS_BETTER: Final = frozenset({"throughput"})
+_DIMENSIONS: Final = MappingProxyType(
+    {
+        "latency": units.DURATION,
+        "latency_p95": units.DURATION,
+        "drop_rate": units.SHARE,
+        "throughput": units.FRAME_RATE,
+        "bytes": units.SIZE,
+    }
+)
+# Base units of a dimension in one unit of the metric.
+_PER_UNIT: Final = MappingProxyType({"latency": 1_000_000, "latency_p95": 1_000_000, "drop_rate": 100})
+_EXAMPLE: Final = '"latency" or "latency=1/100 ms,drop_rate=2/10 %;drop_rate<=20 %"'
+_LIMIT: Final = re.compile(r"([^<>=]+)(<=|>=)([^<>=]+)")
+
+
+def score(objective: Objective, figures: Mapping[str, Figure]) -> float:
+    """What is minimised: the sum of weight x metric / scale, throughput subtracted.
+
+    Returns:
+        Above `INFEASIBLE` where a limit is broken, by how much: shares of the limits, added up. Infinite where a figure
+        that is needed is not a number.
+
+    Raises:
+        SpecError: a metric of the objective was not measured.
+    """
+    return _score(objective, {metric: _figure(figures, metric).value for metric in _metrics(objective)})
+
+
+def value(objective: Objective, figures: Mapping[str, Figure]) -> float:
+    """The objective as a table shows it: the metric itself, in its unit, or the weighted sum; limits aside.
+
+    Raises:
+        SpecError: a metric of the objective was not measured.
+    """
+    if objective.metric is not None:
+        return _figure(figures, objective.metric).value
+    return _sum(objective, {metric: _figure(figures, metric).value for metric in objective.weights})
+
+
+def feasible(objective: Objective, figures: Mapping[str, Figure]) -> bool:
+    """Whether all limits are kept; raises SpecError where a metric of them was not measured."""
+    return _broken(objective, {metric: _figure(figures, metric).value for metric in objective.limits}) == 0
+
+
+def interval(objective: Objective, figures: Mapping[str, Figure]) -> Figure:
+    """The score, from the better ends of all figures together to the worse ones.
+
+    Of several metrics that is at least as wide as the 95 % interval of their sum. Where it is open whether a limit is
+    kept, it reaches above `INFEASIBLE`. Not numbers where a figure has no interval.
+
+    Raises:
+        SpecError: a metric of the objective was not measured.
+    """
+    better, worse = {}, {}
+    for metric in _metrics(objective):
+        figure = _figure(figures, metric)
+        ends = (figure.low, figure.high)
+        better[metric], worse[metric] = reversed(ends) if metric in _MORE_IS_BETTER else ends
+    middle = score(objective, figures)
+    if any(math.isnan(end) for end in (*better.values(), *worse.values())):
+        return Figure(middle, math.nan, math.nan)
+    return Figure(middle, _score(objective, better), _score(objective, worse))
+
+
+def excess(objective: Objective, found: float, best: float) -> float:
+    """By how much a score is worse than the best one: a share of the best; of the drop rate alone their difference.
+
+    A drop rate is a share already, and the best one is often 0.
+
+    Returns:
+        0 or more; infinite where only the best keeps the limits.
+    """
+    if found <= best:
+        return 0.0
+    if objective.metric == "drop_rate" and found < INFEASIBLE:
+        return (found - best) / objective.weights["drop_rate"]
+    return (found - best) / abs(best) if best != 0 and (found < INFEASIBLE or best >= INFEASIBLE) else math.inf
+
+
+def ranked(measures: Iterable[Measure], objective: Objective) -> list[tuple[float, Measure]]:
+    """Scores and measures, the best first; equal scores by latency, then by key.
+
+    A candidate that lacks a metric which others have (none of its frames came through) ranks last, with infinity.
+
+    Raises:
+        SpecError: no candidate has a metric of the objective.
+    """
+    measures = list(measures)
+    for metric in _metrics(objective):
+        if measures and not any(metric in measure.figures for measure in measures):
+            raise _missing(metric)
+    scored = []
+    for measure in measures:
+        whole = all(metric in measure.figures for metric in _metrics(objective))
+        found = score(objective, measure.figures) if whole else math.inf
+        latency = measure.figures.get("latency")
+        seconds = math.inf if latency is None or math.isnan(latency.value) else latency.value
+        scored.append(((found, seconds, measure.key), measure))
+    return [(order[0], measure) for order, measure in sorted(scored, key=lambda pair: pair[0])]
+
+
+def best_of(measures: Iterable[Measure], objective: Objective) -> Measure:
+    """The measure of the best candidate, as `ranked` has it.
+
+    Raises:
+        RunError: there are none.
+        SpecError: no candidate has a metric of the objective.
+    """
+    for _, measure in ranked(measures, objective):
+        return measure
+    raise RunError("none of the candidates that were asked for could be measured", mend="see why their runs failed")
+
+
+def parse(text: str) -> Objective:
+    """Read an objective as the command line takes it.
+
+    A metric, or weights of several, each with what one unit of it counts as behind a slash, then limits behind a
+    semicolon: ``latency=1/100 ms,drop_rate=2/10 %;drop_rate<=20 %``. Numbers without a unit are seconds, shares,
+    frames a second, bytes, joules; without a slash, a metric counts in these.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    head, *tail = text.split(";")
+    weights: dict[str, float] = {}
+    scales: dict[str, float] = {}
+    for part in head.split(","):
+        name, *given = (word.strip() for word in part.split("=", 1))
+        weight, *scale = given[0].split("/", 1) if given else ["1"]
+        if _known(name, text) in weights:
+            raise SpecError(f'"{text}" weighs {name} twice', where="--objective", mend=f"write {_EXAMPLE}")
+        weights[name] = _positive(_number(weight, text), text)
+        if scale:
+            scales[name] = _positive(_amount(name, scale[0], text), text)
+    limits: dict[str, float] = {}
+    for part in ",".join(tail).split(",") if tail else []:
+        match = _LIMIT.fullmatch(part.strip())
+        if match is None:
+            raise _unreadable(text, part.strip())
+        name = _known(match[1].strip(), text)
+        if name in limits or match[2] != _sign(name):
+            raise SpecError(
+                f'"{part.strip()}" is no limit of {name}', where="--objective", mend=f"write {name} {_sign(name)} once"
+            )
+        limits[name] = _amount(name, match[3], text)
+    return Objective(MappingProxyType(weights), MappingProxyType(scales), MappingProxyType(limits))
+
+
+def shown(objective: Objective) -> str:
+    """The objective in one line, as `parse` reads it."""
+    if objective.metric is not None and objective.weights[objective.metric] == 1 and not objective.scales:
+        head = objective.metric
+    else:
+        scale = {metric: f"/{_plain(objective.scales[metric])}" for metric in objective.scales}
+        head = ",".join(f"{name}={_plain(weight)}{scale.get(name, '')}" for name, weight in objective.weights.items())
+    limits = [f"{metric}{_sign(metric)}{_plain(limit)}" for metric, limit in objective.limits.items()]
+    return ";".join([head, *([",".join(limits)] if limits else [])])
+
+
+def _metrics(objective: Objective) -> Sequence[str]:
+    return tuple(dict.fromkeys((*objective.weights, *objective.limits)))
+
+
+def _figure(figures: Mapping[str, Figure], metric: str) -> Figure:
+    if metric not in figures:
+        raise _missing(metric)
+    return figures[metric]
+
+
+def _missing(metric: str) -> SpecError:
+    return SpecError(
+        f"the objective needs {metric}, which was neither measured nor predicted",
+        mend="choose another objective, or hosts on which it can be measured",
+    )
+
+
+def _score(objective: Objective, values: Mapping[str, float]) -> float:
+    if any(math.isnan(number) for number in values.values()):
+        return math.inf
+    broken = _broken(objective, values)
+    return INFEASIBLE * (1 + broken) if broken > 0 else _sum(objective, values)
+
+
+def _sum(objective: Objective, values: Mapping[str, float]) -> float:
+    return math.fsum(
+        (-weight if metric in _MORE_IS_BETTER else weight) * values[metric] / objective.scales.get(metric, 1.0)
+        for metric, weight in objective.weights.items()
+    )
+
+
+def _broken(objective: Objective, values: Mapping[str, float]) -> float:
+    """Shares of the limits by which they are broken, added up."""
+    return math.fsum(
+        max(0.0, (limit - values[metric]) if metric in _MORE_IS_BETTER else (values[metric] - limit)) / (limit or 1.0)
+        for metric, limit in objective.limits.items()
+    )
+
+
+def _sign(metric: str) -> str:
+    return ">=" if metric in _MORE_IS_BETTER else "<="
+
+
+def _known(name: str, text: str) -> str:
+    if name not in METRICS:
+        raise SpecError(
+            f'"{name}" in "{text}" is no metric', where="--objective", mend=f"allowed: {', '.join(METRICS)}"
+        )
+    return name
+
+
+def _amount(metric: str, text: str, whole: str) -> float:
+    """A number in the metric's unit, or a quantity with a unit of its own."""
+    text = text.strip()
+    if metric in _DIMENSIONS and (text.endswith("%") or text[-1:].isalpha()):
+        return float(_DIMENSIONS[metric].parse(text)) / _PER_UNIT.get(metric, 1)
+    return _number(text.removesuffix("J"), whole)
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise _unreadable(whole, text.strip()) from None
+    if not math.isfinite(number) or number < 0:
+        raise _unreadable(whole, text.strip())
+    return number
+
+
+def _positive(number: float, whole: str) -> float:
+    if number == 0:
+        raise _unreadable(whole, "0")
+    return number
+
+
+def _unreadable(whole: str, part: str) -> SpecError:
+    return SpecError(
+        f'"{part}" in the objective "{whole}" cannot be read', where="--objective", mend=f"write {_EXAMPLE}"
+    )
+
+
+def _plain(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")

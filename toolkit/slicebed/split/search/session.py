@@ -1,0 +1,236 @@
+"""One method on one problem: what it asks next, what it was told, what it decided."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from inspect import isgenerator
+from typing import TYPE_CHECKING, Final
+
+from slicebed.errors import SlicebedError, SpecError
+from slicebed.split.search.contracts import Ask, Choice
+from slicebed.split.search.objective import best_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import NoReturn
+
+    from slicebed.split.search.contracts import Measure, Method, Problem
+
+# A method that asks this often in a row for what it has been told already will never decide.
+_NOTHING_NEW: Final = 100
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a session ended.
+
+    Attributes:
+        method: its name.
+        choice: a candidate that was measured.
+        asked: keys that were to be measured, each once, in the order in which they were first asked for.
+        decision_s: seconds that the method itself took, the testbed's aside.
+        measures: the last of each candidate that could be measured, by key.
+    """
+
+    method: str
+    choice: Choice
+    asked: tuple[str, ...]
+    decision_s: float
+    measures: Mapping[str, Measure]
+
+
+class Session:
+    """Drives a method: `ask` is what it wants measured next; `feed` hands it the measures.
+
+    What it asks for a second time (the same candidate, frames and pairing) is answered from what was measured. Asks
+    are cut down to the budget, in which each candidate counts once; when nothing of an ask is left, the search ends
+    with the best that was measured.
+    """
+
+    def __init__(self, name: str, method: Method, problem: Problem) -> None:
+        """Start the method.
+
+        Args:
+            name: of the method, for errors and tables.
+            method: as `registry.load` gives it.
+            problem: keys of its candidates are unique.
+
+        Raises:
+            SpecError: the problem lacks what the method needs; the method fails, or its first ask is wrong.
+        """
+        self._name, self._problem = name, problem
+        self._keys = frozenset(candidate.key for candidate in problem.candidates)
+        if not problem.candidates or len(self._keys) < len(problem.candidates):
+            twice = [key for key, count in Counter(c.key for c in problem.candidates).items() if count > 1]
+            raise SpecError(f"candidates that occur twice: {', '.join(twice)}" if twice else "there are no candidates")
+        self._asked: dict[str, None] = {}
+        self._known: dict[tuple[str, int, bool], Measure | None] = {}
+        self._last: dict[str, Measure] = {}
+        self._whole: Ask | None = None
+        self._wanted: Ask | None = None
+        self._choice: Choice | None = None
+        self._idle = 0
+        self._decision_s = 0.0
+        begin = time.perf_counter()
+        try:
+            self._steps = method(problem)
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises
+            self._failed(error)
+        finally:
+            self._decision_s += time.perf_counter() - begin
+        if not isgenerator(self._steps):
+            self._refuse(f"it returned {self._steps!r}, no generator", "yield an Ask at least once")
+        self._go_on(None)
+
+    @property
+    def ask(self) -> Ask | None:
+        """What is to be measured next, never what is known already; None: the method has decided."""
+        return self._wanted
+
+    def feed(self, measures: Iterable[Measure]) -> Ask | None:
+        """Hand over the measures of the current ask, in any order; a candidate that could not be measured has none.
+
+        Returns:
+            The next ask; None when the method has decided.
+
+        Raises:
+            SpecError: the method fails or asks what it must not.
+            RunError: it has ended, and nothing could be measured.
+            ValueError: nothing was asked, or a measure is of a candidate that was not.
+        """
+        wanted, whole = self._wanted, self._whole
+        if wanted is None or whole is None:
+            raise ValueError(f"method {self._name} has decided and is told more")
+        given = {measure.key: measure for measure in measures}
+        if foreign := sorted(given.keys() - set(wanted.keys)):
+            raise ValueError(f"method {self._name} is told of {', '.join(foreign)}, for which it did not ask")
+        for key in wanted.keys:
+            self._known[key, wanted.frames, wanted.paired] = given.get(key)
+        self._last.update(given)
+        self._go_on(self._answer(whole))
+        return self._wanted
+
+    @property
+    def decision(self) -> Decision:
+        """How it ended; ValueError while the method still asks."""
+        if self._choice is None:
+            raise ValueError(f"method {self._name} has not decided yet")
+        return Decision(self._name, self._choice, tuple(self._asked), self._decision_s, dict(self._last))
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        """The last measure of each candidate so far."""
+        return dict(self._last)
+
+    def _go_on(self, answer: Sequence[Measure] | None) -> None:
+        """Run the method until it asks for something that must be measured, or decides."""
+        while True:
+            ask = self._step(answer)
+            if ask is None:
+                self._wanted = self._whole = None
+                return
+            allowed = self._within_budget(ask)
+            new = tuple(key for key in allowed if (key, ask.frames, ask.paired) not in self._known)
+            self._whole = Ask(allowed, ask.frames, ask.paired)
+            if new:
+                self._idle = 0
+                self._asked.update(dict.fromkeys(new))
+                self._wanted = Ask(new, ask.frames, ask.paired)
+                return
+            if not allowed:
+                self._end(Choice(best_of(self._last.values(), self._problem.objective).key, self._spent()))
+                return
+            self._idle += 1
+            if self._idle == _NOTHING_NEW:
+                self._refuse(f"it asked {self._idle} times for what it had been told", "return a Choice")
+            answer = self._answer(self._whole)
+
+    def _step(self, answer: Sequence[Measure] | None) -> Ask | None:
+        """The next ask of the method, checked; None when it has decided."""
+        begin = time.perf_counter()
+        try:
+            ask = next(self._steps) if answer is None else self._steps.send(answer)
+        except StopIteration as end:
+            self._check(end.value)
+            self._choice = end.value
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises
+            self._failed(error)
+        finally:
+            self._decision_s += time.perf_counter() - begin
+        if not isinstance(ask, Ask) or not ask.keys:
+            self._refuse(f"it yielded {ask!r}", "yield an Ask with one key or more")
+        if unknown := [key for key in ask.keys if key not in self._keys]:
+            self._refuse(
+                f"it asked for {unknown[0]!r}, which is no candidate", "ask for keys of the problem's candidates"
+            )
+        return ask
+
+    def _within_budget(self, ask: Ask) -> tuple[str, ...]:
+        room = len(self._keys) if self._problem.budget is None else self._problem.budget
+        counted = set(self._asked)
+        allowed = []
+        for key in dict.fromkeys(ask.keys):
+            if key in counted or len(counted) < room:
+                counted.add(key)
+                allowed.append(key)
+        return tuple(allowed)
+
+    def _answer(self, ask: Ask) -> list[Measure]:
+        """In the order of the ask, so that a method cannot depend on which run ended first."""
+        found = (self._known[key, ask.frames, ask.paired] for key in ask.keys)
+        return [measure for measure in found if measure is not None]
+
+    def _check(self, choice: object) -> None:
+        if not isinstance(choice, Choice):
+            self._refuse(f"it returned {choice!r}", "return a Choice")
+        if choice.key not in self._last:
+            self._refuse(f"it chose {choice.key!r}, which was not measured", "choose what you have been told of")
+
+    def _end(self, choice: Choice) -> None:
+        self._steps.close()
+        self._choice, self._wanted, self._whole = choice, None, None
+
+    def _spent(self) -> str:
+        return f"the best of {len(self._last)} measured when the budget of {self._problem.budget} was used up"
+
+    def _failed(self, error: Exception) -> NoReturn:
+        if isinstance(error, SlicebedError):
+            error.where = error.where or f"method {self._name}"
+            raise error
+        raise SpecError(
+            f"it failed: {type(error).__name__}: {error}", where=f"method {self._name}", mend="mend the method"
+        ) from error
+
+    def _refuse(self, what: str, mend: str) -> NoReturn:
+        raise SpecError(what, where=f"method {self._name}", mend=mend)
+
+
+def drive(name: str, method: Method, problem: Problem, measure: Callable[[Ask], Iterable[Measure]]) -> Decision:
+    """Run a method to its end; raises as `Session` does, and whatever `measure` raises."""
+    session = Session(name, method, problem)
+    while session.ask is not None:
+        session.feed(measure(session.ask))
+    return session.decision
+
+
+def replay(session: Session, told: Iterable[tuple[Ask, Sequence[Measure]]]) -> Ask | None:
+    """Bring a fresh session to where another was: what that one asked, and what it was told.
+
+    Returns:
+        What it asks next; None when it has decided.
+
+    Raises:
+        SpecError: it asks for something else this time.
+    """
+    for ask, measures in told:
+        if session.ask != ask:
+            raise SpecError(
+                f"told the same as before, it asks for {session.ask} instead of {ask}",
+                where="method",
+                mend="a method must be deterministic: draw from the problem's seed",
+            )
+        session.feed(measures)
+    return session.ask
