@@ -179,7 +179,8 @@ def test_a_stream_resumes_behind_a_killed_agent_that_comes_back(processes):
         ("dropped", "client", "source"),
         ("dropped", "client", "outbound"),
     }
-    assert samples.ended()["failed", "edge", "link"] > 0
+    # Of the seconds without an edge; whether a frame was just then on the link is chance.
+    assert samples.ended()["dropped", "client", "source"] + samples.ended()["dropped", "client", "outbound"] > 0
     # Those that waited for the link have the old version, which the edge no longer knows.
     old = {end["end_reason"] for end in samples.ends if end["end_stage"] == "slice"}
     assert old <= {"slice: version 0 of the cut is not on this host"}

@@ -13,6 +13,11 @@ def _frames(tensor, batch):
     return np.random.default_rng(batch).uniform(-1, 1, (batch, *tensor.shape[1:])).astype(tensor.dtype)
 
 
+def _same(got, expected):
+    """On some processors a graph's operators are fused into kernels that round otherwise than the eager ones."""
+    return got.shape == expected.shape and np.allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("kind", ["branches", "shared", "nested", "sequential"])
 def test_the_frozen_file_gives_the_models_output(make, frozen, run_file, kind, batch):
@@ -20,7 +25,7 @@ def test_the_frozen_file_gives_the_models_output(make, frozen, run_file, kind, b
     path, written = frozen(model)
     frames = _frames(written.inputs[0], batch)
     (got,) = run_file(path, [written.outputs[0].name], {written.inputs[0].name: frames})
-    assert np.array_equal(got, model(frames, training=False).numpy())
+    assert _same(got, model(frames, training=False).numpy())
     assert written.inputs[0].shape[0] is None
     assert written.outputs[0].shape == (None, *got.shape[1:])
 
@@ -35,8 +40,8 @@ def test_every_layers_tensor_is_what_the_layer_gives(make, frozen, run_file, tf,
     found = dict(zip(rows, given, strict=True))
     for layer in model.layers:
         if layer.name in rows and len(layer._inbound_nodes) == 1:
-            assert np.array_equal(found[layer.name], tf.keras.Model(model.inputs[0], layer.output)(frames).numpy())
-    assert np.array_equal(given[-1], model(frames, training=False).numpy())
+            assert _same(found[layer.name], tf.keras.Model(model.inputs[0], layer.output)(frames).numpy())
+    assert _same(given[-1], model(frames, training=False).numpy())
 
 
 def test_the_layer_table_of_a_model_with_branches(make, frozen):
@@ -99,8 +104,8 @@ def test_several_inputs_and_outputs_have_to_be_chosen(make, frozen, run_file):
     assert [each.shape for each in written.inputs] == [(None, 3), (None, 4)]
     got = run_file(path, [each.name for each in written.outputs], {"two:0": two, "one:0": one})
     small, wide = model([one, two])
-    assert np.array_equal(got[0], wide.numpy())
-    assert np.array_equal(got[1], small.numpy())
+    assert _same(got[0], wide.numpy())
+    assert _same(got[1], small.numpy())
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ def test_sizes_that_are_open_have_to_be_given(tf, frozen, run_file):
     assert written.outputs[0].shape == (None, 6, 6, 2)
     frames = _frames(written.inputs[0], 2)
     (got,) = run_file(path, [written.outputs[0].name], {written.inputs[0].name: frames})
-    assert np.array_equal(got, model(frames).numpy())
+    assert _same(got, model(frames).numpy())
 
 
 def test_a_loop_is_refused_and_unrolled_accepted(tf, frozen, run_file):
@@ -148,7 +153,7 @@ def test_variables_that_are_not_just_read_become_constants_too(tf, frozen, run_f
     path, written = frozen(model)
     numbers = np.arange(12, dtype=np.int32).reshape(2, 6)
     (got,) = run_file(path, [written.outputs[0].name], {written.inputs[0].name: numbers})
-    assert np.array_equal(got, model(numbers).numpy())
+    assert _same(got, model(numbers).numpy())
     assert written.inputs[0].dtype == "int32"
 
 
@@ -159,7 +164,7 @@ def test_half_precision_stays_half_precision(tf, frozen, run_file):
     assert written.outputs[0].dtype == "float16"
     frames = _frames(written.inputs[0], 2)
     (got,) = run_file(path, [written.outputs[0].name], {written.inputs[0].name: frames})
-    assert np.array_equal(got, model(frames).numpy())
+    assert _same(got, model(frames).numpy())
 
 
 def test_a_subclassed_model_has_operators_and_no_layers(tf, frozen, run_file):
@@ -180,7 +185,7 @@ def test_a_subclassed_model_has_operators_and_no_layers(tf, frozen, run_file):
     assert "operators only" in written.layers_note
     frames = _frames(written.inputs[0], 2)
     (got,) = run_file(path, [written.outputs[0].name], {written.inputs[0].name: frames})
-    assert np.array_equal(got, model(frames).numpy())
+    assert _same(got, model(frames).numpy())
 
 
 def test_more_than_protobuf_holds_is_refused_before_anything_is_written(make, store, monkeypatch):

@@ -86,11 +86,17 @@ def test_operators_that_one_kernel_does_are_told_with_it(found: Profile) -> None
     assert found.operators is not None
     rows = {row.name: row for row in found.operators.rows}
     assert list(rows) == list(found.whole.operators)
-    assert {name: row.kernel for name, row in rows.items()} == {
+    kernels = {name: row.kernel for name, row in rows.items()}
+    # oneDNN fuses a normalisation with an activation behind it on some processors only.
+    left = ("left", "left_normal/product", "left_normal", "left_out")
+    assert {name: kernels.pop(name) for name in left} in (
+        dict.fromkeys(left[:2], left[1]) | {name: name for name in left[2:]},
+        dict.fromkeys(left, "left_out"),
+    )
+    assert kernels == {
         "input": None,
         **dict.fromkeys(("first", "normal/product", "normal", "stem"), "stem"),
-        **dict.fromkeys(("left", "left_normal/product"), "left_normal/product"),
-        **{name: name for name in ("left_normal", "left_out", "right", "joined", "body", "flat", "logits", "scores")},
+        **{name: name for name in ("right", "joined", "body", "flat", "logits", "scores")},
     }
     for row in rows.values():
         own = row.kernel == row.name
