@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from slicebed.spec.cuts import cut_of
+from slicebed.spec.cuts import cut_of, cut_rule_of
 from slicebed.spec.model_checks import has_model, named_model, zoo_name
 from slicebed.spec.models import LAYER_KINDS
 from slicebed.spec.problems import Problem
@@ -33,6 +33,10 @@ def cut_list_problems(
         hosts: of the slices, in order; None where they are not known.
         on: what the hosts are, for messages.
     """
+    rule = cut_rule_of(cuts)
+    if rule is not None and hosts is not None and len(hosts) != 2:
+        what = f"cuts: {rule} divides a model in two, {on} {', '.join(hosts)} are {len(hosts)}"
+        return [Problem(document.value_mark(location), what, "a rule for two hosts, or a list of cuts")]
     if not isinstance(cuts, list):
         return []
     if not cuts:

@@ -99,6 +99,12 @@ def cut_of(value: object) -> Cut | None:
     return None if names is None else Cut(names)
 
 
+def cut_rule_of(value: object) -> CutRule | None:
+    """The rule of ``couper`` or ``{rule: couper}``; None when it is none."""
+    word = value["rule"] if isinstance(value, dict) and set(value) == {"rule"} else value
+    return CutRule(word) if isinstance(word, str) and word in list(CutRule) else None
+
+
 def is_numbers(label: str) -> bool:
     """Whether a label is one of layer numbers."""
     return _NUMBERS.fullmatch(label) is not None

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slicebed.spec.cuts import cut_of
+from slicebed.spec.cuts import cut_of, cut_rule_of
 from slicebed.spec.pipeline_checks import placements_of
 from slicebed.spec.problems import Problem
 
@@ -48,7 +48,7 @@ def packaged_head(name: str) -> Path:
 
 def _after_problems(document: Document, index: int, after: Any) -> list[Problem]:
     """An exit must be behind some cut's slice but the last, whose answer is the model's own."""
-    points = _cut_points(document)
+    points = _cut_points(document)  # none where a rule finds them later
     mark = document.value_mark(("exits", index, "after"))
     if isinstance(after, bool) or not points:
         return []
@@ -64,5 +64,7 @@ def _after_problems(document: Document, index: int, after: Any) -> list[Problem]
 def _cut_points(document: Document) -> list[tuple[str, ...]]:
     """The split points of every cut of the file, as text."""
     lists = [document.data.get("cuts"), *(each.get("cuts") for _, each in placements_of(document))]
+    if any(cut_rule_of(each) is not None for each in lists):
+        return []
     cuts = [cut_of(value) for each in lists if isinstance(each, list) for value in each]
     return [tuple(map(str, cut.points)) for cut in cuts if cut is not None]

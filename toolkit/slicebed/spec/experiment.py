@@ -9,25 +9,27 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from slicebed.spec.configuration import AS_TESTBED, Configuration, HostCondition, LinkDelay, configurations_of
-from slicebed.spec.cuts import Cut, CutRule
+from slicebed.spec.cuts import Cut, CutRule, cut_rule_of
 from slicebed.spec.document import read_document
 from slicebed.spec.exit_checks import head_file
 from slicebed.spec.experiment_checks import experiment_problems
 from slicebed.spec.experiment_model import MAX_FRAMES, ExperimentModel
 from slicebed.spec.model_checks import beside, images_of, model_of
 from slicebed.spec.pipeline import Drop, Exit, Pipeline, Pixels, Placement, StageQueue, pairs_of
+from slicebed.spec.pipeline_checks import placements_of
 from slicebed.spec.problems import Problem, SpecErrors, problem_lines
 from slicebed.spec.schema import validate
-from slicebed.spec.search import Search, testbed_to_plain
+from slicebed.spec.search import OWN_TESTBED, Search, search_of, testbed_to_plain
 from slicebed.spec.testbed import Testbed, load_testbed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slicebed.spec.document import Document, Location
     from slicebed.spec.experiment_model import SourceModel
     from slicebed.spec.models import Images, ModelChoice
     from slicebed.spec.pipeline_model import PlacementModel
+    from slicebed.spec.search_model import SearchModel
 
 __all__ = [
     "AS_TESTBED",
@@ -185,12 +187,13 @@ def load_experiment(path: Path) -> Experiment:
     """
     document = read_document(path)
     model, problems = validate(document, ExperimentModel)
-    testbed, testbed_lines = _load_testbed(document, problems)
-    problems += experiment_problems(document, testbed)
-    lines = problem_lines(path, problems) + testbed_lines
+    testbed, testbed_lines = _load_testbed(document, ("testbed",), document.data.get("testbed"), problems)
+    testbeds, other_lines = _search_testbeds(document, problems)
+    problems += experiment_problems(document, testbed, testbeds)
+    lines = problem_lines(path, problems) + testbed_lines + other_lines
     if model is None or testbed is None or lines:
         raise SpecErrors(lines)
-    return Experiment(
+    experiment = Experiment(
         name=model.name,
         path=path,
         testbed=testbed,
@@ -205,24 +208,66 @@ def load_experiment(path: Path) -> Experiment:
         configurations=configurations_of(model),
         placements=tuple(_placement(document, index, each) for index, each in enumerate(model.placements or ())),
         pipeline=_pipeline(document, model),
+        cut_rule=cut_rule_of(document.data.get("cuts")),
     )
+    return experiment if model.search is None else _searched(document, experiment, model.search, testbeds)
 
 
-def _load_testbed(document: Document, problems: list[Problem]) -> tuple[Testbed | None, list[str]]:
-    """The testbed the document names; a missing file is a problem of the document, others are the testbed's own."""
-    named = document.data.get("testbed")
+def _load_testbed(
+    document: Document, location: Location, named: object, problems: list[Problem]
+) -> tuple[Testbed | None, list[str]]:
+    """The testbed named there; a missing file is a problem of the document, others are the testbed's own."""
     if not isinstance(named, str) or not named or "\0" in named:
         return None, []
     # normpath: messages and manifests show inventory/..., not experiments/../inventory/...
     path = Path(os.path.normpath(document.path.parent / named))
     if not path.is_file():
         what = f'testbed: no such file "{named}"'
-        problems.append(Problem(document.value_mark(("testbed",)), what, "a path relative to this file"))
+        problems.append(Problem(document.value_mark(location), what, "a path relative to this file"))
         return None, []
     try:
         return load_testbed(path), []
     except SpecErrors as error:
         return None, list(error.lines)
+
+
+def _search_testbeds(document: Document, problems: list[Problem]) -> tuple[dict[str, Testbed], list[str]]:
+    """Those that the search names and that can be read, by condition; and the lines of the others."""
+    search = document.data.get("search")
+    named = search.get("testbeds") if isinstance(search, dict) else None
+    found, lines = {}, []
+    for name, file in (named if isinstance(named, dict) else {}).items():
+        testbed, wrong = _load_testbed(document, ("search", "testbeds", name), file, problems)
+        lines += wrong
+        if testbed is not None:
+            found[name] = testbed
+    return found, lines
+
+
+def _searched(
+    document: Document, experiment: Experiment, model: SearchModel, testbeds: Mapping[str, Testbed]
+) -> Experiment:
+    """The experiment with its search; each of the search's testbeds must link the hosts that frames pass."""
+    problems = [
+        Problem(
+            document.value_mark(("search", "testbeds", name)),
+            f"{testbed.path} does not link {a} and {b}, between which frames pass",
+            f"links as {experiment.testbed.path} has them",
+        )
+        for name, testbed in testbeds.items()
+        for a, b in experiment.pairs
+        if testbed.link(a, b) is None
+    ]
+    if problems:
+        raise SpecErrors(problem_lines(experiment.path, problems))
+    own = Search(
+        models=(experiment.model,),
+        testbeds=MappingProxyType({OWN_TESTBED: experiment.testbed}),
+        codecs=(experiment.pipeline.codec,),
+        at_least=experiment.repeats,
+        at_most=experiment.repeats,
+    )
+    return replace(experiment, search=search_of(document, model, testbeds, own))
 
 
 def _source(document: Document, model: SourceModel) -> Source:
@@ -264,9 +309,11 @@ def _pipeline(document: Document, model: ExperimentModel) -> Pipeline:
 
 
 def _placement(document: Document, index: int, model: PlacementModel) -> Placement:
-    whole = (Cut((), place=document.place(document.value_mark(("placements", index)))),)
-    cuts = _placed(document, ("placements", index, "cuts"), model.cuts) or whole
-    return Placement(model.name, tuple(model.slices), model.transformer, model.classifier, cuts)
+    rule = cut_rule_of(dict(placements_of(document))[index].get("cuts"))
+    cuts = _placed(document, ("placements", index, "cuts"), model.cuts)
+    if not cuts and rule is None:
+        cuts = (Cut((), place=document.place(document.value_mark(("placements", index)))),)
+    return Placement(model.name, tuple(model.slices), model.transformer, model.classifier, cuts, rule)
 
 
 def _placed(document: Document, location: Location, cuts: Sequence[Cut] | None) -> tuple[Cut, ...]:

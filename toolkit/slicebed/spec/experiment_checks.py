@@ -10,15 +10,24 @@ from slicebed.spec.exit_checks import exit_problems
 from slicebed.spec.model_checks import model_problems
 from slicebed.spec.pipeline_checks import pipeline_problems
 from slicebed.spec.problems import Problem
+from slicebed.spec.search_checks import search_problems
 from slicebed.spec.source_checks import source_problems
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from slicebed.spec.document import Document, Location
     from slicebed.spec.testbed import Testbed
 
 
-def experiment_problems(document: Document, testbed: Testbed | None) -> list[Problem]:
-    """Every mistake between the parts of ``document``; those with the testbed only when there is one."""
+def experiment_problems(document: Document, testbed: Testbed | None, testbeds: Mapping[str, Testbed]) -> list[Problem]:
+    """Every mistake between the parts of ``document``; those with a testbed only when there is one.
+
+    Args:
+        document: the file.
+        testbed: the experiment's.
+        testbeds: its search's, by condition.
+    """
     chain = _chain(document)
     # A host that is twice in the chain is told once, not again by every cut.
     hosts = None if chain is None else list(dict.fromkeys(chain))
@@ -29,6 +38,7 @@ def experiment_problems(document: Document, testbed: Testbed | None) -> list[Pro
     problems += pipeline_problems(document, hosts if known else None, testbed)
     problems += [] if placed else cut_problems(document, hosts)
     problems += _configuration_problems(document, hosts if known else None, testbed)
+    problems += search_problems(document, hosts if known else None, testbed, testbeds)
     if chain is not None:
         problems += _chain_problems(document, chain, testbed, each_linked=not placed)
     return problems

@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slicebed.spec.models import DIGITS_MODEL, HELD_OUT_IMAGES, Images, ModelChoice
 from slicebed.spec.problems import Problem
 
 if TYPE_CHECKING:
+    from slicebed.spec.choice_model import ModelModel
     from slicebed.spec.document import Document, Location
-    from slicebed.spec.experiment_model import ModelModel, SourceModel
+    from slicebed.spec.experiment_model import SourceModel
 
 _FILES = "a .keras file, a SavedModel folder or a frozen GraphDef (.pb), relative to this file"
-_KEYS: tuple[Location, ...] = (("model", "name"), ("model",))
+_OWN: Location = ("model",)
 
 
 def zoo_name(named: object) -> str | None:
@@ -27,9 +28,17 @@ def zoo_name(named: object) -> str | None:
     return None if found is None else found.name
 
 
-def named_model(document: Document) -> object:
-    """What the file calls its model, with settings or without; whatever stands there."""
-    said = document.data.get("model")
+def _said(document: Document, location: Location) -> Any:
+    """Whatever stands at a place of the file that is there."""
+    found: Any = document.data
+    for step in location:
+        found = found.get(step) if isinstance(found, dict) else found[step]
+    return found
+
+
+def named_model(document: Document, location: Location = _OWN) -> object:
+    """What the file calls a model, with settings or without; whatever stands there."""
+    said = _said(document, location)
     return said.get("name") if isinstance(said, dict) else said
 
 
@@ -39,7 +48,7 @@ def has_model(document: Document) -> bool:
     return isinstance(named, str) and bool(named) and (zoo_name(named) is not None or _exists(document, named))
 
 
-def model_of(document: Document, model: ModelModel) -> ModelChoice:
+def model_of(document: Document, model: ModelModel, location: Location = _OWN) -> ModelChoice:
     """The model that a file without `model_problems` means; paths are told from where the command runs."""
     return ModelChoice(
         argument=zoo_name(model.name) or str(beside(document, model.name)),
@@ -48,7 +57,7 @@ def model_of(document: Document, model: ModelModel) -> ModelChoice:
         input_shape=None if model.input_shape is None else tuple(model.input_shape),
         inputs=None if model.input is None else tuple(model.input),
         output=model.output,
-        place=document.place(document.key_mark(("model",))),
+        place=document.place(document.key_mark(location)),
     )
 
 
@@ -64,19 +73,28 @@ def images_of(document: Document, source: SourceModel) -> Images:
 
 
 def model_problems(document: Document) -> list[Problem]:
-    """Every mistake of the model itself, and of images that do not fit it."""
+    """Every mistake of the experiment's own model, and of images that do not fit it."""
     named = named_model(document)
     if not isinstance(named, str) or not named or "\0" in named:
         return []
-    known = zoo_name(named)
-    problems = _file_problems(document, named) if known is None else _weights_problems(document)
-    return problems + _image_problems(document, known or named)
+    return choice_problems(document) + _image_problems(document, zoo_name(named) or named)
 
 
-def _file_problems(document: Document, named: str) -> list[Problem]:
+def choice_problems(document: Document, location: Location = _OWN) -> list[Problem]:
+    """Every mistake of a model that the file names there, by itself."""
+    named = named_model(document, location)
+    if not isinstance(named, str) or not named or "\0" in named:
+        return []
+    if zoo_name(named) is None:
+        return _file_problems(document, named, location)
+    return _weights_problems(document, location)
+
+
+def _file_problems(document: Document, named: str, location: Location) -> list[Problem]:
     from slicebed_agent.model.zoo.entries import list_models  # noqa: PLC0415 - as in `zoo_name`
 
-    key = next(key for key in _KEYS if key in document.value_marks)
+    name: Location = (*location, "name")
+    key = name if name in document.value_marks else location
     if not _exists(document, named):
         if "/" in named or Path(named).suffix in {".keras", ".h5", ".pb"}:
             return [Problem(document.value_mark(key), f'model: no such file "{named}"', _FILES)]
@@ -85,23 +103,25 @@ def _file_problems(document: Document, named: str) -> list[Problem]:
         hint = f', did you mean "{near[0]}"?' if near else ""
         what = f'unknown model "{named}"{hint}'
         return [Problem(document.value_mark(key), what, f"{', '.join(names)}, or {_FILES}")]
-    said = document.data["model"]
+    said = _said(document, location)
     given = [name for name in ("weights", "seed") if isinstance(said, dict) and said.get(name) is not None]
     what = "{} of a model that brings its own weights"
-    return [Problem(document.key_mark(("model", name)), what.format(name), "with a model of the zoo") for name in given]
+    return [
+        Problem(document.key_mark((*location, name)), what.format(name), "with a model of the zoo") for name in given
+    ]
 
 
-def _weights_problems(document: Document) -> list[Problem]:
-    said = document.data["model"]
+def _weights_problems(document: Document, location: Location) -> list[Problem]:
+    said = _said(document, location)
     weights = said.get("weights") if isinstance(said, dict) else None
     if not isinstance(said, dict) or not isinstance(weights, str) or not weights or "\0" in weights:
         return []
-    mark = document.value_mark(("model", "weights"))
+    mark = document.value_mark((*location, "weights"))
     problems = []
     if not beside(document, weights).is_file():
         problems.append(Problem(mark, f'weights: no such file "{weights}"', "a path relative to this file"))
     if said.get("seed") is not None:
-        problems.append(Problem(document.key_mark(("model", "seed")), "seed besides weights", "one of the two"))
+        problems.append(Problem(document.key_mark((*location, "seed")), "seed besides weights", "one of the two"))
     return problems
 
 

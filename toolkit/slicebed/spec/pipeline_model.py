@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
-from slicebed.spec.cuts import Cut, cut_of
+from slicebed.spec.cuts import Cut, CutRule, cut_of, cut_rule_of
 from slicebed.spec.pipeline import Drop, StageKind
 from slicebed.spec.schema import (
     Boolean,
@@ -37,6 +38,17 @@ def cut_value(value: object) -> Cut:
         allowed = 'layer numbers joined by hyphens, in quotes, such as "1-8", or a list of names of split points'
         refuse(f"{told(value)} is not a cut", allowed)
     return cut
+
+
+def _listed(value: object) -> object:
+    """Cuts by a rule are none in a list; the rule is read from the file itself."""
+    if cut_rule_of(value) is not None:
+        return []
+    if isinstance(value, (str, dict)):
+        near = difflib.get_close_matches(value, list(CutRule), n=1) if isinstance(value, str) else []
+        hint = f', did you mean "{near[0]}"?' if near else ""
+        refuse(f"{told(value)} is no rule{hint}", f"a list of cuts, or {', '.join(CutRule)}")
+    return value
 
 
 def _resolution(value: object) -> tuple[int, int]:
@@ -73,6 +85,7 @@ def _some(values: list[str]) -> list[str]:
 
 Resolution = Annotated[tuple[int, int], PlainValidator(_resolution)]
 CutValue = Annotated[Cut, PlainValidator(cut_value)]
+CutsValue = Annotated[list[CutValue], BeforeValidator(_listed)]
 
 
 class PicturesModel(StrictModel):
@@ -114,7 +127,7 @@ class PlacementModel(StrictModel):
     transformer: HostName | None = None
     slices: Annotated[list[HostName], AfterValidator(_some)]
     classifier: HostName | None = None
-    cuts: list[CutValue] | None = None
+    cuts: CutsValue | None = None
 
 
 class ExitModel(StrictModel):

@@ -103,6 +103,11 @@ def share(low: str, high: str) -> PlainValidator:
     return _quantity(units.SHARE, low, high, Fraction(1, 100))
 
 
+def energy_uj(low: str, high: str) -> PlainValidator:
+    """An energy between two bounds, both included, in microjoules."""
+    return _quantity(units.ENERGY, low, high)
+
+
 def packets(low: str, high: str) -> PlainValidator:
     """A number of packets between two bounds, both included."""
     return _quantity(units.PACKETS, low, high)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.spec.objective import Objective
+from slicebed.errors import SpecError
+from slicebed.spec.knobs import read_knob
+from slicebed.spec.model_checks import beside, model_of
+from slicebed.spec.objective import METRICS, Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from slicebed.spec.document import Document
     from slicebed.spec.models import ModelChoice
+    from slicebed.spec.search_model import AmountsModel, ObjectiveModel, SearchModel
     from slicebed.spec.testbed import Testbed
     from slicebed_agent.pipeline.codecs import Codec
 
 LATENCY = Objective(MappingProxyType({"latency": 1.0}))
 OWN_TESTBED = "testbed"
 """The name of the only condition where a search names none: the experiment's own testbed."""
+
+# How many of what the file's amounts are counted in make one of the metric's unit: microseconds, microjoules.
+_PARTS = MappingProxyType({"s": 1_000_000, "J": 1_000_000})
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,71 @@ class Search:
             "options": {method: dict(values) for method, values in self.options.items()},
             "sites": [str(site) for site in self.sites],
         }
+
+
+def search_of(document: Document, model: SearchModel, testbeds: Mapping[str, Testbed], own: Search) -> Search:
+    """The search that a file without `search_problems` asks for.
+
+    Args:
+        document: the experiment's file.
+        model: its section.
+        testbeds: those that it names, by condition.
+        own: what holds where the section says nothing.
+    """
+    methods = own.methods if model.method is None else tuple(model.method)
+    models = own.models
+    if model.models is not None:
+        models = tuple(model_of(document, each, ("search", "models", at)) for at, each in enumerate(model.models))
+    least, most = own.at_least, own.at_most
+    if model.repeats is not None:
+        least = model.repeats.at_least
+        most = least if model.repeats.at_most is None else model.repeats.at_most
+    return Search(
+        models=models,
+        testbeds=MappingProxyType(dict(testbeds)) if testbeds else own.testbeds,
+        codecs=own.codecs if model.codecs is None else tuple(model.codecs),
+        knobs=MappingProxyType({name: _knob_values(name, values) for name, values in (model.knobs or {}).items()}),
+        methods=methods,
+        objective=own.objective if model.objective is None else _objective(model.objective),
+        budget=model.budget,
+        at_least=least,
+        at_most=most,
+        until=None if model.repeats is None else model.repeats.until,
+        options=MappingProxyType({name: MappingProxyType(each) for name, each in (model.options or {}).items()}),
+        sites=tuple(beside(document, site) for site in model.sites or ()),
+    )
+
+
+def single_metric(name: str) -> Objective:
+    """The objective that is one metric, without limits.
+
+    Raises:
+        SpecError: there is no such metric; with the nearest name.
+    """
+    if name not in METRICS:
+        near = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f', did you mean "{near[0]}"?' if near else ""
+        raise SpecError(f'no metric "{name}"{hint}', mend=f"allowed: {', '.join(METRICS)}")
+    return Objective(MappingProxyType({name: 1.0}))
+
+
+def _knob_values(name: str, values: Sequence[float | str]) -> tuple[float | str, ...]:
+    return tuple(read_knob(name.partition(".")[2], value) for value in values)
+
+
+def _objective(model: ObjectiveModel) -> Objective:
+    weights = {metric: value for metric, value in model.weights if value is not None}
+    return Objective(
+        weights=MappingProxyType(weights),
+        scales=MappingProxyType(_amounts(model.scales)),
+        limits=MappingProxyType(_amounts(model.limits)),
+    )
+
+
+def _amounts(model: AmountsModel | None) -> dict[str, float]:
+    """Amounts in the units of `METRICS`."""
+    given = {} if model is None else {metric: value for metric, value in model if value is not None}
+    return {metric: value / _PARTS.get(METRICS[metric], 1) for metric, value in given.items()}
 
 
 def _parts(objective: Objective) -> dict[str, Mapping[str, float]]:

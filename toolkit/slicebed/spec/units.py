@@ -95,7 +95,19 @@ SIZE = Dimension(
 FREQUENCY = Dimension("frequency", "2.4 GHz", MappingProxyType({"kHz": 1, "MHz": 1_000, "GHz": 1_000_000}))
 FRAME_RATE = Dimension("frame rate", "10 frame/s", MappingProxyType({"frame/s": 1}), whole=False)
 SHARE = Dimension("share", "0.1 %", MappingProxyType({"%": 1}), whole=False)
+ENERGY = Dimension("energy", "1.5 J", MappingProxyType({"uJ": 1, "mJ": 1_000, "J": 1_000_000}))
 PACKETS = Dimension("number of packets", "1000 packets", MappingProxyType({"packets": 1, "packet": 1}))
+
+# With each how much one base unit is of the unit that `parse_amount` counts in.
+_AMOUNTS = (
+    (DURATION, Fraction(1, 1_000_000)),
+    (RATE, Fraction(1)),
+    (SIZE, Fraction(1)),
+    (FREQUENCY, Fraction(1_000)),
+    (FRAME_RATE, Fraction(1)),
+    (SHARE, Fraction(1, 100)),
+    (ENERGY, Fraction(1, 1_000_000)),
+)
 
 
 def parse_duration_us(text: object) -> int:
@@ -131,6 +143,16 @@ def parse_share(text: object) -> float:
 def parse_packets(text: object) -> int:
     """Packets of ``"1000 packets"``; raises UnitError."""
     return int(PACKETS.parse(text))
+
+
+def parse_amount(text: str) -> float:
+    """A quantity of the kind that its unit says: in s, bit/s, B, Hz, frame/s, J, or a share of 1; raises UnitError."""
+    match = _QUANTITY.fullmatch(text.strip())
+    for dimension, per_unit in _AMOUNTS:
+        if match is not None and match["unit"] in dimension.units:
+            return float(dimension.parse(text) * per_unit)
+    known = ", ".join(unit for dimension, _ in _AMOUNTS for unit in dimension.units)
+    raise UnitError(f"{_shown(text)} is not a quantity", mend=f"allowed: a number and one of {known}")
 
 
 def shown_us(duration_us: float) -> str:
