@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
+# The kernel refuses a quota below it in one period (min_cfs_quota_period in kernel/sched/core.c).
+MIN_QUOTA_US = 1_000
 MAX_PEERS = 20_000
 MAX_DELAY_US = 600_000_000
 MAX_RATE_BIT_PER_S = 400_000_000_000
@@ -153,6 +155,8 @@ class WorkloadWish:
         cores: the processors it may use.
         memory_bytes: the memory it may use.
         cpu_quota: processor time per second of time, such as 1.5; for machines without cpufreq.
+        cpu_period_us: over what time the quota is counted; None is the kernel's own 100 ms. Within a period a process
+            runs until its part is used up and then stands still, so a short one makes a smoother slow processor.
         gpu: whether its containers see the GPU; None leaves that to the container engine.
     """
 
@@ -160,6 +164,7 @@ class WorkloadWish:
     memory_bytes: int | None = None
     cpu_quota: float | None = None
     gpu: bool | None = None
+    cpu_period_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +270,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "online_cores": (1, 65_536),
     "memory_bytes": (1, 1 << 60),
     "cpu_quota": (0.01, 65_536),
+    "cpu_period_us": (10_000, 1_000_000),
 }
 
 

@@ -89,11 +89,12 @@ def test_clock_and_workload_are_told_as_the_file_has_them(testbed):
     text = TABLE_3.replace(
         "client: {role: client}",
         "client: {role: client, cpu_frequency_min: 1 GHz, cpu_frequency_max: 2 GHz, governor: schedutil, boost: false, "
-        "smt: true, online_cores: 2, cores: [1], memory: 1 GB, cpu_quota: 0.5, gpu: false, uplink_rate: 1 Gbit/s}",
+        "smt: true, online_cores: 2, cores: [1], memory: 1 GB, cpu_quota: 0.5, cpu_period: 10 ms, gpu: false, "
+        "uplink_rate: 1 Gbit/s}",
     )
     client = parsed(host_wishes(testbed(text), inventory()))["client"]
     assert client.cpu == CpuWish(None, 1_000_000, 2_000_000, "schedutil", boost=False, smt=True, online_cores=2)
-    assert client.workload == WorkloadWish((1,), 10**9, 0.5, gpu=False)
+    assert client.workload == WorkloadWish((1,), 10**9, 0.5, gpu=False, cpu_period_us=10_000)
     assert client.network.uplink_bit_per_s == 10**9
 
 

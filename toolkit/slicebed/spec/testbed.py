@@ -33,6 +33,7 @@ class Host:
         cores: the cores its workload may use.
         memory_bytes: the memory its workload may use.
         cpu_quota: processor time its workload gets per second of time, such as 1.5.
+        cpu_period_us: over what time that is counted; the shorter, the smoother.
         gpu: whether its workload sees the GPU.
         cpu_frequency_khz: the fixed frequency of its cores; not together with the next two.
         cpu_min_khz: their lowest frequency.
@@ -50,6 +51,7 @@ class Host:
     cores: tuple[int, ...] | None = None
     memory_bytes: int | None = None
     cpu_quota: float | None = None
+    cpu_period_us: int | None = None
     gpu: bool | None = None
     cpu_frequency_khz: int | None = None
     cpu_min_khz: int | None = None
@@ -147,6 +149,7 @@ def _host(name: str, tier: int, model: HostModel) -> Host:
         cores=None if model.cores is None else tuple(model.cores),
         memory_bytes=model.memory,
         cpu_quota=model.cpu_quota,
+        cpu_period_us=model.cpu_period,
         gpu=model.gpu,
         cpu_frequency_khz=model.cpu_frequency,
         cpu_min_khz=model.cpu_frequency_min,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,8 @@ from slicebed.spec.links import find_contradictions
 from slicebed.spec.problems import Problem
 from slicebed.spec.schema import StrictModel, told
 from slicebed.spec.testbed_model import HostModel, LinkModel
+from slicebed.spec.units import shown_us
+from slicebed_agent.host.wish import MIN_QUOTA_US
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +99,12 @@ def _contradictions(host: HostModel) -> Iterator[tuple[str, str, str]]:
     usable = len(host.cores) if host.cores else online
     if usable and host.cpu_quota is not None and host.cpu_quota > usable:
         yield "cpu_quota", f"cpu_quota {host.cpu_quota:g} is more than the {usable} usable cores", f"0.01 to {usable}"
+    if host.cpu_period is not None and host.cpu_quota is None:
+        yield "cpu_period", "cpu_period without cpu_quota", "with cpu_quota"
+    elif host.cpu_period is not None and host.cpu_quota is not None and host.cpu_quota * host.cpu_period < MIN_QUOTA_US:
+        what = f"cpu_quota {host.cpu_quota:g} of cpu_period {shown_us(host.cpu_period)} is less than 1 ms"
+        least = math.ceil(MIN_QUOTA_US / host.cpu_quota)
+        yield "cpu_period", f"{what}, which no kernel takes", f"at least {shown_us(least)}"
 
 
 def _link_problems(document: Document) -> Iterator[Problem]:

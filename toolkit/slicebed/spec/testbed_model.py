@@ -83,6 +83,7 @@ class HostModel(StrictModel):
     smt: Boolean | None = None
     online_cores: Annotated[int, whole(1, MAX_CORE + 1)] | None = None
     cpu_quota: Annotated[float, number(0.01, MAX_CORE + 1)] | None = None
+    cpu_period: Annotated[int, duration_us("10 ms", "1 s")] | None = None
     gpu: Boolean | None = None
     uplink_rate: Rate | None = None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.change import Change, PartPlan
 from slicebed_agent.host.cpu.sysfs import write_cores
+from slicebed_agent.host.wish import MIN_QUOTA_US
 from slicebed_agent.host.workload.hierarchies import Hierarchy, Version
 from slicebed_agent.host.workload.steps import Enable, Expect, MakeGroup, Release, RemoveGroup, Step, Write
 
@@ -187,6 +189,13 @@ def _check(wish: WorkloadWish, facts: Facts) -> None:
             asked="workload.cpu_quota",
             mend=f"allowed: 0.01 to {usable}",
         )
+    if wish.cpu_quota is not None and wish.cpu_quota * (wish.cpu_period_us or PERIOD_US) < MIN_QUOTA_US:
+        raise HostError(
+            f"{wish.cpu_quota:g} of {wish.cpu_period_us} us is less than the {MIN_QUOTA_US} us that the kernel takes",
+            where="workload.cpu_period_us",
+            asked="workload.cpu_period_us",
+            mend=f"allowed: at least {math.ceil(MIN_QUOTA_US / wish.cpu_quota)}",
+        )
     if wish.gpu and not facts.has_gpu:
         raise HostError(
             "gpu: true asked, but there is neither /dev/nvidia0 nor /dev/dri/renderD*",
@@ -211,8 +220,11 @@ def _wanted(wish: WorkloadWish, facts: Facts, hierarchy: Hierarchy, enabled: fro
     if wish.cores is not None:
         values["cpuset.cpus"] = write_cores(wish.cores)
     if wish.cpu_quota is not None:
-        quota_us = round(wish.cpu_quota * PERIOD_US)
-        values |= {"cpu.cfs_quota_us": str(quota_us), "cpu.max": f"{quota_us} {PERIOD_US}"}
+        period_us = wish.cpu_period_us or PERIOD_US
+        quota_us = round(wish.cpu_quota * period_us)
+        values |= {"cpu.cfs_quota_us": str(quota_us), "cpu.max": f"{quota_us} {period_us}"}
+        if wish.cpu_period_us is not None:
+            values["cpu.cfs_period_us"] = str(period_us)
     if wish.memory_bytes is not None:
         taken = str(wish.memory_bytes - wish.memory_bytes % facts.page_bytes)
         # Memory that is swapped out would go past the limit unseen.

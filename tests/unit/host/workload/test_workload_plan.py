@@ -77,6 +77,23 @@ def test_version_1_gives_a_new_group_cores_and_memory_nodes_always():
     ]
 
 
+def test_a_shorter_period_comes_before_its_quota():
+    smooth = WorkloadWish(cpu_quota=0.25, cpu_period_us=10_000)
+    (found,) = [line for line in said(planner.plan(smooth, facts(V2))) if "cpu.max" in line]
+    assert found == "cgroup slicebed.edge: cpu.max - -> 2500 10000"
+    root, groups = V1_ROOT, [f"{each.mount.name}/{GROUP}" for each in V1]
+    assert [line for line in said(planner.plan(smooth, facts(V1, root))) if "cfs" in line] == [
+        "cgroup cpu/slicebed.edge: cpu.cfs_period_us - -> 10000",
+        "cgroup cpu/slicebed.edge: cpu.cfs_quota_us - -> 2500",
+    ]
+    own = {f"cpu/{GROUP}/cpu.cfs_period_us": "10000\n", f"cpu/{GROUP}/cpu.cfs_quota_us": "2500\n"}
+    back = planner.plan(WorkloadWish(cpu_quota=0.25), facts(V1, root | own, groups))
+    assert [line for line in said(back) if "cfs" in line] == [
+        "cgroup cpu/slicebed.edge: cpu.cfs_period_us 10000 -> 100000",
+        "cgroup cpu/slicebed.edge: cpu.cfs_quota_us 2500 -> 25000",
+    ]
+
+
 @pytest.mark.parametrize(
     ("hierarchies", "root"), [(V2, {"cgroup.subtree_control": "cpu memory cpuset\n"}), (V1, V1_ROOT)]
 )
@@ -111,6 +128,7 @@ def test_a_limit_with_swap_goes_first_when_it_grows_and_last_when_it_shrinks():
     ("wish", "hierarchies", "message"),
     [
         (WorkloadWish(cores=(2, 4, 5)), V2, "cores 4-5 are not online; allowed: 0-3"),
+        (WorkloadWish(cpu_quota=0.05, cpu_period_us=10_000), V2, "0.05 of 10000 us is less .*allowed: at least 20000"),
         (WorkloadWish(memory_bytes=9 << 30), V2, f"{9 << 30} bytes .*allowed: 4096 to {8 << 30}"),
         (WorkloadWish(cpu_quota=4.5), V2, "4.5 cannot be had of 4 cores; allowed: 0.01 to 4"),
         (WorkloadWish(cores=(1,), cpu_quota=2), V2, "2 cannot be had of 1 cores; allowed: 0.01 to 1"),
