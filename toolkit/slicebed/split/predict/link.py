@@ -1,0 +1,148 @@
+"""When a frame that is handed to a link has arrived, and when its sender is free again.
+
+The model, and what it rests on:
+
+- The shaper is a token bucket: after a pause `Hop.bucket_s` of its rate pass at once, then bytes go at the rate's
+  goodput (docs/testbed.md, "TCP"; 10 ms of HTB). On the link itself they lie one behind the other, whatever frame they
+  are of.
+- What TCP carries of a rate is `GOODPUT_SHARE`: 1,448 of an Ethernet frame's 1,514 bytes, less what TLS, HTTP/2 and
+  Flight add; make bench-pipeline saw frames of 0.5 to 13 MB take 1.00 to 1.02 of the time without these.
+- A new connection sends ten segments in its first round trip and twice as many in each further one, until the link is
+  full (RFC 6928, RFC 5681); so does one after a pause, but for TCP set for streaming (`Hop.slow_restart`).
+- A sender's write returns once the transport has taken the whole frame: two round trips' worth beyond what is on the
+  link, or `WRITTEN_BYTES`. gRPC's window follows its own estimate of rate x round trip, doubled; how far exactly is not
+  specified, and only matters to a link that is always busy.
+- Jitter moves each packet by itself, and TCP's packets do not overtake (ADR 7; a receiver waits for the ones before in
+  any case). So the last byte of a frame of n packets, sent `gap` apart, is late by the greatest of J(i) - i gap over
+  the packets i = 0..n-1 from the last one backwards.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from slicebed.split.predict.line import Hop
+
+GOODPUT_SHARE: Final = 1448 / 1514 / 1.01
+UNLIMITED_BIT_PER_S: Final = 1e9
+"""What a link without a rate counts as; so does `tcp: streaming`."""
+SEGMENT_BYTES: Final = 1448
+WRITTEN_BYTES: Final = 65536
+FRAME_S: Final = 0.0005
+"""What a frame takes beside its bytes: turns of threads, protobuf, the account. ADR 12: 0.85 ms there and back."""
+REPORT_S: Final = 0.00035
+_MESSAGE_S: Final = 0.00006
+_BYTE_S: Final = 1e-9
+"""Of the sender's processor: 700 to 1,000 MB/s over loopback (ADR 12)."""
+_FIRST_WINDOW_BYTES: Final = 10 * SEGMENT_BYTES
+_PAUSE_S: Final = 0.2
+_GRID: Final = 257
+_DEVIATIONS: Final = 5.0
+
+
+class Transfers:
+    """One run's frames over one hop, given in their order. Times are seconds of one clock."""
+
+    def __init__(self, hop: Hop, *, rate_factor: float = 1.0, extra_s: float = 0.0) -> None:
+        """Begin with a connection that nothing was sent on.
+
+        Args:
+            hop: the link.
+            rate_factor: what it carries, as a share of what it is said to.
+            extra_s: what each frame takes besides.
+        """
+        rate = (hop.rate_bit_per_s or UNLIMITED_BIT_PER_S) * rate_factor
+        self._byte_per_s = rate * GOODPUT_SHARE / 8
+        self._bytes, self._messages = hop.bytes, hop.messages
+        self._takes_s = hop.bytes / self._byte_per_s
+        self._bucket_s = hop.bucket_s if hop.rate_bit_per_s else 0.0
+        self._round_s = hop.delay_s + hop.back_delay_s
+        self._full_bytes = self._byte_per_s * self._round_s
+        self._ahead_s = max(WRITTEN_BYTES / self._byte_per_s, 2 * self._round_s)
+        self._write_s = hop.messages * _MESSAGE_S + hop.bytes * _BYTE_S
+        self._way_s = hop.delay_s + FRAME_S + extra_s
+        self._restarts = hop.slow_restart
+        self._window_bytes = float(_FIRST_WINDOW_BYTES)
+        self._busy_until_s = self._arrived_s = -math.inf
+        self._spread_s = 0.0
+
+    def send(self, handed_s: float, late_s: float = 0.0) -> tuple[float, float]:
+        """Send the next frame.
+
+        Args:
+            handed_s: when the first byte is handed to the transport; not before that of the frame before.
+            late_s: what jitter adds to its last byte, see `lateness`.
+
+        Returns:
+            When the sender is free again, and when the receiver has all.
+        """
+        written_s = handed_s + self._write_s
+        if self._restarts and handed_s - self._busy_until_s > _PAUSE_S + self._round_s:
+            self._window_bytes = _FIRST_WINDOW_BYTES
+        begun_s = max(self._busy_until_s, handed_s)
+        if self._window_bytes < self._full_bytes:
+            self._busy_until_s = self._slowly(begun_s)
+        else:
+            self._busy_until_s = begun_s + self._takes_s
+        left_s = max(self._busy_until_s - self._bucket_s, written_s)
+        first_s = begun_s + (self._busy_until_s - begun_s) / self._messages - self._bucket_s
+        self._spread_s = left_s - max(first_s, handed_s + self._write_s / self._messages)
+        self._arrived_s = max(self._arrived_s, left_s + self._way_s + late_s)
+        return max(written_s, left_s - self._ahead_s), self._arrived_s
+
+    def _slowly(self, begun_s: float) -> float:
+        """When a frame has left while the window opens: it doubles with every round trip that it filled."""
+        left = float(self._bytes)
+        while left > self._window_bytes < self._full_bytes:
+            left -= self._window_bytes
+            self._window_bytes *= 2
+            begun_s += self._round_s
+        return begun_s + left / self._byte_per_s
+
+    def messages(self) -> list[float]:
+        """When each message of the frame that was just sent has arrived: evenly over its time on the link."""
+        step_s = self._spread_s / max(1, self._messages - 1)
+        return [self._arrived_s - step_s * before for before in reversed(range(self._messages))]
+
+
+def lateness(hop: Hop, frames: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Draw what jitter adds to the arrival of each of so many frames; below 0 where it comes sooner."""
+    if not hop.jitter_s:
+        return np.zeros(frames)
+    gap_s = 8 * 1514 / (hop.rate_bit_per_s or UNLIMITED_BIT_PER_S)
+    packets = max(1, -(-hop.bytes // SEGMENT_BYTES))
+    # Of packets so far back none can be the latest.
+    seen = min(packets, math.ceil(2 * _DEVIATIONS * hop.jitter_s / gap_s))
+    shares, deviations = _greatest(gap_s / hop.jitter_s, seen)
+    drawn = np.interp(generator.random(frames), shares, deviations) * hop.jitter_s
+    return np.maximum(drawn, -hop.delay_s)
+
+
+def way_back(hop: Hop, frames: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Draw how long the report of a frame's end takes, from the receiver to the sender."""
+    jitter_s = hop.jitter_s if hop.back_jitter_s is None else hop.back_jitter_s
+    jitter = generator.normal(0.0, jitter_s, frames) if jitter_s else 0.0
+    return np.maximum(hop.back_delay_s + jitter, 0.0) + REPORT_S
+
+
+@functools.lru_cache(maxsize=1024)
+def _greatest(gap: float, packets: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Distribution of the greatest of J(i) - i gap, all in standard deviations of J, which is normal."""
+    deviations = np.linspace(-_DEVIATIONS, _DEVIATIONS, _GRID)
+    logarithms = np.zeros(_GRID)
+    for number in range(packets):
+        logarithms += np.interp(deviations + number * gap, *_log_normal())
+    return np.exp(logarithms), deviations
+
+
+@functools.cache
+def _log_normal() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    at = np.linspace(-_DEVIATIONS, _DEVIATIONS, 2001)
+    return at, np.array([math.log(math.erfc(-each / math.sqrt(2)) / 2) for each in at])
