@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from slicebed_agent.model.early_exit import confidence
 from slicebed_agent.pipeline.contracts import Bench, Result
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from slicebed_agent.config import Assignment, Kind
     from slicebed_agent.film import Film
+    from slicebed_agent.media.plan import ShowPlan
     from slicebed_agent.media.show import Show
     from slicebed_agent.model.files import Store
     from slicebed_agent.model.held import Held, Versions
@@ -65,6 +66,17 @@ def _show(film: Film, shelf: Shelf, open_until: contextlib.ExitStack) -> Show:
     show = open_show(plan, shelf.references, shelf.held.executor)
     open_until.callback(show.close)
     return show
+
+
+@contextlib.contextmanager
+def film_of(film: Film, store: Store) -> Iterator[ShowPlan]:
+    """What a camera shows, its file kept while the block lasts.
+
+    Raises:
+        AgentConfigError: the file is not on this host.
+    """
+    with contextlib.ExitStack() as open_until:
+        yield film.at(_path(film.file_sha256, store, open_until)) if film.file_sha256 else film.show
 
 
 def _path(sha256: str, store: Store, open_until: contextlib.ExitStack) -> Path:

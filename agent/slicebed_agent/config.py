@@ -132,7 +132,7 @@ def read(message: agent_pb2.RunConfig, host: str) -> Assignment:
     return Assignment(
         plan=plan,
         kinds={stage.name: _kind(stage, place) for place, stage in enumerate(message.stages)},
-        codec=_codec(message.link.codec) if link is not None else Codec.TENSOR_PROTO,
+        codec=codec("link.codec", message.link.codec) if link is not None else Codec.TENSOR_PROTO,
         rate_bit_per_s=message.link.rate_bit_per_s,
         film=shown,
         warm_batch=checks.within("warm_batch", message.warm_batch, 0, _MAX_BATCH)
@@ -170,6 +170,18 @@ def model_file(message: agent_pb2.ModelFile) -> tuple[str, int]:
     if not message.size_bytes:
         raise checks.wrong("size_bytes", 0, "1 or more")
     return checks.sha256("sha256", message.sha256), message.size_bytes
+
+
+def codec(field: str, value: agent_pb2.Codec) -> Codec:
+    """A codec by its number.
+
+    Raises:
+        AgentConfigError: there is none.
+    """
+    found = _CODECS.get(value)
+    if found is None:
+        raise checks.wrong(field, value, ", ".join(agent_pb2.Codec.keys()[1:]))
+    return found
 
 
 def _stage(message: agent_pb2.StageConfig, place: int) -> StagePlan:
@@ -241,7 +253,7 @@ def _link(message: agent_pb2.LinkConfig) -> LinkPlan:
         raise checks.wrong("link.next_address", repr(message.next_address), "host:port of the next agent's data plane")
     if not message.next_host:
         raise checks.wrong("link.next_host", "''", "the name of the next agent's host")
-    _codec(message.codec)
+    codec("link.codec", message.codec)
     return LinkPlan(
         next_host=message.next_host,
         next_address=message.next_address,
@@ -249,10 +261,3 @@ def _link(message: agent_pb2.LinkConfig) -> LinkPlan:
         or DEFAULT_PART_BYTES,
         queue=_queue(message.queue, "link.queue"),
     )
-
-
-def _codec(value: agent_pb2.Codec) -> Codec:
-    codec = _CODECS.get(value)
-    if codec is None:
-        raise checks.wrong("link.codec", value, ", ".join(agent_pb2.Codec.keys()[1:]))
-    return codec

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import grpc
 
-from slicebed_agent import __version__, bench, codec, config, status
+from slicebed_agent import __version__, bench, codec, config, status, timing
 from slicebed_agent.bench import Shelf
 from slicebed_agent.current import Current, WrongTimeError
 from slicebed_agent.errors import AgentConfigError, AgentError, OneLineError, PayloadError
@@ -20,6 +20,7 @@ from slicebed_agent.host.usage import Meter
 from slicebed_agent.model import runtime
 from slicebed_agent.model.files import Store
 from slicebed_agent.model.held import Held, Versions
+from slicebed_agent.model.profile.parts import GoneError
 from slicebed_agent.model.reference import References
 from slicebed_agent.pipeline.contracts import At, End, Ending, Phase
 from slicebed_agent.pipeline.goodput import believed
@@ -64,6 +65,7 @@ class Control:
         self._shelf = Shelf(store, Held(store), References())
         self._meter = Meter()
         self._changing = threading.Lock()
+        self._stopping = threading.Event()
         self._current: Current | None = None
         # Of the last run that was prepared: kept until the next one is, so that what both need stays in memory.
         self._versions: Versions | None = None
@@ -76,6 +78,7 @@ class Control:
 
     def shutdown(self, drain_s: float) -> None:
         """End the current run because the agent stops: drain, write samples, tell the agent before."""
+        self._stopping.set()
         with self._changing:
             if self._current is not None:
                 reason = "the agent was stopped"
@@ -97,7 +100,7 @@ class Control:
                 tensorflow_version=runtime.tensorflow_version(),
                 python_version=platform.python_version(),
                 cores=runtime.usable_cores(),
-                cpu_model=_cpu_model(),
+                cpu_model=runtime.cpu_model(),
             ),
         )
 
@@ -191,6 +194,33 @@ class Control:
                 return agent_pb2.FinishReply(samples_path=str(path), samples=current.run.samples)
 
             return _answered(context, finish)
+
+    def Profile(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.ProfileRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.ProfileReply:
+        """What the parts of a model take here; ends the current run."""
+        return self._alone(context, lambda go_on: timing.profile(request, self._shelf, go_on))
+
+    def Time(  # noqa: N802 - the proto names it
+        self, request: agent_pb2.TimeRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.TimeReply:
+        """What one slice takes here; ends the current run."""
+        return self._alone(context, lambda go_on: timing.time_one(request, self._shelf, go_on))
+
+    def _alone(self, context: grpc.ServicerContext, measure: Callable[[Callable[[], None]], Reply]) -> Reply:
+        def go_on() -> None:
+            if not context.is_active() or self._stopping.is_set():
+                raise GoneError("nobody waits for this measurement any more", where=self._host)
+
+        def answer() -> Reply:
+            go_on()
+            if self._current is not None:
+                self._current.end(0.0, "replaced by a measurement")
+                self._current = None
+            return measure(go_on)
+
+        with self._changing:
+            return _answered(context, answer)
 
     def _samples_path(self, run_id: str) -> Path:
         return Path("spool") / run_id / f"{self._host}.jsonl"
@@ -292,11 +322,3 @@ def _answered(context: grpc.ServicerContext, answer: Callable[[], Reply]) -> Rep
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, error: OneLineError) -> NoReturn:
     _LOG.error("%s", error)
     context.abort(code, str(error))
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in {"model name", "Model"}:
-            return value.strip()
-    return platform.machine()

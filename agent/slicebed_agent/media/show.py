@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
 
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.media.picture_show import DEFAULT_CHECKED, Checked, PictureShow, ask
@@ -91,6 +94,21 @@ def open_show(plan: ShowPlan, references: References, executor: Executors) -> Sh
     reel = _reel(plan)
     whole = None if plan.check is None else _checked(plan, plan.check, reel, references, executor)
     return PictureShow(reel, plan.batch_size, plan.loops, _where(plan), whole)
+
+
+def first_frame(plan: ShowPlan) -> Tensors:
+    """The first pictures of a film, as many as are in a frame; of a shorter film some come again.
+
+    Args:
+        plan: of pictures.
+
+    Raises:
+        AgentConfigError: the file is no film.
+    """
+    pictures = [pixels for _, pixels in itertools.islice(_reel(plan).once(), plan.batch_size)]
+    if not pictures:
+        raise AgentConfigError("no picture in it can be decoded", where=_where(plan), mend="check the file")
+    return (np.stack([*itertools.islice(itertools.cycle(pictures), plan.batch_size)]),)
 
 
 def _open_tensors(plan: ShowPlan, references: References, executor: Executors) -> Show:

@@ -7,9 +7,11 @@ import functools
 import importlib
 import importlib.metadata
 import os
+import platform
 import re
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed_agent.errors import AgentError
@@ -27,6 +29,15 @@ _TALK: Final = re.compile(
 def usable_cores() -> int:
     """Number of CPU cores this process may run on (its affinity, which a container's cpuset narrows)."""
     return len(os.sched_getaffinity(0))
+
+
+def cpu_model() -> str:
+    """What the processor calls itself; the machine's architecture where it does not."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in {"model name", "Model"}:
+            return value.strip()
+    return platform.machine()
 
 
 def tensorflow_version() -> str:

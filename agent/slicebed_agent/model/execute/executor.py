@@ -86,6 +86,30 @@ class Executor:
                 raise
         return made
 
+    def open_session(self, feeds: Sequence[str], fetches: Sequence[str]) -> Session:
+        """A session of its own, for who runs it in another way than a slice is run.
+
+        Args:
+            feeds: tensors that it is given.
+            fetches: tensors that it returns, none of them fed, each once.
+
+        Raises:
+            AgentConfigError: there are no such tensors, or the fetches need more than the feeds.
+            AgentError: TensorFlow refuses the graph.
+        """
+        self._check_names(feeds, fetches)
+        return self._open(self.describe(feeds), fetches)[0]
+
+    def between(self, feeds: Sequence[str], fetches: Sequence[str]) -> tuple[Node, ...]:
+        """The nodes that compute the fetches from what is fed, in the file's order; constants are not among them.
+
+        Raises:
+            AgentConfigError: there are no such tensors, or the fetches need more than the feeds.
+        """
+        self._check_names(feeds, fetches)
+        fed = frozenset(feeds)
+        return tuple(self._graph.between(fed, [name for name in fetches if name not in fed]))
+
     def describe(self, names: Sequence[str]) -> tuple[Boundary, ...]:
         """What arrays are expected for these tensors.
 
