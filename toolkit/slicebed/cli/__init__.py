@@ -48,6 +48,7 @@ def _register() -> None:
         provision,
         report,
         run,
+        search,
         stream,
         verify,
     )
@@ -65,6 +66,7 @@ def _register() -> None:
     app.command("restore")(conditions.restore)
     app.command("doctor")(conditions.doctor)
     app.command("run")(run.run)
+    app.command("search")(search.search)
     app.command("stream")(stream.stream)
     app.command("report")(report.report)
     app.command("demo")(demo.demo)

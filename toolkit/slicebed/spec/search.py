@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.errors import SpecError
-from slicebed.spec.knobs import read_knob
+from slicebed.spec.knobs import WORKLOAD_KNOBS, read_knob
 from slicebed.spec.model_checks import beside, model_of
 from slicebed.spec.objective import METRICS, Objective
+from slicebed.spec.wishes import cpu_wish, workload_wish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +63,23 @@ class Search:
     options: Mapping[str, Mapping[str, float | str]] = field(default_factory=lambda: MappingProxyType({}))
     sites: tuple[Path, ...] = ()
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The parts of the testbed that its conditions and knobs set.
+
+        Links always; of the hosts what a testbed that the search names says, or a knob varies. Of the experiment's own
+        testbed links alone, as in a run.
+        """
+        named = [] if set(self.testbeds) == {OWN_TESTBED} else list(self.testbeds.values())
+        hosts = [host for testbed in named for host in testbed.hosts]
+        knobs = {name.partition(".")[2] for name in self.knobs}
+        parts = {"network"}
+        if knobs & WORKLOAD_KNOBS or any(workload_wish(host) for host in hosts):
+            parts.add("workload")
+        if knobs - WORKLOAD_KNOBS or any(cpu_wish(host) for host in hosts):
+            parts.add("cpu")
+        return frozenset(parts)
+
     def to_plain(self) -> dict[str, object]:
         """As manifests hold it."""
         return {
@@ -111,19 +127,6 @@ def search_of(document: Document, model: SearchModel, testbeds: Mapping[str, Tes
         options=MappingProxyType({name: MappingProxyType(each) for name, each in (model.options or {}).items()}),
         sites=tuple(beside(document, site) for site in model.sites or ()),
     )
-
-
-def single_metric(name: str) -> Objective:
-    """The objective that is one metric, without limits.
-
-    Raises:
-        SpecError: there is no such metric; with the nearest name.
-    """
-    if name not in METRICS:
-        near = difflib.get_close_matches(name, METRICS, n=1)
-        hint = f', did you mean "{near[0]}"?' if near else ""
-        raise SpecError(f'no metric "{name}"{hint}', mend=f"allowed: {', '.join(METRICS)}")
-    return Objective(MappingProxyType({name: 1.0}))
 
 
 def _knob_values(name: str, values: Sequence[float | str]) -> tuple[float | str, ...]:

@@ -12,6 +12,7 @@ from slicebed.spec.model_checks import choice_problems, named_model, zoo_name
 from slicebed.spec.models import DIGITS_MODEL, Images
 from slicebed.spec.pipeline_checks import placements_of
 from slicebed.spec.problems import Problem
+from slicebed.spec.search import OWN_TESTBED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -177,6 +178,9 @@ def _configuration_problems(document: Document) -> Iterator[Problem]:
 def _testbed_problems(document: Document, own: Testbed, testbeds: Mapping[str, Testbed]) -> Iterator[Problem]:
     for name, each in testbeds.items():
         mark = document.value_mark(("search", "testbeds", name))
+        if name == OWN_TESTBED:
+            what = f'condition "{name}" is what the experiment\'s own testbed is called'
+            yield Problem(document.key_mark(("search", "testbeds", name)), what, "another name")
         if each.host_names != own.host_names:
             what = f"{each.path} has the hosts {', '.join(each.host_names)}"
             yield Problem(mark, what, f"those of {own.path}, in their order: {', '.join(own.host_names)}")

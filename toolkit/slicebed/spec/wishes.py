@@ -84,8 +84,8 @@ def host_wishes(
             "network": _network(testbed, host, directed, shape_control_path=shape_control_path)
             if "network" in parts
             else None,
-            "cpu": _cpu(host) if "cpu" in parts else None,
-            "workload": _workload(host) if "workload" in parts else None,
+            "cpu": cpu_wish(host) if "cpu" in parts else None,
+            "workload": workload_wish(host) if "workload" in parts else None,
         }
         for host in testbed.hosts
     }
@@ -168,12 +168,14 @@ def _network(
     return {**wish, "tcp": tcp_plain(testbed, host.name)} if testbed.tcp is TcpMode.STREAMING else wish
 
 
-def _cpu(host: Host) -> dict[str, Any] | None:
+def cpu_wish(host: Host) -> dict[str, Any] | None:
+    """What is wished of a host's processors; None where nothing is."""
     named = {"frequency_khz": "cpu_frequency_khz", "min_khz": "cpu_min_khz", "max_khz": "cpu_max_khz"}
     return _some({field.name: getattr(host, named.get(field.name, field.name)) for field in fields(CpuWish)})
 
 
-def _workload(host: Host) -> dict[str, Any] | None:
+def workload_wish(host: Host) -> dict[str, Any] | None:
+    """What is wished of a host's workload; None where nothing is."""
     values = {field.name: getattr(host, field.name) for field in fields(WorkloadWish)}
     return _some({**values, "cores": None if host.cores is None else list(host.cores)})
 
