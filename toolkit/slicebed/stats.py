@@ -6,6 +6,7 @@ Frames of one run are taken as independent; a queue that is full for a while mak
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,35 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
         return math.nan, math.nan
     ordered = sorted(values)
     return ordered[rank - 1], ordered[count - rank]
+
+
+def quantile_interval(values: Sequence[float], share: float) -> tuple[float, float]:
+    """Interval of a quantile, at least 95 %, as that of the median: of how many values lie below it.
+
+    Args:
+        values: in any order.
+        share: of the values that lie below the quantile, between 0 and 1.
+
+    Returns:
+        Both bounds; not a number when there are too few values on one side for 95 %.
+    """
+    count = len(values)
+    if count > _EXACT_UP_TO:
+        spread = _Z * math.sqrt(count * share * (1 - share))
+        low, high = math.floor(count * share - spread), math.ceil(count * share + spread) + 1
+    else:
+        below = list(
+            accumulate(
+                math.comb(count, hits) * share**hits * (1 - share) ** (count - hits) for hits in range(count + 1)
+            )
+        )
+        allowed = (1 - _LEVEL) / 2
+        low = sum(chance <= allowed for chance in below)
+        high = 1 + sum(chance < 1 - allowed for chance in below)
+    if low < 1 or high > count:
+        return math.nan, math.nan
+    ordered = sorted(values)
+    return ordered[low - 1], ordered[high - 1]
 
 
 def _median_rank(count: int) -> int:

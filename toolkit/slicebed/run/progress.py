@@ -32,5 +32,11 @@ class Progress:
     def run_ends(self, run: PlannedRun, manifest: dict[str, Any]) -> None:
         """A run is whole."""
 
+    def search_begins(self, campaign: str, problems: int, candidates: int, done: int) -> None:
+        """A search begins: so many problems with so many candidates in all, so many cells done before."""
+
+    def cells(self, done: int, left: int, left_s: float | None) -> None:
+        """So many cells of a search are done, so many are asked for and not done, which takes about so long."""
+
     def end(self) -> None:
         """The campaign is over, whole or not."""

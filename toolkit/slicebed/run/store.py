@@ -58,6 +58,11 @@ class Campaign:
         """True when that run is whole."""
         return (self.folder / run_id / "manifest.json").is_file()
 
+    def manifest(self, run_id: str) -> dict[str, Any]:
+        """What the manifest of a whole run holds."""
+        loaded: dict[str, Any] = json.loads((self.folder / run_id / "manifest.json").read_text())
+        return loaded
+
     def begin_run(self, run_id: str) -> Path:
         """Make the run's folder under its partial name; remains of an earlier attempt become a failed run."""
         partial = self.folder / (run_id + _PARTIAL)

@@ -49,3 +49,14 @@ def load(name: str) -> Method:
             mend="register a generator function that takes a Problem",
         )
     return method
+
+
+def with_profiles(method: Method) -> Method:
+    """Mark a method that cannot do without profiles of the hosts: they are made before it starts."""
+    vars(method)["needs_profiles"] = True
+    return method
+
+
+def needs_profiles(method: Method) -> bool:
+    """Whether a method is marked so."""
+    return bool(getattr(method, "needs_profiles", False))

@@ -1,0 +1,234 @@
+"""Searches over real runs: models opened, hosts reached, then every method on every problem until it decides."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from slicebed.errors import SpecError
+from slicebed.run.bench import Stage, hosts_of, image_if_built, journaled
+from slicebed.run.found_cuts import resolve_cuts
+from slicebed.run.search.foresight import foresee
+from slicebed.run.search.searching import Searching, Settings
+from slicebed.run.search.space import conditions_of, space_of
+from slicebed.run.search.worker import site_worker
+from slicebed.run.sliced_model import open_choice, slice_model
+from slicebed.run.store import create_campaign, find_unfinished, hosts_taken
+from slicebed.spec.experiment import MAX_FRAMES
+from slicebed.spec.search import OWN_TESTBED, Search
+from slicebed.split.search import registry
+from slicebed.split.search.objective import shown
+from slicebed.testbed.image import read_image_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from slicebed.run.progress import Progress
+    from slicebed.run.search.foresight import Foresight
+    from slicebed.run.search.space import Space
+    from slicebed.run.store import Campaign
+    from slicebed.spec.experiment import Experiment
+    from slicebed.spec.models import ModelChoice
+    from slicebed.spec.objective import Objective
+    from slicebed.testbed.checkout import Checkout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SearchWanted:
+    """What the caller asks of a search.
+
+    Attributes:
+        experiment: what is searched is in its `search`, or it is itself.
+        inventory: of the hosts, unless the experiment names sites.
+        results: where campaigns go.
+        methods: by name; all of them on every problem.
+        objective: what is minimised.
+        budget: the most candidates that a method may measure; None: no limit.
+        models: only these, by name; None: all.
+        conditions: only these, by name; None: all.
+        frames: of every run instead of the experiment's.
+        profiles: those of an earlier campaign, taken where they fit.
+        seed: of what methods draw.
+    """
+
+    experiment: Experiment
+    inventory: Path
+    results: Path
+    methods: tuple[str, ...]
+    objective: Objective
+    budget: int | None = None
+    models: tuple[str, ...] | None = None
+    conditions: tuple[str, ...] | None = None
+    frames: int | None = None
+    profiles: Path | None = None
+    seed: int = 0
+
+    @property
+    def search(self) -> Search:
+        """The experiment's; without one, its own model on its own testbed."""
+        own = self.experiment
+        if own.search is not None:
+            return own.search
+        return Search((own.model,), {OWN_TESTBED: own.testbed}, (own.pipeline.codec,))
+
+    @property
+    def settings(self) -> Settings:
+        """How the search goes about it."""
+        search, order = self.search, self.experiment.order
+        return Settings(
+            objective=self.objective,
+            budget=self.budget,
+            at_least=search.at_least,
+            at_most=search.at_most,
+            until=search.until,
+            options=search.options,
+            seed=self.seed,
+            randomised=order.randomised,
+            order_seed=order.seed,
+        )
+
+    @property
+    def sites(self) -> dict[str, Path]:
+        """Inventories by name of their site."""
+        paths = self.search.sites or (self.inventory,)
+        names = [path.stem for path in paths]
+        return {path.stem if names.count(path.stem) == 1 else str(path): path for path in paths}
+
+    def plan(self, spaces: Sequence[Space]) -> dict[str, Any]:
+        """What campaign.json keeps, and what must be the same for --resume."""
+        return {
+            "kind": "search",
+            "experiment": self.experiment.name,
+            "experiment_sha256": hashlib.sha256(self.experiment.path.read_bytes()).hexdigest(),
+            "methods": list(self.methods),
+            "objective": shown(self.objective),
+            "budget": self.budget,
+            "frames": self.frames or self.experiment.frames,
+            "seed": self.seed,
+            "problems": {space.id: list(space.variants) for space in spaces},
+            "models": {space.model: space.sliced.to_plain() for space in spaces},
+            "spec": self.experiment.to_plain(),
+        }
+
+
+def run_search(
+    checkout: Checkout, wanted: SearchWanted, progress: Progress, *, resume: bool = False, deploy: bool = True
+) -> Campaign:
+    """Search; give the campaign, whose ``tables/`` say what was found.
+
+    Args:
+        checkout: where the playbooks are.
+        wanted: what to search.
+        progress: told what goes on.
+        resume: go on with the newest unfinished search of this experiment instead of a new one.
+        deploy: make sure first that host tools and agents are there and running; False when they surely are.
+
+    Raises:
+        SpecError: a method, model or condition that there is not; a model lacks a split point, an inventory a host or a
+            link; a method refuses the problem; or there is nothing to resume.
+        AgentError: a model cannot be opened.
+        MissingRequirementError: there is no agent image, or no such inventory.
+        ConflictError: something else runs on these hosts.
+        ProvisionError: a playbook failed, or the last site was lost.
+        VerdictError: links were not as asked, again and again.
+        RunError: too many cells failed one after the other, or all of those that a method needs.
+        InterruptedRunError: Ctrl-C; the runs under way are kept as failed ones.
+    """
+    find = find_unfinished if resume else create_campaign
+    try:
+        if wanted.frames is not None and not 1 <= wanted.frames <= MAX_FRAMES:
+            raise SpecError(f"{wanted.frames} frames are out of range", mend=f"allowed: 1 to {MAX_FRAMES}")
+        methods = {name: registry.load(name) for name in dict.fromkeys(wanted.methods)}
+        spaces = open_spaces(checkout, wanted, progress.say)
+        image = read_image_facts(checkout)
+        # All conditions have the same hosts, and all models the same placements.
+        hosts = {site: hosts_of(spaces[0].experiment, inventory) for site, inventory in wanted.sites.items()}
+        with ExitStack() as taken:
+            for inventory in wanted.sites.values():
+                taken.enter_context(hosts_taken(inventory))
+            campaign = find(wanted.results, wanted.experiment.name, wanted.plan(spaces))
+            stages = {
+                site: Stage(checkout, inventory, campaign, progress, _home(campaign, wanted, site))
+                for site, inventory in wanted.sites.items()
+            }
+            with journaled(campaign, tuple(stages.values())):
+                for stage in stages.values() if deploy else ():
+                    stage.deploy()
+                with ExitStack() as held:
+                    by_id = {space.id: space for space in spaces}
+                    workers = [
+                        held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
+                        for site, stage in stages.items()
+                    ]
+
+                    def foresight(space: Space) -> Foresight:
+                        return foresee(workers[0], space, wanted.profiles)
+
+                    searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
+                    searching.run(workers)
+            for stage in stages.values():
+                stage.gather()
+            campaign.complete()
+    finally:
+        progress.end()
+    return campaign
+
+
+def open_spaces(checkout: Checkout, wanted: SearchWanted, say: Callable[[str], None]) -> list[Space]:
+    """Open every model and find its candidates under every condition; no host is asked for anything.
+
+    Raises:
+        SpecError: as of `run_search`, as far as files are to blame.
+        AgentError: a model cannot be opened.
+    """
+    search, spaces = wanted.search, []
+    models = _chosen("model", wanted.models, model_names(search.models))
+    conditions = _chosen("condition", wanted.conditions, conditions_of(wanted.experiment, search))
+    for name, choice in models.items():
+        opened = open_choice(choice, image=image_if_built(checkout), say=say)
+        cut = resolve_cuts(replace(wanted.experiment, model=choice), opened)
+        sliced = slice_model(cut, opened)
+        for condition, (under, configuration) in conditions.items():
+            space = space_of(
+                replace(cut, testbed=under.testbed),
+                search,
+                opened,
+                sliced,
+                model=name,
+                condition=condition,
+                configuration=configuration,
+                frames=wanted.frames,
+            )
+            spaces.append(space)
+    return spaces
+
+
+def model_names(choices: Iterable[ModelChoice]) -> dict[str, ModelChoice]:
+    """Models by the names that tables have: that of the zoo or of the file; a number follows where it is taken."""
+    found: dict[str, ModelChoice] = {}
+    for choice in choices:
+        name = base = choice.argument.rstrip("/").rpartition("/")[2]
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{base}-{number}"
+        found[name] = choice
+    return found
+
+
+def _chosen(kind: str, asked: tuple[str, ...] | None, known: dict[str, T]) -> dict[str, T]:
+    if asked is None:
+        return known
+    if unknown := [name for name in asked if name not in known]:
+        raise SpecError(f'unknown {kind} "{unknown[0]}"', mend=f"allowed: {', '.join(known)}")
+    return {name: each for name, each in known.items() if name in asked}
+
+
+def _home(campaign: Campaign, wanted: SearchWanted, site: str) -> Path:
+    """Where a site's logs go: hosts of several sites have the same names."""
+    return campaign.folder if len(wanted.sites) == 1 else campaign.folder / "sites" / site.replace("/", "_")

@@ -1,0 +1,118 @@
+"""Profiles of a space's hosts, made on the testbed before its first cell, and what they foretell."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicebed.run.search.forecast import Facts, LinkFacts, forecast, with_times
+from slicebed.run.search.profiles import Limits, Profiles, Subject, knobs_of, obtain
+from slicebed.run.search.space import makers_of
+from slicebed.run.store import write_json
+from slicebed_agent.pipeline.codecs import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from slicebed.run.bench import Links
+    from slicebed.run.search.profiles import HostProfile, Knobs
+    from slicebed.run.search.space import Space
+    from slicebed.run.search.worker import SiteWorker
+    from slicebed.split.search.contracts import Candidate, Foretold, Measure
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What profiles of the hosts tell of a space.
+
+    Attributes:
+        candidates: the space's, with what they compute.
+        foretell: predictions of all of them.
+        testbed_s: seconds that the hosts were used for profiling.
+    """
+
+    candidates: tuple[Candidate, ...]
+    foretell: Callable[[Sequence[Measure]], Mapping[str, Foretold]]
+    testbed_s: float
+
+
+def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight:
+    """Profile every host of a space under each setting of its knobs, and verify its links.
+
+    What was measured is kept in the campaign's ``profiles``, so that a search that is gone on with foretells the same.
+
+    Args:
+        worker: has the hosts.
+        space: to be foretold.
+        earlier: ``profiles`` of an earlier campaign, which are taken where they fit.
+
+    Raises:
+        RunError: an agent cannot profile the model.
+        VerdictError: a link is not as asked.
+    """
+    campaign = worker.bench.stage.campaign
+    folder = campaign.folder / "profiles"
+    folder.mkdir(exist_ok=True)
+    worker.subject(space)
+    subject, links = _subject(space), None
+    found: dict[tuple[str, Knobs], HostProfile] = {}
+    for knobs in dict.fromkeys(variant.knobs for variant in space.variants.values()):
+        own = {host: knobs_of(dict(knobs), host) for each in space.candidates for host in each.hosts}
+        missing = [host for host, values in own.items() if (host, values) not in found]
+        if missing:
+            links = worker.set_conditions(space, knobs)
+        testbed = space.experiment_at(knobs).testbed
+        for host in missing:
+            worker.bench.stage.progress.say(f"{space.id}: profiling {host}")
+            found[host, own[host]] = obtain(
+                worker.bench.connections[host],
+                subject,
+                Limits.of(testbed.host(host)),
+                folder,
+                condition=space.condition,
+                earlier=earlier,
+            )
+    path = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", f"links_{space.id}") + ".json")
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        testbed_s = sum(profile.testbed_s for profile in found.values())
+        kept = {"links": _links(space, links), "testbed_s": testbed_s}
+        write_json(path, kept)
+        campaign.note("profiled", problem=space.id, testbed_s=testbed_s)
+    profiles = Profiles(found)
+    candidates = with_times(space.candidates, profiles)
+    facts = Facts(space.experiment, space.configuration, space.frames)
+    by_pair = {(each["sender"], each["receiver"]): LinkFacts(**each["facts"]) for each in kept["links"]}
+    return Foresight(candidates, forecast(facts, candidates, profiles, by_pair), float(kept["testbed_s"]))
+
+
+def _subject(space: Space) -> Subject:
+    """What of the model is profiled: every point at which a candidate cuts it."""
+    sliced, maker = space.sliced, makers_of(space.opened)
+    places = {
+        name: tensors
+        for variant in space.variants.values()
+        for name, tensors in zip(variant.candidate.cut, sliced.boundaries[variant.cut][1:-1], strict=True)
+    }
+    points = dict(sorted(places.items(), key=lambda item: max(maker[tensor] for tensor in item[1])))
+    codecs = tuple(dict.fromkeys(Codec(candidate.codec) for candidate in space.candidates))
+    batch = space.experiment.source.batch_size
+    return Subject(sliced.name, sliced.sha256, sliced.feeds, (sliced.answer,), points, batch, codecs)
+
+
+def _links(space: Space, links: Links | None) -> list[dict[str, Any]]:
+    """Every link of a candidate in the direction that its frames take, with the round trip that was measured."""
+    measured = (
+        {} if links is None else {frozenset((each.a, each.b)): each.median_rtt_ms / 1000 for each in links.verdicts}
+    )
+    jitter = {} if links is None else {frozenset((each.a, each.b)): each.jitter_us / 1e6 for each in links.trips}
+    found = {}
+    for boundary in (boundary for candidate in space.candidates for boundary in candidate.boundaries):
+        pair = frozenset((boundary.sender, boundary.receiver))
+        facts = LinkFacts(boundary.rate_bit_per_s, measured.get(pair, boundary.rtt_s), jitter.get(pair, 0.0))
+        found[boundary.sender, boundary.receiver] = facts
+    return [{"sender": a, "receiver": b, "facts": asdict(facts)} for (a, b), facts in found.items()]

@@ -1,0 +1,249 @@
+"""The sessions of a search: what the methods ask for is measured, condition by condition, and each decides."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from slicebed.run.search.cells import Repeats, cell_of, measure, ordered, read_cell
+from slicebed.run.search.crew import Crew, Trouble
+from slicebed.run.search.record import Record
+from slicebed.run.search.space import Cell
+from slicebed.split.search.contracts import Problem
+from slicebed.split.search.registry import needs_profiles
+from slicebed.split.search.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from slicebed.run.progress import Progress
+    from slicebed.run.search.crew import Worker
+    from slicebed.run.search.foresight import Foresight
+    from slicebed.run.search.space import Space
+    from slicebed.run.store import Campaign
+    from slicebed.spec.objective import Objective
+    from slicebed.split.search.contracts import Ask, Foretold, Measure, Method
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a search goes about it.
+
+    Attributes:
+        objective: what is minimised.
+        budget: the most candidates that a method may measure; None: no limit.
+        at_least, at_most, until: as of `cells.Repeats`.
+        options: by method.
+        seed: of what methods draw.
+        randomised: whether cells are shuffled.
+        order_seed: of that shuffle.
+    """
+
+    objective: Objective
+    budget: int | None = None
+    at_least: int = 1
+    at_most: int = 1
+    until: float | None = None
+    options: Mapping[str, Mapping[str, float | str]] = field(default_factory=lambda: MappingProxyType({}))
+    seed: int = 0
+    randomised: bool = True
+    order_seed: int = 0
+
+    def repeats(self, *, paired: bool) -> Repeats:
+        """How often candidates are measured; of those that are compared pair by pair, all as often."""
+        if paired:
+            return Repeats(self.at_least, self.at_least, None, self.objective)
+        return Repeats(self.at_least, self.at_most, self.until, self.objective)
+
+
+@dataclass
+class _Sitting:
+    """A session under way.
+
+    Attributes:
+        space: its problem.
+        session: its method's.
+        profiles_s: seconds of profiling that it uses.
+        told: cells that it was told of, in their order.
+        foretold: its last predictions.
+    """
+
+    space: Space
+    session: Session
+    profiles_s: float
+    foretold: dict[str, Foretold]
+    told: dict[Cell, None] = field(default_factory=dict)
+
+
+class Searching:
+    """One search in its campaign's folder, new or gone on with."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a search has so many sides
+        self,
+        campaign: Campaign,
+        spaces: Sequence[Space],
+        methods: Mapping[str, Method],
+        settings: Settings,
+        progress: Progress,
+        foresee: Callable[[Space], Foresight],
+    ) -> None:
+        """Take in what the campaign's folder has already.
+
+        Args:
+            campaign: keeps cells and journal.
+            spaces: the problems, each with another id.
+            methods: by name; each is tried on every problem.
+            settings: how.
+            progress: told what goes on.
+            foresee: profiles the hosts for a space; called for methods that need it.
+        """
+        self._campaign, self._methods, self._settings = campaign, methods, settings
+        self._progress, self._foresee = progress, foresee
+        self._spaces = {space.id: space for space in spaces}
+        self._record = Record(campaign.folder, self._spaces, settings.objective)
+        self._lost: set[str] = set()
+        self._decisions: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for event in campaign.events():
+            if event["event"] in {Trouble.FAILED, Trouble.INVALID} and event["given_up"]:
+                self._lost.add(event["cell"])
+            elif event["event"] == "decision":
+                self._decisions[event["problem"], event["method"]] = event
+        for path in sorted(campaign.folder.glob("*/manifest.json")):
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["status"] == "complete":
+                self._record.add(read_cell(cell_of(manifest), path.parent, manifest))
+        self._record.write(self._decisions.values())
+        self._begun_with = len(self._record.cells)
+        self._left = 0
+
+    def run(self, workers: Sequence[Worker]) -> None:
+        """Search until every method has decided on every problem.
+
+        Raises:
+            SlicebedError: as `Crew.work` and `Session` say.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        candidates = sum(len(space.variants) for space in self._spaces.values())
+        self._progress.search_begins(self._campaign.name, len(self._spaces), candidates, self._begun_with)
+        self._crew = Crew(workers, self)
+        conditions = list(dict.fromkeys(space.condition for space in self._spaces.values()))
+        if self._settings.randomised:
+            # A repeatable shuffle is wanted here, not a secret one.
+            random.Random(self._settings.order_seed).shuffle(conditions)  # noqa: S311
+        for condition in conditions:
+            self._search([space for space in self._spaces.values() if space.condition == condition])
+        self._record.write(self._decisions.values())
+
+    def _search(self, spaces: Sequence[Space]) -> None:
+        """Bring every session of a condition to its end, all of them in step: so that they share their cells."""
+        sittings = [
+            self._sit_down(space, name)
+            for space in spaces
+            for name in self._methods
+            if (space.id, name) not in self._decisions
+        ]
+        while sittings:
+            asks = [(sitting, ask) for sitting in sittings if (ask := sitting.session.ask) is not None]
+            self._measure(asks)
+            for sitting, ask in asks:
+                sitting.session.feed(self._tell(sitting, ask))
+                if sitting.session.ask is None:
+                    self._decide(sitting)
+            sittings = [sitting for sitting, _ in asks if sitting.session.ask is not None]
+
+    def _sit_down(self, space: Space, name: str) -> _Sitting:
+        settings, method = self._settings, self._methods[name]
+        foresight = self._foresee(space) if needs_profiles(method) else None
+        foretold: dict[str, Foretold] = {}
+
+        def foretell(measures: Sequence[Measure]) -> Mapping[str, Foretold]:
+            if foresight is not None:
+                foretold.update(foresight.foretell(measures))
+            return dict(foretold)
+
+        problem = Problem(
+            candidates=space.candidates if foresight is None else foresight.candidates,
+            objective=settings.objective,
+            budget=settings.budget,
+            seed=settings.seed,
+            options=settings.options.get(name, {}),
+            foretell=None if foresight is None else foretell,
+            rate_per_s=space.experiment.source.rate_per_s,
+        )
+        session = Session(name, method, problem)
+        return _Sitting(space, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
+
+    def _measure(self, asks: Sequence[tuple[_Sitting, Ask]]) -> None:
+        """Measure until every ask can be answered, one repeat of everything after the other."""
+        while True:
+            cells = {
+                cell
+                for sitting, ask in asks
+                for key in ask.keys
+                if (cell := self._next(sitting.space, ask, key)) is not None
+            }
+            if not cells:
+                return
+            settings = self._settings
+            self._left = len(cells)
+            self._tell_progress()
+            block = ordered(cells, self._spaces, randomised=settings.randomised, seed=settings.order_seed)
+            self._crew.work(block)
+
+    def _next(self, space: Space, ask: Ask, key: str) -> Cell | None:
+        """The cell that an ask still needs of a candidate."""
+        frames = _frames(space, ask)
+        found = self._record.of(space.id, key, frames)
+        cell = Cell(space.id, key, len(found) + 1, frames)
+        settled = self._settings.repeats(paired=ask.paired).settled(found)
+        return cell if settled is None and cell.id not in self._lost else None
+
+    def _tell(self, sitting: _Sitting, ask: Ask) -> list[Measure]:
+        """The measures that answer an ask, of those candidates that could be measured."""
+        measures = []
+        for key in ask.keys:
+            found = self._record.of(sitting.space.id, key, _frames(sitting.space, ask))
+            cells = self._settings.repeats(paired=ask.paired).settled(found) or found
+            sitting.told.update(dict.fromkeys(data.cell for data in cells))
+            if cells:
+                measures.append(measure(key, cells))
+        return measures
+
+    def _decide(self, sitting: _Sitting) -> None:
+        decision = sitting.session.decision
+        decided = self._record.decided(
+            sitting.space, decision, tuple(sitting.told), sitting.profiles_s, sitting.foretold
+        )
+        self._campaign.note("decision", **decided)
+        self._decisions[sitting.space.id, decision.method] = decided
+        self._record.write(self._decisions.values())
+        self._progress.say(f"{sitting.space.id}, {decision.method}: {decision.choice.key}, {decision.choice.why}")
+
+    def done(self, cell: Cell, manifest: Mapping[str, Any]) -> None:
+        """Take in a cell that is whole."""
+        self._record.keep(read_cell(cell, self._campaign.folder / cell.run_id, manifest))
+        self._campaign.note("cell_done", cell=cell.id, run=cell.run_id, site=manifest["site"])
+        self._left -= 1
+        self._tell_progress()
+
+    def trouble(self, cell: Cell, kind: Trouble, site: str, error: Exception, *, given_up: bool) -> None:
+        """Write down an attempt that is no result."""
+        self._campaign.note(kind.value, cell=cell.id, run=cell.run_id, site=site, error=str(error), given_up=given_up)
+        if given_up:
+            self._lost.add(cell.id)
+            self._left -= 1
+            self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        took = [data.testbed_s for data in self._record.cells.values()]
+        left_s = statistics.fmean(took) * self._left / max(1, self._crew.sites) if took else None
+        self._progress.cells(len(took), self._left, left_s)
+
+
+def _frames(space: Space, ask: Ask) -> int:
+    """What an ask says of frames; 0 where these are as many as usual."""
+    return 0 if ask.frames >= space.frames else ask.frames
