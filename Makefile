@@ -94,6 +94,10 @@ bench-slicer: setup-test ## cuts, slices and their memory against the bars, in o
 bench-pipeline: setup-test ## links, codecs, rate, live cuts against the bars, in one run (root); BENCH_PIPELINE=--soak: 100,000 frames too
 	$(BIN)/python -m benchmarks.pipeline $(BENCH_PIPELINE)
 
+.PHONY: bench-search
+bench-search: setup-test ## what a search needs and finds, against the bars, in one run; BENCH_SEARCH='--only genetic': by simulation
+	$(BIN)/python -m benchmarks.search $(BENCH_SEARCH)
+
 constraints: ## pin what the current venv holds
 	( head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable ) > constraints.new
 	mv constraints.new constraints.txt

@@ -99,6 +99,15 @@ def excess(objective: Objective, found: float, best: float) -> float:
     return (found - best) / abs(best) if best != 0 and (found < INFEASIBLE or best >= INFEASIBLE) else math.inf
 
 
+def error(objective: Objective, predicted: float, measured: float) -> float:
+    """How far a predicted score is off, as a share of the measured one; of the drop rate alone, their difference."""
+    if objective.metric == "drop_rate":
+        return abs(predicted - measured) / objective.weights["drop_rate"]
+    if predicted == measured:
+        return 0.0
+    return abs(predicted - measured) / abs(measured) if measured != 0 else math.inf
+
+
 def ranked(measures: Iterable[Measure], objective: Objective) -> list[tuple[float, Measure]]:
     """Scores and measures, the best first; equal scores by latency, then by key.
 

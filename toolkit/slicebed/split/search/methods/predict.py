@@ -1,0 +1,135 @@
+"""Predicts every candidate from one profile of each host, verifies the most promising, and says how wrong it may be."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from slicebed.errors import SpecError
+from slicebed.split.search.contracts import Ask, Choice
+from slicebed.split.search.objective import INFEASIBLE, best_of, error, excess, interval, score
+from slicebed.split.search.options import Kind, count, read
+from slicebed.split.search.registry import with_profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from slicebed.spec.objective import Objective
+    from slicebed.split.search.contracts import Figure, Foretold, Measure, Problem
+
+# Half a 95 % interval in standard deviations.
+_Z: Final = 1.959963984540054
+
+
+@with_profiles
+def predict(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
+    """The best predicted first, then whichever is expected to gain most, until none is expected to gain enough.
+
+    What is expected is the mean of the improvement over the best measured, under a normal distribution with the
+    predicted interval (D. R. Jones, M. Schonlau and W. J. Welch, 1998): none where the predicted low end is no better.
+    Predictions are made anew after every measure.
+
+    Options: ``tolerance``, the gain that is not worth a run (1 %); ``least`` and ``most`` candidates measured (2, 5).
+
+    Raises:
+        SpecError: there are no profiles to predict from, or the objective's metric is not predicted.
+    """
+    options = read(problem, {"tolerance": Kind.SHARE, "least": Kind.COUNT, "most": Kind.COUNT})
+    tolerance = options.get("tolerance", 0.01)
+    most = min(count(options, "most", 5), problem.budget or len(problem.candidates), len(problem.candidates))
+    state = _State(problem)
+    while len(state.tried) < most:
+        key, gain = state.next()
+        if len(state.tried) >= count(options, "least", 2) and gain <= tolerance:
+            break
+        state.learn(key, (yield Ask((key,))))
+    return state.choice()
+
+
+@dataclass
+class _State:
+    """What is known and predicted so far."""
+
+    problem: Problem
+    measures: list[Measure] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+    errors: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.problem.foretell is None:
+            raise SpecError("it needs profiles of the hosts to predict from", mend="let the hosts be profiled first")
+        self._foretell: Callable[[Sequence[Measure]], Mapping[str, Foretold]] = self.problem.foretell
+        self._predict()
+
+    def next(self) -> tuple[str, float]:
+        """The candidate to measure next, and the share of the best measured that it is expected to gain."""
+        left = [key for key in self._scores if key not in self.tried]
+        if not self.measures:
+            return min(left, key=lambda key: (self._scores[key].value, key)), math.inf
+        objective = self.problem.objective
+        best = best_of(self.measures, objective)
+        gains = {key: expected_gain(objective, self._foretold[key].figures, best.figures) for key in left}
+        key = min(left, key=lambda key: (-gains[key], self._scores[key].value, key))
+        reached = score(objective, best.figures)
+        return key, excess(objective, reached, reached - gains[key])
+
+    def learn(self, key: str, measures: Sequence[Measure]) -> None:
+        """Take in what was measured, hold it against what was predicted before, and predict anew."""
+        self.tried.add(key)
+        for measure in measures:
+            found, said = score(self.problem.objective, measure.figures), self._scores[key].value
+            if max(found, said) < INFEASIBLE:
+                self.errors.append(error(self.problem.objective, said, found))
+            self.measures.append(measure)
+        self._predict()
+
+    def choice(self) -> Choice:
+        """The best measured; how much better another may still be, by the predicted low ends."""
+        objective = self.problem.objective
+        best = best_of(self.measures, objective)
+        lows = [span.low for key, span in self._scores.items() if key not in self.tried and not math.isnan(span.low)]
+        regret = excess(objective, score(objective, best.figures), min(lows, default=math.inf))
+        off = statistics.median(self.errors) if self.errors else None
+        said = "" if off is None else f", predictions off by {off:.1%} in the median"
+        return Choice(
+            best.key,
+            f"the best of {len(self.measures)} verified of {len(self._scores)} predicted{said}; "
+            f"no other is predicted to be better by more than {regret:.1%}",
+            regret=regret,
+            error=off,
+        )
+
+    def _predict(self) -> None:
+        self._foretold = self._foretell(tuple(self.measures))
+        missing = [c.key for c in self.problem.candidates if c.key not in self._foretold]
+        if missing:
+            raise SpecError(f"nothing is predicted of {missing[0]}", mend="let all hosts be profiled")
+        objective = self.problem.objective
+        self._scores: dict[str, Figure] = {
+            candidate.key: interval(objective, self._foretold[candidate.key].figures)
+            for candidate in self.problem.candidates
+        }
+
+
+def expected_gain(objective: Objective, foretold: Mapping[str, Figure], best: Mapping[str, Figure]) -> float:
+    """The mean improvement of the score over the best measured, 0 or more."""
+    reached, span = score(objective, best), interval(objective, foretold)
+    optimistic = span.value if math.isnan(span.low) else span.low
+    if optimistic >= reached:
+        return 0.0
+    if reached >= INFEASIBLE:
+        return reached - optimistic
+    free = replace(objective, limits=MappingProxyType({}))
+    span = interval(free, foretold)
+    # An even chance where it is open whether the limits are kept.
+    chance = 1.0 if score(objective, foretold) < INFEASIBLE else 0.5
+    better = reached - span.value
+    deviation = (span.high - span.low) / (2 * _Z)
+    if not deviation > 0:
+        return chance * max(0.0, better)
+    normal = statistics.NormalDist()
+    z = better / deviation
+    return chance * (better * normal.cdf(z) + deviation * normal.pdf(z))
