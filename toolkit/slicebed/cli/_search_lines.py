@@ -94,9 +94,10 @@ def decision_lines(decision: SessionDecision) -> list[str]:
     cut = f"cut {decision.cut}" if decision.cut else "the model left whole"
     placed = f"placement {decision.placement}, " if decision.placement else ""
     took = f"{decision.runs} runs, of {decision.candidates_measured} of {decision.candidates} candidates"
+    value = f"{decision.objective} {_shown(decision.objective, decision.value)}"
     lines = [
         f"{decision.model}, {decision.condition}, {decision.method}: {placed}{cut} ({decision.chosen})",
-        f"  {decision.objective} {_shown(decision.objective, decision.value)}; {took}; {_seconds(decision.testbed_s)} of testbed",
+        f"  {value}; {took}; {_seconds(decision.testbed_s)} of the testbed",
     ]
     told = []
     if decision.regret_measured is not None:
