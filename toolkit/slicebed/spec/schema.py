@@ -151,6 +151,11 @@ def _text(pattern: re.Pattern[str], kind: str, allowed: str) -> PlainValidator:
     return PlainValidator(validate)
 
 
+def is_title(text: str) -> bool:
+    """Whether it is a `Title`."""
+    return _TITLE_PATTERN.fullmatch(text) is not None
+
+
 def one_of(kind: type[EnumT]) -> PlainValidator:
     """One word of a closed set."""
     words = {str(member.value): member for member in kind}

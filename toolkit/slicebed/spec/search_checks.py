@@ -10,8 +10,10 @@ from slicebed.errors import SpecError
 from slicebed.spec.knobs import read_knob, split_knob
 from slicebed.spec.model_checks import choice_problems, named_model, zoo_name
 from slicebed.spec.models import DIGITS_MODEL, Images
+from slicebed.spec.objective import METRICS
 from slicebed.spec.pipeline_checks import placements_of
 from slicebed.spec.problems import Problem
+from slicebed.spec.schema import is_title
 from slicebed.spec.search import OWN_TESTBED
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ def search_problems(
         testbeds: the search's, those that could be read.
     """
     search = document.data.get("search")
+    if search is None and "search" in document.data:
+        allowed = "search: {}, which looks for the lowest latency by hybrid, or keys of docs/experiment.md"
+        return [Problem(document.key_mark(("search",)), "search: nothing", allowed)]
     if not isinstance(search, dict):
         return []
     problems = [*_repeated(document, search), *_method_problems(document, search)]
@@ -87,7 +92,7 @@ def _method_problems(document: Document, search: dict[str, Any]) -> Iterator[Pro
     # A checkout that was never installed registers nothing; the search itself then says so.
     known = known_methods()
     for mark, name in marks:
-        if known and isinstance(name, str) and name not in known:
+        if known and isinstance(name, str) and is_title(name) and name not in known:
             error = unknown_method(name, known)
             yield Problem(mark, error.what, ", ".join(known))
 
@@ -98,6 +103,8 @@ def _objective_problems(document: Document, search: dict[str, Any]) -> Iterator[
         return
     location: Location = ("search", "objective")
     weights = objective["weights"]
+    if not set(weights) <= set(METRICS):
+        return
     said = objective.get("scales")
     scales = said if isinstance(said, dict) else {}
     if not weights:
@@ -119,7 +126,8 @@ def _repeat_problems(document: Document, search: dict[str, Any]) -> Iterator[Pro
     if not isinstance(repeats, dict):
         return
     least, most = repeats.get("at_least", 1), repeats.get("at_most")
-    whole = isinstance(least, int) and isinstance(most, (int, type(None)))
+    # What is wrong by itself is told already.
+    whole = all(isinstance(each, int) and each >= 1 for each in (least, 1 if most is None else most))
     if whole and most is not None and most < least:
         mark = document.value_mark(("search", "repeats", "at_most"))
         yield Problem(mark, f"at_most {most} is below at_least {least}", f"{least} or more")
