@@ -103,13 +103,13 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     points = min(row.points for row in exact)
     return [
         Verdict(
-            f"genetic search of {points:,} points, beside the exhaustive optimum, worst of {len(exact)}",
+            f"genetic, {points:,} points: to the optimum, worst of {len(exact)}",
             f"{ratio:.4f} x",
             f"at most {RATIO:g} x",
             "met" if ratio <= RATIO else "NOT met",
         ),
         Verdict(
-            "its evaluations, most of any",
+            "genetic: evaluations, most of any",
             str(most),
             f"at most {EVALUATIONS}",
             "met" if most <= EVALUATIONS else "NOT met",
