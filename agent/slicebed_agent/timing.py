@@ -33,6 +33,7 @@ _MAX_CUTS: Final = 4096
 _MAX_BATCH: Final = 65536
 _MAX_SEED: Final = 2**63 - 1
 _MAX_SECONDS: Final = 120.0
+_MAX_PERIOD_S: Final = 10.0
 _MAX_RUNS: Final = 1000
 _CODEC_ROUNDS: Final = 3
 _CODEC_SHARE: Final = 0.5
@@ -71,6 +72,7 @@ def profile(request: agent_pb2.ProfileRequest, shelf: Shelf, go_on: GoOn) -> age
         cuts=tuple(checks.tensors(f"cuts[{place}]", each.tensors) for place, each in enumerate(request.cuts)),
         seconds=checks.number("seconds", request.seconds, 0.0, _MAX_SECONDS),
         crossing=bool(codecs),
+        period_s=checks.number("period_s", request.period_s, 0.0, _MAX_PERIOD_S),
     )
     batch, seed = _batch(request.batch), checks.within("seed", request.seed, 0, _MAX_SEED)
     shown = film.read(request.source) if request.HasField("source") else None
@@ -99,7 +101,7 @@ def profile(request: agent_pb2.ProfileRequest, shelf: Shelf, go_on: GoOn) -> age
         whole_cpu_s=found.whole_cpu_s,
         call_s=_message(found.call_s),
         cuts=cuts,
-        kernels_s=_message(found.kernels_s),
+        kernels_s=found.kernels_s,
         transform_s=None if fed.transform_s is None else _message(fed.transform_s),
         took_s=time.monotonic() - begin,
     )

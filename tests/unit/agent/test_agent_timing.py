@@ -47,7 +47,7 @@ def test_shares_grow_along_the_model_and_the_two_sides_are_the_whole_where_no_ke
     reply = stub.Profile(wanted(cnn14, cnn14.ends), timeout=60)
     assert len(reply.whole_s) == len(reply.whole_cpu_s) >= 3
     assert 0 < reply.call_s.median < median(reply.whole_s)
-    assert 0 < reply.kernels_s.median < max(reply.whole_s)
+    assert 0 < reply.kernels_s < max(reply.whole_s)
     assert reply.processor.cores >= 1
     assert reply.processor.model
     assert reply.took_s > sum(reply.whole_s)
@@ -157,6 +157,7 @@ def test_the_digits_that_the_model_was_made_for_are_shown_as_they_are(stub, cnn1
         ({"seconds": float("nan")}, "seconds"),
         ({"seconds": 3600.0}, "seconds"),
         ({"codecs": [99]}, "codecs"),
+        ({"period_s": -0.1}, "period_s"),
     ],
 )
 def test_a_field_that_cannot_be_is_named(stub, cnn14, changes, field):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 import time
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.profile.rounds import EmptyCall
-from slicebed_agent.model.profile.shares import Sides, is_taken_apart, kernel_times, operators_of, shares, total_s
+from slicebed_agent.model.profile.shares import Sides, is_taken_apart, kernel_times, least_s, operators_of, shares
 from slicebed_agent.model.profile.statistics import Estimate, estimate
 from slicebed_agent.model.profile.trace import TracedRun
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 LEAST_ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 200
 _CALLS: Final = 30
+_MANY_PERIODS: Final = 10
+"""With so many in one run of the model, one more or less on one side of a cut hardly counts."""
 _MAX_BYTES: Final = 2 << 30
 """Of all boundaries together, which are in memory at once."""
 
@@ -47,6 +50,7 @@ class Wanted:
         cuts: the tensors that cross each split point.
         seconds: how long rounds are made.
         crossing: whether the tensors at every split point are wanted.
+        period_s: over which a limit of processor time is counted; 0 without one.
     """
 
     feeds: tuple[str, ...]
@@ -54,6 +58,7 @@ class Wanted:
     cuts: tuple[tuple[str, ...], ...]
     seconds: float
     crossing: bool = False
+    period_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Profiled:
         whole_s: of the whole model, one a round, without tracing.
         whole_cpu_s: processor time of all threads in those.
         call_s: of a call that computes nothing.
-        kernels_s: in which kernels ran.
+        kernels_s: sum of the kernels, each as short as it ever was.
         shares: of every cut.
         crossing: of every cut, its tensors; () where they were not wanted.
     """
@@ -72,7 +77,7 @@ class Profiled:
     whole_s: tuple[float, ...]
     whole_cpu_s: tuple[float, ...]
     call_s: Estimate
-    kernels_s: Estimate
+    kernels_s: float
     shares: tuple[Shares, ...]
     crossing: tuple[tuple[Array, ...], ...]
 
@@ -107,18 +112,19 @@ def profile_cuts(executor: Executor, wanted: Wanted, frame: Sequence[Array], go_
         if inner and (wanted.crossing or is_taken_apart(kernel_times(graph, traced.told), sides)):
             apart = TracedRun(_open(stack, executor, wanted.feeds, (*inner, *wanted.fetches)))
             go_on()
-            _warm(apart, frame, go_on)
+            apart.run(frame)
         rounds = _Rounds(whole, traced, apart, frame)
         rounds.run(wanted.seconds, go_on)
         crossing = rounds.crossing(wanted, inner) if wanted.crossing else ((),) * len(wanted.cuts)
     times = kernel_times(graph, traced.told[1:])
-    lone = None if apart is None else kernel_times(graph, apart.told[2:])
+    lone = None if apart is None else kernel_times(graph, apart.told[1:])
+    by_sums = statistics.median(rounds.whole_s) > _MANY_PERIODS * wanted.period_s > 0
     return Profiled(
         tuple(rounds.whole_s),
         tuple(rounds.whole_cpu_s),
         call_s,
-        total_s(times),
-        tuple(shares(times, lone, kinds, sides)),
+        least_s(times),
+        tuple(shares(times, lone, kinds, sides, by_sums=by_sums)),
         crossing,
     )
 

@@ -24,7 +24,7 @@ from slicebed_agent.model.profile.statistics import Estimate
 from slicebed_agent.model.profile.trace import read_kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slicebed_agent.model.execute.nodes import Node
 
@@ -129,21 +129,30 @@ def is_taken_apart(times: KernelTimes, sides: Sequence[Sides]) -> bool:
 
 
 def shares(
-    whole: KernelTimes, apart: KernelTimes | None, kinds: Mapping[str, str], sides: Sequence[Sides]
+    whole: KernelTimes,
+    apart: KernelTimes | None,
+    kinds: Mapping[str, str],
+    sides: Sequence[Sides],
+    *,
+    by_sums: bool = False,
 ) -> list[Shares]:
     """The shares of every cut, with 95 % intervals (percentile bootstrap over rounds).
 
-    A kernel's time is its median over the rounds: a limit of the processor that made it wait in one counts for nothing.
+    A kernel's time is its median over the rounds: what made it wait in one of them counts for nothing. Where a limit of
+    processor time makes kernels wait many times in each run, hardly any median is free of that, and a short kernel's is
+    while a long one's is not; but the waits are as many, to one, as the run before a cut is long: so means are right.
 
     Args:
         whole: of the model as nothing is cut.
         apart: of the run in which nothing is fused across a cut; may be None where no kernel is divided.
         kinds: of the operators.
         sides: of every cut.
+        by_sums: whether to take means.
     """
-    of_whole = _resampled(whole.seconds)
+    middle = np.mean if by_sums else np.median
+    of_whole = _resampled(whole.seconds, middle)
     total = of_whole.sum(axis=0)
-    of_apart = np.zeros((0, of_whole.shape[1])) if apart is None else _resampled(apart.seconds)
+    of_apart = np.zeros((0, of_whole.shape[1])) if apart is None else _resampled(apart.seconds, middle)
     found = []
     for each in sides:
         ends = []
@@ -154,9 +163,9 @@ def shares(
     return found
 
 
-def total_s(times: KernelTimes) -> Estimate:
-    """In which kernels ran, by their medians."""
-    return _estimate(_resampled(times.seconds).sum(axis=0))
+def least_s(times: KernelTimes) -> float:
+    """Sum of the kernels, each as short as it ever was."""
+    return float(times.seconds.min(axis=1).sum())
 
 
 def _taken(
@@ -190,12 +199,11 @@ def _divides(members: frozenset[str], sides: Sides) -> bool:
     return bool(members & (sides.before - sides.after)) and bool(members & (sides.after - sides.before))
 
 
-def _resampled(seconds: Numbers) -> Numbers:
-    """Medians over the rounds, kernel by kernel: of all rounds first, then of resampled ones."""
+def _resampled(seconds: Numbers, middle: Callable[..., Numbers]) -> Numbers:
+    """Kernel by kernel the middle of the rounds: of all of them first, then of resampled ones."""
     rounds = seconds.shape[1]
     drawn = np.random.default_rng(_SEED).integers(0, rounds, (_RESAMPLES, rounds))
-    medians = np.stack([np.median(seconds[:, each], axis=1) for each in drawn], axis=1)
-    return np.concatenate([np.median(seconds, axis=1)[:, None], medians], axis=1)
+    return np.stack([middle(seconds[:, each], axis=1) for each in (np.arange(rounds), *drawn)], axis=1)
 
 
 def _estimate(values: Numbers) -> Estimate:

@@ -1,43 +1,55 @@
 """Profiles of models on hosts: measured by the agents, kept as JSON beside the campaign, found again in earlier ones.
 
-Draft: signatures first, for those who call them.
+A kept profile is taken only where everything is the same: the model's file, how many frames at a time, what it was fed,
+the host, what the agent says of it, and the condition that was applied to it. Of two hosts that are alike in all of
+that but the name, one profile may serve both, if the caller asks; the record says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import grpc
+
+from slicebed.errors import RunError, SpecError
+from slicebed.run.said import refusal_of
+from slicebed.run.search.profile_record import (
+    ANSWER,
+    INPUT,
+    CodecCost,
+    HostFacts,
+    HostProfile,
+    Limits,
+    PointTimes,
+    read_profile,
+)
+from slicebed.run.store import write_json
+from slicebed.spec.cuts import digest
+from slicebed.split.search.contracts import Figure
+from slicebed_agent.host.workload.plan import PERIOD_US
+from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.rpc.v1 import agent_pb2
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from slicebed.run.connection import HostConnection
-    from slicebed.spec.testbed import Host
-    from slicebed_agent.pipeline.codecs import Codec
+
+__all__ = ["HostProfile", "Knobs", "Limits", "Profiles", "Subject", "knobs_of", "obtain"]
 
 Knobs = tuple[tuple[str, float | str], ...]
 """Of one host, sorted by name: (("edge.cores", 2.0),)."""
 
-
-@dataclass(frozen=True)
-class Limits:
-    """The condition of a host's workload, as it was asked for and applied.
-
-    Attributes:
-        cores: how many cores it may use; None: all.
-        cpu_quota: processor time per second of time; None: no limit.
-        frequency_khz: of its cores; None: the machine's own.
-    """
-
-    cores: int | None = None
-    cpu_quota: float | None = None
-    frequency_khz: int | None = None
-
-    @classmethod
-    def of(cls, host: Host) -> Limits:
-        """Those of a testbed's host."""
-        raise NotImplementedError
+SECONDS = 3.0
+"""How long rounds are made, beside making the model ready: three rounds at least, whatever they take."""
+_CALL_S = 300.0
+_ASK_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,13 @@ class Subject:
     Attributes:
         model: its name.
         sha256: of its frozen graph, which the host's agent must have already.
-        feeds, fetches: tensors of the whole model.
-        points: of every split point that a candidate names in `cut`: the tensors that cross there; in the model's order.
+        feeds: tensors that the whole model is fed.
+        fetches: tensors that it answers with.
+        points: of every split point that a candidate names in `cut`, the tensors that cross there; in the model's order.
         batch: frames at a time.
-        codecs: whose costs are measured on every boundary.
+        codecs: of the candidates; what they cost is measured on every boundary.
+        camera: what the model is fed; None: seeded values, with which codecs that compress do otherwise than with
+            pictures, and no transformer is timed.
     """
 
     model: str
@@ -60,13 +75,17 @@ class Subject:
     points: Mapping[str, tuple[str, ...]]
     batch: int
     codecs: tuple[Codec, ...] = ()
+    camera: agent_pb2.SourceConfig | None = None
 
+    @property
+    def timed_codecs(self) -> tuple[Codec, ...]:
+        """Those that do something: raw hands on views of the arrays."""
+        return tuple(codec for codec in self.codecs if codec is not Codec.RAW)
 
-@dataclass(frozen=True)
-class HostProfile:
-    """Draft: what `obtain` gives; `testbed_s` is how long the host was used for it, 0 when it was found."""
-
-    testbed_s: float = 0.0
+    @property
+    def crossings(self) -> dict[str, tuple[str, ...]]:
+        """The split points with both ends of the model."""
+        return {INPUT: self.feeds, **self.points, ANSWER: self.fetches}
 
 
 @dataclass(frozen=True)
@@ -75,13 +94,27 @@ class Profiles:
 
     of: Mapping[tuple[str, Knobs], HostProfile]
 
+    def at(self, host: str, knobs: Mapping[str, float | str]) -> HostProfile:
+        """That of a host under a candidate's knobs.
+
+        Raises:
+            SpecError: there is none.
+        """
+        own = knobs_of(knobs, host)
+        found = self.of.get((host, own))
+        if found is None:
+            told = ", ".join(f"{name} = {value}" for name, value in own)
+            what = f"no profile of host {host}" + (f" with {told}" if told else "")
+            raise SpecError(what, mend="let the host be profiled first")
+        return found
+
 
 def knobs_of(knobs: Mapping[str, float | str], host: str) -> Knobs:
     """Those of a candidate's knobs that are one host's."""
     return tuple(sorted((name, value) for name, value in knobs.items() if name.partition(".")[0] == host))
 
 
-def obtain(
+def obtain(  # noqa: PLR0913 - where profiles may come from are three places
     connection: HostConnection,
     subject: Subject,
     limits: Limits,
@@ -89,18 +122,173 @@ def obtain(
     *,
     condition: str,
     earlier: Path | None = None,
+    alike: Iterable[HostProfile] = (),
 ) -> HostProfile:
     """Profile a model on a host in its present condition; or take the profile that is kept of just that.
 
+    The agent's current run is ended.
+
     Args:
-        connection: to the host, whose agent has the model's file and no run under way.
+        connection: to the host, whose agent has the model's file.
         subject: what is profiled.
         limits: the host's condition, which was applied already.
-        folder: the campaign's ``profiles``, where it is kept as ``<model>_<condition>_<host>.json``.
+        folder: the campaign's ``profiles``, where it is kept as ``<model>_<condition>_<host>.json``; where such a file
+            is there under other limits, digits that tell them apart follow.
         condition: its name.
-        earlier: ``profiles`` of an earlier campaign; a profile in it is taken where model, host and limits are the same.
+        earlier: ``profiles`` of an earlier campaign; a profile in it is taken where all is the same.
+        alike: profiles of other hosts, of which one is shared if that host has the same processor and limits.
 
     Raises:
         RunError: the agent cannot profile it.
+        SpecError: ``earlier`` is no folder, or a file of ``folder`` is no profile.
     """
-    raise NotImplementedError
+    host = connection.host.name
+    try:
+        facts = _facts(connection.control.Describe(agent_pb2.DescribeRequest(), timeout=_ASK_S))
+        shown, camera = _camera(connection, subject)
+        wanted = _Wanted(subject, limits, facts, host, shown)
+        own = next(filter(wanted.is_met_by, _own(folder, subject.model, condition, host)), None)
+        if own is not None:
+            return replace(own, testbed_s=0.0)
+        profile = _found(wanted, earlier, alike)
+        if profile is None:
+            reply = connection.control.Profile(_request(subject, limits, camera), timeout=_CALL_S)
+            profile = _profile(wanted, reply)
+    except grpc.RpcError as error:
+        raise RunError(refusal_of(error, host), where=f"host {host}: profile of {subject.model}") from error
+    profile = replace(profile, condition=condition)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(_path(folder, profile), profile.to_plain())
+    return profile
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a profile must be of to be taken."""
+
+    subject: Subject
+    limits: Limits
+    facts: HostFacts
+    host: str
+    shown: str
+
+    def is_met_by(self, kept: HostProfile) -> bool:
+        """Whether it is of this host."""
+        return kept.host == self.host and kept.facts == self.facts and self._is_same(kept)
+
+    def is_shared_by(self, kept: HostProfile) -> bool:
+        """Whether it is of a host that differs in its name alone."""
+        return replace(kept.facts, hostname=self.facts.hostname) == self.facts and self._is_same(kept)
+
+    def _is_same(self, kept: HostProfile) -> bool:
+        subject = self.subject
+        asked = (subject.sha256, subject.batch, self.limits, self.shown)
+        if (kept.sha256, kept.batch, kept.limits, kept.shown) != asked:
+            return False
+        codecs = {codec.value for codec in subject.timed_codecs}
+        return all(
+            (at := kept.points.get(name)) is not None
+            and at.tensors == tensors
+            and codecs <= {row.codec for row in at.codecs}
+            for name, tensors in subject.crossings.items()
+        )
+
+
+def _facts(said: agent_pb2.DescribeReply) -> HostFacts:
+    return HostFacts(said.hostname, said.cpu_model, said.cores, said.tensorflow_version, said.agent_version)
+
+
+def _camera(connection: HostConnection, subject: Subject) -> tuple[str, agent_pb2.SourceConfig | None]:
+    """What the model is shown on this host, and a word for it; only the camera's host has its film."""
+    if subject.camera is None:
+        return "seeded", None
+    film = subject.camera.file_sha256
+    if not film or connection.control.HasModel(agent_pb2.ModelFile(sha256=film, size_bytes=1), timeout=_ASK_S).present:
+        return f"camera {digest(subject.camera.SerializeToString(deterministic=True).hex())}", subject.camera
+    instead = agent_pb2.SourceConfig()
+    instead.CopyFrom(subject.camera)
+    instead.images, instead.file_sha256, instead.loops = agent_pb2.IMAGES_SYNTHETIC, "", 0
+    return "synthetic", instead
+
+
+def _request(subject: Subject, limits: Limits, camera: agent_pb2.SourceConfig | None) -> agent_pb2.ProfileRequest:
+    period_us = (limits.cpu_period_us or PERIOD_US) if limits.cpu_quota is not None else 0
+    return agent_pb2.ProfileRequest(
+        model_sha256=subject.sha256,
+        feeds=subject.feeds,
+        fetches=subject.fetches,
+        cuts=[agent_pb2.Crossing(tensors=tensors) for tensors in subject.crossings.values()],
+        batch=subject.batch,
+        seconds=SECONDS,
+        codecs=[f"CODEC_{codec.name}" for codec in subject.timed_codecs],
+        source=camera,
+        period_s=period_us / 1e6,
+    )
+
+
+def _profile(wanted: _Wanted, reply: agent_pb2.ProfileReply) -> HostProfile:
+    subject = wanted.subject
+    points = {
+        name: PointTimes(tensors, _figure(at.before), _figure(at.after), at.bytes, tuple(map(_cost, at.codecs)))
+        for (name, tensors), at in zip(subject.crossings.items(), reply.cuts, strict=True)
+    }
+    return HostProfile(
+        model=subject.model,
+        sha256=subject.sha256,
+        batch=subject.batch,
+        host=wanted.host,
+        condition="",
+        limits=wanted.limits,
+        facts=wanted.facts,
+        shown=wanted.shown,
+        whole_s=tuple(reply.whole_s),
+        whole_cpu_s=tuple(reply.whole_cpu_s),
+        call_s=reply.call_s.median,
+        kernels_s=reply.kernels_s,
+        transform_s=reply.transform_s.median if reply.HasField("transform_s") else None,
+        points=MappingProxyType(points),
+        testbed_s=reply.took_s,
+    )
+
+
+def _figure(found: agent_pb2.Estimate) -> Figure:
+    return Figure(found.median, found.low, found.high)
+
+
+def _cost(row: agent_pb2.CodecTimes) -> CodecCost:
+    codec = Codec[agent_pb2.Codec.Name(row.codec).removeprefix("CODEC_")]
+    return CodecCost(codec.value, row.filter, row.bytes, row.encode_s, row.decode_s)
+
+
+def _own(folder: Path, model: str, condition: str, host: str) -> Iterator[HostProfile]:
+    """What this campaign keeps of a host."""
+    yield from map(read_profile, sorted(folder.glob(f"{_stem(model, condition, host)}*.json")))
+
+
+def _found(wanted: _Wanted, earlier: Path | None, alike: Iterable[HostProfile]) -> HostProfile | None:
+    """Of an earlier campaign, in which a file that is no profile is passed over; or of a host that is alike."""
+    if earlier is not None and not earlier.is_dir():
+        raise SpecError("no folder of profiles", where=str(earlier), mend="name the profiles folder of a campaign")
+    for path in sorted(earlier.glob("*.json")) if earlier is not None else ():
+        with contextlib.suppress(SpecError):
+            kept = read_profile(path)
+            if wanted.is_met_by(kept):
+                return replace(kept, testbed_s=0.0)
+    twin = next(filter(wanted.is_shared_by, alike), None)
+    if twin is None:
+        return None
+    measured_on = twin.measured_on or twin.host
+    return replace(twin, host=wanted.host, facts=wanted.facts, testbed_s=0.0, measured_on=measured_on)
+
+
+def _path(folder: Path, profile: HostProfile) -> Path:
+    stem = _stem(profile.model, profile.condition, profile.host)
+    path = folder / f"{stem}.json"
+    if not path.is_file():
+        return path
+    told_apart = digest(json.dumps([asdict(profile.limits), profile.sha256, profile.shown, *profile.points]))
+    return folder / f"{stem}_{told_apart}.json"
+
+
+def _stem(*words: str) -> str:
+    return "_".join(re.sub(r"[^A-Za-z0-9.-]", "-", word) for word in words)
