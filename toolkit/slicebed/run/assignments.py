@@ -136,7 +136,7 @@ def _config(job: Job, layout: tuple[HostStages, ...], index: int) -> agent_pb2.R
         host=here.host,
         previous_host=layout[index - 1].host if index else "",
         stages=[
-            _stage_config(job, here.host, stage, _queue_before(experiment, stage, first=place == 0, camera=index == 0))
+            _stage_config(job, here.host, stage, queue_before(experiment, stage, first=place == 0, camera=index == 0))
             for place, stage in enumerate(here.stages)
         ],
         warm_batch=experiment.source.batch_size,
@@ -146,7 +146,7 @@ def _config(job: Job, layout: tuple[HostStages, ...], index: int) -> agent_pb2.R
     if index + 1 < len(layout):
         config.link.CopyFrom(_link_config(job, here, layout[index + 1].host))
     if index == 0:
-        config.source.CopyFrom(_source_config(job))
+        config.source.CopyFrom(source_config(job.experiment, job.model, job.frames))
     return config
 
 
@@ -169,7 +169,7 @@ def _stage_config(job: Job, host: str, stage: Stage, queue: agent_pb2.QueueConfi
     return config
 
 
-def _queue_before(experiment: Experiment, stage: Stage, *, first: bool, camera: bool) -> agent_pb2.QueueConfig:
+def queue_before(experiment: Experiment, stage: Stage, *, first: bool, camera: bool) -> agent_pb2.QueueConfig:
     """The queue before a stage; ``first`` of its host, which has the ``camera`` or is behind a link."""
     if first and camera:
         return _camera_queue(experiment)
@@ -183,7 +183,8 @@ def _queue_before(experiment: Experiment, stage: Stage, *, first: bool, camera: 
     return agent_pb2.QueueConfig(places=DEFAULT_PLACES, policy=agent_pb2.QUEUE_POLICY_NEWEST)
 
 
-def _queue_of_sender(experiment: Experiment, *, behind_camera: bool) -> agent_pb2.QueueConfig:
+def queue_of_sender(experiment: Experiment, *, behind_camera: bool) -> agent_pb2.QueueConfig:
+    """The queue before a host's sender, which is ``behind_camera`` where that host has no stage."""
     asked = experiment.pipeline.queues.get(StageKind.OUTBOUND)
     if behind_camera:
         return _camera_queue(experiment)
@@ -209,7 +210,7 @@ def _link_config(job: Job, here: HostStages, next_host: str) -> agent_pb2.LinkCo
         next_address=f"{end.peer_address}:{DATA_PORT}",
         codec=f"CODEC_{job.experiment.pipeline.codec.name}",
         max_message_bytes=job.configuration.hosts[here.host].max_message_bytes,
-        queue=_queue_of_sender(job.experiment, behind_camera=not here.stages),
+        queue=queue_of_sender(job.experiment, behind_camera=not here.stages),
         rate_bit_per_s=_rate(job, here.host, next_host),
     )
 
@@ -222,13 +223,18 @@ def _rate(job: Job, a: str, b: str) -> int:
     return min((rate for rate in rates if rate is not None), default=0)
 
 
-def _source_config(job: Job) -> agent_pb2.SourceConfig:
-    source, model = job.experiment.source, job.model
+def source_config(experiment: Experiment, model: SlicedModel, frames: int) -> agent_pb2.SourceConfig:
+    """The experiment's camera, which captures so many frames.
+
+    Raises:
+        SpecError: its pictures fit no input of the model.
+    """
+    source = experiment.source
     check = agent_pb2.CheckConfig(model_sha256=model.sha256, feeds=model.feeds, answer=model.answer)
     if source.images.are_pictures:
         check.transform.CopyFrom(_transform_config(model.transform))
     return agent_pb2.SourceConfig(
-        frames=job.frames,
+        frames=frames,
         frames_per_s=source.rate_per_s,
         batch_size=source.batch_size,
         seed=source.seed,

@@ -61,7 +61,7 @@ class Subject:
         sha256: of its frozen graph, which the host's agent must have already.
         feeds: tensors that the whole model is fed.
         fetches: tensors that it answers with.
-        points: of every split point that a candidate names in `cut`, the tensors that cross there; in the model's order.
+        points: of every split point that a candidate names in `cut` the tensors that cross there, in the model's order.
         batch: frames at a time.
         codecs: of the candidates; what they cost is measured on every boundary.
         camera: what the model is fed; None: seeded values, with which codecs that compress do otherwise than with
