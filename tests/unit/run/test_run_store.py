@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from slicebed.errors import ConflictError, SpecError
-from slicebed.run.store import create_campaign, find_unfinished, hosts_taken, write_json
+from slicebed.errors import ConflictError, RunError, SpecError
+from slicebed.run.store import FAILED, INVALID, create_campaign, find_unfinished, hosts_taken, write_json
 from slicebed.run.stream.desk import Desk, socket_path
 
 PLAN = {
@@ -70,6 +70,58 @@ def test_resume_takes_the_newest_unfinished_campaign(tmp_path):
     newest = create_campaign(tmp_path, "dnn", PLAN)
     complete(newest, "c1_1-8_r1")
     assert find_unfinished(tmp_path, "dnn", PLAN).folder == newest.folder
+
+
+def test_a_run_that_was_whole_but_for_its_name_is_adopted(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    folder = campaign.begin_run("c1_1-8_r1")
+    write_json(folder / "manifest.json", {"status": "complete"})
+    again = find_unfinished(tmp_path, "dnn", PLAN)
+    assert again.is_done("c1_1-8_r1")
+    assert again.manifest("c1_1-8_r1") == {"status": "complete"}
+    assert events(again)[-1] == ("run_complete", "c1_1-8_r1")
+
+
+def test_a_journal_line_that_was_cut_short_is_taken_out(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    journal = campaign.folder / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"at": "2026-01-01", "event": "run_sta')
+    assert [line["event"] for line in campaign.events()] == ["campaign_created"]
+    again = find_unfinished(tmp_path, "dnn", PLAN)
+    assert journal.read_bytes() == whole
+    again.note("run_started", run="c1_1-8_r1")
+    assert [line["event"] for line in again.events()] == ["campaign_created", "run_started"]
+
+
+def test_a_journal_damaged_in_its_middle_is_refused(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    with (campaign.folder / "journal.jsonl").open("a") as journal:
+        journal.write("no line\n")
+    campaign.note("campaign_complete")
+    with pytest.raises(RunError, match=r"journal\.jsonl: a line of the journal cannot be read"):
+        campaign.events()
+
+
+def test_attempts_that_failed_and_those_that_are_invalid_are_kept_apart(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    for how in (FAILED, INVALID, INVALID):
+        campaign.begin_run("c1_1-8_r1")
+        campaign.fail_run("c1_1-8_r1", how)
+    kept = sorted(path.name for path in campaign.folder.glob("c1*"))
+    assert kept == ["c1_1-8_r1.failed-1", "c1_1-8_r1.invalid-1", "c1_1-8_r1.invalid-2"]
+    assert events(campaign)[-1] == ("run_invalid", "c1_1-8_r1")
+
+
+def test_a_search_is_finished_when_its_journal_says_so_and_is_no_sweep(tmp_path):
+    plan = {"kind": "search", "experiment": "dnn", "methods": ["hybrid"]}
+    campaign = create_campaign(tmp_path, "dnn", plan)
+    create_campaign(tmp_path, "dnn", PLAN)
+    complete(campaign, "a_cell")
+    assert find_unfinished(tmp_path, "dnn", plan).folder == campaign.folder
+    campaign.complete()
+    with pytest.raises(SpecError, match="no unfinished campaign of dnn"):
+        find_unfinished(tmp_path, "dnn", plan)
 
 
 def test_a_finished_campaign_is_not_resumed(tmp_path):

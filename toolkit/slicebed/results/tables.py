@@ -109,7 +109,7 @@ def to_json(campaign: Campaign, table: pd.DataFrame) -> dict[str, Any]:
         ``{"campaign": str, "wire": str, "rows": [...], "unfinished": [...]}``, of a stream also ``"timeline"``, its
         events in order. A row has the fields of `COLUMNS` (with placements those of `placement_table`), null where a
         figure is not known, ``dropped_where`` as a list of ``{"host", "stage", "frames"}``, the most frequent first.
-        What is unfinished has ``run``, ``status`` ("failed", "invalid" or "partial"), ``error`` and ``repeated``: whether
+        What is unfinished has ``run``, ``status`` ("failed", "invalid", "partial"), ``error`` and ``repeated``: whether
         the run was completed by another attempt.
     """
     rows = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from slicebed.errors import SpecError
@@ -212,7 +213,7 @@ def model_names(choices: Iterable[ModelChoice]) -> dict[str, ModelChoice]:
     """Models by the names that tables have: that of the zoo or of the file; a number follows where it is taken."""
     found: dict[str, ModelChoice] = {}
     for choice in choices:
-        name = base = choice.argument.rstrip("/").rpartition("/")[2]
+        name = base = PurePath(choice.argument).stem
         number = 1
         while name in found:
             number += 1

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from slicebed.run.search.worker import SiteWorker
     from slicebed.split.search.contracts import Candidate, Foretold, Measure
 
+_FOLDER = "profiles"
+
 
 @dataclass(frozen=True)
 class Foresight:
@@ -47,14 +49,16 @@ def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight
     Args:
         worker: has the hosts.
         space: to be foretold.
-        earlier: ``profiles`` of an earlier campaign, which are taken where they fit.
+        earlier: an earlier search's folder, or its ``profiles``, which are taken where they fit.
 
     Raises:
         RunError: an agent cannot profile the model.
         VerdictError: a link is not as asked.
     """
+    if earlier is not None and (earlier / _FOLDER).is_dir():
+        earlier /= _FOLDER
     campaign = worker.bench.stage.campaign
-    folder = campaign.folder / "profiles"
+    folder = campaign.folder / _FOLDER
     folder.mkdir(exist_ok=True)
     worker.subject(space)
     subject, links = _subject(space), None

@@ -1,0 +1,118 @@
+"""What cells give together, when they are enough, and their order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from searches import LATENCY, SimulatedHosts, make_spaces
+
+from slicebed.errors import RunError
+from slicebed.run.search.cells import CellData, Repeats, cell_of, measure, ordered, read_cell
+from slicebed.run.search.space import Cell
+from slicebed.run.store import create_campaign
+from slicebed.spec.objective import Objective
+
+
+def data(latencies_s=(0.1, 0.11, 0.12, 0.13, 0.14, 0.15), dropped=0, repeat=1, sent=(100, 100), energy=None):
+    frames = {"captured": len(latencies_s) + dropped, "completed": len(latencies_s), "dropped": dropped, "failed": 0}
+    manifest = {"frames": frames, "total_time_s": 2.0, "testbed_s": 5.0}
+    cell = Cell("p", "k", repeat)
+    computed = tuple(0.01 for _ in latencies_s)
+    return CellData(cell, manifest, tuple(latencies_s), sent, (computed,), {"edge": computed}, energy)
+
+
+def test_a_measure_is_of_all_frames_together():
+    found = measure("k", [data(), data((0.2,) * 6, dropped=4)])
+    assert found.figures["latency"].value == pytest.approx(
+        statistics.median([0.1, 0.11, 0.12, 0.13, 0.14, 0.15] + [0.2] * 6)
+    )
+    assert found.figures["drop_rate"].value == pytest.approx(4 / 16)
+    assert found.figures["drop_rate"].low < 0.25 < found.figures["drop_rate"].high
+    assert found.figures["throughput"].value == pytest.approx(12 / 4)
+    assert found.figures["throughput"].low < 3 < found.figures["throughput"].high
+    assert found.figures["bytes"].value == pytest.approx(400 / 12)
+    assert (found.frames, found.repeats, found.testbed_s, found.compute_s) == (16, 2, 10.0, (0.01,))
+    assert "energy" not in found.figures
+    assert measure("k", [data(energy=3.0)]).figures["energy"].value == pytest.approx(0.5)
+
+
+def test_a_cell_without_completed_frames_has_a_drop_rate_and_no_latency():
+    found = measure("k", [data((), dropped=5, sent=())])
+    assert found.figures["drop_rate"].value == 1
+    assert set(found.figures) == {"drop_rate", "throughput"}
+    assert found.compute_s == ()
+
+
+@pytest.mark.parametrize(
+    ("until", "latencies", "settled"),
+    [
+        (None, [0.1] * 6, 2),
+        (0.05, [0.1] * 6, 2),
+        (0.05, [0.1, 0.2, 0.1, 0.2, 0.1, 0.2], None),
+        (0.05, [0.1, 0.1], None),
+    ],
+)
+def test_cells_are_enough_when_the_interval_is_narrow(until, latencies, settled):
+    cells = [data(latencies, repeat=repeat) for repeat in (1, 2)]
+    repeats = Repeats(2, 4, until, LATENCY)
+    assert repeats.settled(cells[:1]) is None
+    found = repeats.settled(cells)
+    assert (None if found is None else len(found)) == settled
+    assert len(repeats.settled([*cells, *cells, *cells])) in {settled, 3, 4}
+
+
+def test_what_breaks_its_limits_for_sure_is_not_measured_more_closely():
+    objective = Objective({"latency": 1.0}, limits={"latency": 0.01})
+    cells = [data([0.1, 0.2, 0.1, 0.2, 0.1, 0.2])]
+    assert len(Repeats(1, 4, 0.01, objective).settled(cells)) == 1
+    assert Repeats(1, 4, 0.01, Objective({"energy": 1.0})).width(cells) == math.inf
+
+
+@given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 8))
+def test_which_cells_settle_does_not_depend_on_those_that_follow(at_least, more, count):
+    cells = [data([0.1, 0.1 + repeat / 100] * 4, repeat=repeat) for repeat in range(1, count + 1)]
+    repeats = Repeats(at_least, at_least + more, 0.05, LATENCY)
+    found = repeats.settled(cells)
+    if found is None:
+        assert count < at_least + more
+    else:
+        assert at_least <= len(found) <= at_least + more
+        assert all(repeats.settled(cells[:end]) is None for end in range(len(found)))
+        assert repeats.settled(cells[: len(found)]) == found
+
+
+def test_cells_are_shuffled_in_blocks_of_a_repeat_and_hosts_change_rarely(tmp_path):
+    _, (space,) = make_spaces(tmp_path, "search: {knobs: {edge.quota: [0.5, 1]}}")
+    spaces = {space.id: space}
+    cells = {Cell(space.id, key, repeat) for key in space.variants for repeat in (1, 2)}
+    found = ordered(cells, spaces, randomised=True, seed=1)
+    assert set(found) == cells
+    assert [cell.repeat for cell in found] == sorted(cell.repeat for cell in found)
+    assert found == ordered(reversed(found), spaces, randomised=True, seed=1)
+    assert found != ordered(cells, spaces, randomised=True, seed=2)
+    knobs = [space.variants[cell.key].knobs for cell in found]
+    assert sum(before != after for before, after in itertools.pairwise(knobs)) <= 3
+    assert [cell.id for cell in found] != sorted(cell.id for cell in found)
+
+
+def test_a_finished_run_is_read_back_as_its_cell(tmp_path):
+    _, (space,) = make_spaces(tmp_path)
+    campaign = create_campaign(tmp_path / "results", "small", {})
+    cell = Cell(space.id, "split:op3", 2, 6)
+    manifest = SimulatedHosts(campaign, [space]).measure(cell, None)
+    assert cell_of(manifest) == cell
+    read = read_cell(cell, campaign.folder / cell.run_id, manifest)
+    samples = pd.read_parquet(campaign.folder / cell.run_id / "samples.parquet")
+    assert read.latencies_s == tuple(samples["latency_ms"].dropna() / 1000)
+    assert read.frames["captured"] == 6
+    assert len(read.slices_s) == 2
+    assert set(read.compute_s) == {"client", "edge"}
+    (campaign.folder / cell.run_id / "samples.parquet").unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        read_cell(cell, campaign.folder / cell.run_id, manifest)

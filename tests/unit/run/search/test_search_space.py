@@ -1,0 +1,83 @@
+"""Candidates of a space, and how the testbed runs them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from searches import POINTS, REPOSITORY, make_spaces
+
+from slicebed.run.search.engine import model_names
+from slicebed.run.search.space import Cell
+from slicebed.spec.models import ModelChoice
+from slicebed.split.search.contracts import Boundary
+
+AGENTS_NAMES = re.compile(r"[A-Za-z0-9._-]{1,128}")
+KNOBS = "search: {codecs: [raw, lossless], knobs: {edge.cores: [1], edge.quota: [0.5, 1]}}"
+
+
+def test_candidates_stand_along_the_model_and_say_what_crosses(tmp_path):
+    _, (space,) = make_spaces(tmp_path)
+    assert space.id == "net-testbed"
+    assert list(space.variants) == [*(f"split:{point}" for point in POINTS), "edge:whole"]
+    split = space.candidates[:-1]
+    assert [each.place for each in split] == sorted({each.place for each in split})
+    # Batches of two frames of four values of 4 B; the model's input is as large as what crosses its cuts.
+    assert space.candidates[0].boundaries == (Boundary("client", "edge", 32, 0, 0.0),)
+    assert space.candidates[-1].boundaries == (Boundary("client", "edge", 32, 0, 0.0),)
+    assert (split[0].cut, split[0].hosts, space.candidates[-1].cut) == (("op1",), ("client", "edge"), ())
+
+
+def test_codecs_and_knobs_make_candidates_of_their_own(tmp_path):
+    _, (space,) = make_spaces(tmp_path, KNOBS)
+    assert len(space.variants) == 9 * 2 * 2
+    key = "split:op3/lossless/edge.cores=1/edge.quota=0.5"
+    assert dict(space.variants[key].candidate.knobs) == {"edge.cores": 1, "edge.quota": 0.5}
+    assert space.parts == {"network", "workload"}
+    own = space.experiment_of(Cell(space.id, key, 1))
+    assert own.pipeline.codec == "lossless"
+    assert (own.testbed.host("edge").cores, own.testbed.host("edge").cpu_quota) == ((1,), 0.5)
+    assert space.experiment.testbed.host("edge").cpu_quota is None
+
+
+def test_repeats_differ_in_their_pictures_and_candidates_do_not(tmp_path):
+    _, (space,) = make_spaces(tmp_path)
+
+    def seed(key, repeat):
+        return space.experiment_of(Cell(space.id, key, repeat)).source.seed
+
+    assert seed("split:op1", 1) == seed("split:op8", 1) == space.experiment.source.seed
+    assert seed("split:op1", 2) == seed("split:op8", 2) != seed("split:op1", 1)
+
+
+def test_a_condition_is_a_testbed_in_a_configuration(tmp_path):
+    lab = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+    hosts = "client: {overhead_ratio: 0, latency: 1 ms, max_throughput: 1 MiB}, edge: {overhead_ratio: 0, latency: 4 ms"
+    configurations = f"configurations: [{{name: near, hosts: {{{hosts}, max_throughput: 1 MiB}}}}}}]"
+    _, spaces = make_spaces(tmp_path, f"{configurations}\nsearch: {{testbeds: {{low: {lab}, high: {lab}}}}}")
+    assert [space.id for space in spaces] == ["net-low", "net-high"]
+    assert [space.configuration.name for space in spaces] == ["low", "high"]
+    assert spaces[0].candidates[0].boundaries[0].rtt_s == pytest.approx(0.010)
+
+
+def test_a_cell_s_folder_has_a_name_that_agents_take(tmp_path):
+    long = "block_with_a_very_long_name_of_its_own" * 3
+    cells = [
+        Cell("net-testbed", "split:op1", 1),
+        Cell("net-testbed", "split:op1", 1, 8),
+        Cell("net-testbed", "split:op1", 2),
+        Cell("net-testbed", "split-op1", 1),
+        Cell("net-testbed", f"{long}/a=1", 1),
+        Cell("net-testbed", f"{long}/a=2", 1),
+    ]
+    names = [cell.run_id for cell in cells]
+    assert len(set(names)) == len(names)
+    assert all(AGENTS_NAMES.fullmatch(name) for name in names)
+    assert cells[0].id == "net-testbed/split:op1/r1"
+    assert cells[1].id == "net-testbed/split:op1/r1f8"
+    assert Cell("m-low", "block_5_add,block_12_add", 1).run_id == "m-low_block_5_add-block_12_add_r1"
+
+
+def test_models_are_called_as_their_files_and_told_apart():
+    choices = [ModelChoice("cnn14"), ModelChoice("models/net.pb"), ModelChoice("cnn14", seed=2)]
+    assert list(model_names(choices)) == ["cnn14", "net", "cnn14-2"]

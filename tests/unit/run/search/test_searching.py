@@ -1,0 +1,233 @@
+"""A search over simulated hosts: killed at every cell it goes on there, and its tables are those of one undisturbed."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from searches import LATENCY, REPOSITORY, Killed, SimulatedHosts, make_spaces
+
+from slicebed.errors import RunError, SpecError, VerdictError
+from slicebed.run.progress import Progress
+from slicebed.run.search.crew import ATTEMPTS, IN_A_ROW, SiteLostError
+from slicebed.run.search.foresight import Foresight
+from slicebed.run.search.searching import Searching, Settings
+from slicebed.run.store import create_campaign, find_unfinished
+from slicebed.split.search import registry
+from slicebed.split.search.contracts import Ask, Choice, Figure, Foretold
+
+SETTINGS = Settings(LATENCY, at_least=1, at_most=3, until=0.02, order_seed=1)
+METHODS = ("strongman", "hybrid", "halving")
+WINDOWS = ("started", "measured", "whole", "named")
+
+
+def no_profiles(space):
+    raise AssertionError(space.id)
+
+
+def methods(*names):
+    return {name: registry.load(name) for name in names}
+
+
+def search(campaign, spaces, workers, names=METHODS, foresee=no_profiles):
+    chosen = names if isinstance(names, dict) else methods(*names)
+    Searching(campaign, spaces, chosen, SETTINGS, Progress(), foresee).run(workers)
+    campaign.complete()
+
+
+def tables(campaign):
+    found = {}
+    for name in ("cells", "candidates", "decisions"):
+        with (campaign.folder / "tables" / f"{name}.csv").open() as file:
+            found[name] = [{k: v for k, v in row.items() if k != "decision_s"} for row in csv.DictReader(file)]
+    return found
+
+
+@pytest.fixture
+def small(tmp_path):
+    _, spaces = make_spaces(tmp_path)
+    return spaces, lambda: create_campaign(tmp_path / "results", "small", plan(spaces)), tmp_path / "results"
+
+
+def plan(spaces):
+    return {"kind": "search", "experiment": "small", "problems": [space.id for space in spaces]}
+
+
+@pytest.fixture
+def undisturbed(small):
+    spaces, create, _ = small
+    campaign = create()
+    hosts = SimulatedHosts(campaign, spaces)
+    search(campaign, spaces, [hosts])
+    return tables(campaign), len(hosts.measured)
+
+
+def test_methods_share_the_cells_and_each_counts_what_it_asked_for(undisturbed):
+    found, measured = undisturbed
+    assert measured == len(found["cells"]) == len({row["cell"] for row in found["cells"]})
+    by_method = {row["method"]: row for row in found["decisions"]}
+    assert set(by_method) == set(METHODS)
+    strongman = by_method["strongman"]
+    assert strongman["chosen"] == "split:op5"
+    assert int(strongman["candidates_measured"]) == 9
+    assert int(by_method["hybrid"]["runs"]) <= int(strongman["runs"])
+    assert sum(int(row["runs"]) for row in found["decisions"]) > measured
+    assert float(strongman["testbed_s"]) == 2.5 * int(strongman["runs"])
+    assert float(strongman["regret_measured"]) == 0
+    assert all(row["measured"] == "1" for row in found["candidates"])
+
+
+def test_repeats_end_when_the_interval_is_narrow_or_at_the_limit(undisturbed):
+    found, _ = undisturbed
+    repeats = {}
+    for row in found["cells"]:
+        if row["captured"] == "12":
+            repeats.setdefault(row["cell"].rpartition("/")[0], []).append(int(row["repeat"]))
+    assert {len(each) for each in repeats.values()} <= {1, 2, 3}
+    assert all(each == list(range(1, len(each) + 1)) for each in repeats.values())
+    assert len({len(each) for each in repeats.values()}) > 1
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_search_that_is_killed_at_any_cell_goes_on_there(small, undisturbed, window):
+    """Killed at its first cell, its second, and so on, each time in this window."""
+    spaces, create, results = small
+    expected, measured = undisturbed
+    campaign = create()
+    done = {}
+    for attempt in itertools.count():
+        assert attempt <= measured + 1, "it does not come to its end"
+        hosts = SimulatedHosts(campaign, spaces, kill_at=(window, 2))
+        try:
+            search(campaign, spaces, [hosts])
+        except Killed:
+            campaign = find_unfinished(results, "small", plan(spaces))
+            runs = {path.parent.name: path.stat().st_mtime_ns for path in campaign.folder.glob("*_r?*/manifest.json")}
+            assert done.items() <= runs.items(), "a finished cell was lost or repeated"
+            done = runs
+        else:
+            break
+    assert attempt >= measured // 2
+    assert tables(campaign) == expected
+    with pytest.raises(SpecError, match="no unfinished campaign"):
+        find_unfinished(results, "small", plan(spaces))
+
+
+def test_two_sites_share_one_queue(small, undisturbed):
+    spaces, create, _ = small
+    campaign = create()
+    sites = [SimulatedHosts(campaign, spaces, site) for site in ("left", "right")]
+    search(campaign, spaces, sites)
+    rows = tables(campaign)["cells"]
+    assert [row["cell"] for row in rows] == [row["cell"] for row in undisturbed[0]["cells"]]
+    assert not set(sites[0].measured) & set(sites[1].measured)
+
+
+def test_a_site_whose_hosts_die_gives_its_cell_back(small, undisturbed):
+    spaces, create, _ = small
+    campaign = create()
+
+    class Dying(SimulatedHosts):
+        def mend(self):
+            raise SiteLostError("unreachable", where="host edge")
+
+    dying = Dying(campaign, spaces, "left", fail=lambda *_: RunError("gone", where="host edge"))
+    search(campaign, spaces, [dying, SimulatedHosts(campaign, spaces, "right")])
+    assert {row["site"] for row in tables(campaign)["cells"]} == {"right"}
+    assert len(dying.measured) <= 1
+    assert [row["cell"] for row in tables(campaign)["cells"]] == [row["cell"] for row in undisturbed[0]["cells"]]
+
+
+def test_the_last_site_s_death_ends_the_search(small):
+    spaces, create, _ = small
+    campaign = create()
+
+    class Dying(SimulatedHosts):
+        def mend(self):
+            raise SiteLostError("unreachable", where="host edge")
+
+    with pytest.raises(SiteLostError, match="unreachable"):
+        search(campaign, spaces, [Dying(campaign, spaces, fail=lambda *_: RunError("gone"))])
+
+
+@pytest.mark.parametrize(
+    ("error", "event"), [(RunError("it broke"), "cell_failed"), (VerdictError("slow"), "cell_invalid")]
+)
+def test_a_cell_that_keeps_failing_is_given_up_also_after_a_resume(small, error, event):
+    spaces, create, results = small
+    campaign = create()
+
+    def fail(hosts, cell):
+        return error if cell.key == "split:op5" else None
+
+    hosts = SimulatedHosts(campaign, spaces, fail=fail)
+    search(campaign, spaces, [hosts], ["strongman"])
+    events = [line for line in campaign.events() if line["event"] == event]
+    assert [line["given_up"] for line in events] == [False] * (ATTEMPTS - 1) + [True]
+    (decision,) = tables(campaign)["decisions"]
+    assert decision["candidates_measured"] == "8"
+    assert decision["chosen"] in {"split:op4", "split:op6"}
+    lines = (campaign.folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["event"] not in {"decision", "campaign_complete"}]
+    (campaign.folder / "journal.jsonl").write_text("".join(kept))
+    again = SimulatedHosts(find_unfinished(results, "small", plan(spaces)), spaces)
+    search(campaign, spaces, [again], ["strongman"])
+    assert again.measured == []
+    assert tables(campaign)["decisions"][0]["chosen"] == decision["chosen"]
+
+
+def test_too_many_failures_in_a_row_end_the_search(small):
+    spaces, create, _ = small
+    campaign = create()
+    hosts = SimulatedHosts(campaign, spaces, fail=lambda *_: RunError("no memory", where="host edge"))
+    with pytest.raises(RunError, match=rf"host edge: {IN_A_ROW} attempts failed one after the other; the last: no mem"):
+        search(campaign, spaces, [hosts])
+    assert len(hosts.measured) == IN_A_ROW
+
+
+def test_conditions_are_kept_together_and_every_problem_is_decided(tmp_path):
+    named = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{near: {named}, far: {named}}}}}")
+    campaign = create_campaign(tmp_path / "results", "small", plan(spaces))
+    hosts = SimulatedHosts(campaign, spaces)
+    search(campaign, spaces, [hosts])
+    problems = [cell.problem for cell in hosts.measured]
+    assert set(problems) == {"net-near", "net-far"}
+    assert sum(before != after for before, after in itertools.pairwise(problems)) == 1
+    assert len(tables(campaign)["decisions"]) == 2 * len(METHODS)
+
+
+def test_a_method_that_needs_profiles_has_them_and_its_predictions_are_tabled(small):
+    spaces, create, _ = small
+    campaign = create()
+
+    @registry.with_profiles
+    def oracle(problem):
+        told = problem.foretell(())
+        best = min(told, key=lambda key: told[key].figures["latency"].value)
+        assert problem.candidates[0].compute_s == (0.001, 0.002)
+        yield Ask((best,))
+        return Choice(best, "foretold", regret=0.01, error=0.2)
+
+    def foresee(space):
+        candidates = tuple(replace(each, compute_s=(0.001, 0.002)) for each in space.candidates)
+        figures = {
+            each.key: {"latency": Figure(at / 100, at / 200, float("nan"))} for at, each in enumerate(candidates)
+        }
+        return Foresight(candidates, lambda _: {key: Foretold(key, each) for key, each in figures.items()}, 40.0)
+
+    search(campaign, spaces, [SimulatedHosts(campaign, spaces)], {"oracle": oracle}, foresee)
+    found = tables(campaign)
+    (decision,) = found["decisions"]
+    assert (decision["chosen"], decision["regret_predicted"], decision["prediction_error"]) == (
+        "split:op1",
+        "0.01",
+        "0.2",
+    )
+    assert float(decision["testbed_s"]) == 40 + 2.5 * int(decision["runs"])
+    second = found["candidates"][1]
+    assert (second["predicted_latency_ms"], second["predicted_low_ms"], second["predicted_high_ms"]) == ("10", "5", "")
+    assert [row["measured"] for row in found["candidates"]] == ["1"] + ["0"] * 8
