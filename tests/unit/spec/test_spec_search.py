@@ -126,14 +126,6 @@ def test_which_parts_of_the_testbed_a_search_sets(load):
     assert load(head + "search: {testbeds: {low: low.yml}}\n").search.parts == {"network", "workload", "cpu"}
 
 
-def test_one_configuration_is_enough(load):
-    one = EXPERIMENT.replace("frames: 50", "frames: 50\nsearch: {}")
-    assert load(one).search is not None
-    another = one[one.index("  - name: 1") :].replace("name: 1", "name: 2")
-    with pytest.raises(SpecErrors, match=r":18:5: a search under 2 configurations; allowed: one"):
-        load(one + another)
-
-
 def test_digits_are_for_one_model_alone(load):
     text = EXPERIMENT.replace('["1-8", "3-11"]', "couper").replace("[client, edge, cloud]", "[client, edge]")
     text = text.replace(EXPERIMENT.splitlines(keepends=True)[15], "") + "search: {models: [cnn14, MobileNetV2]}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +11,14 @@ import typer
 from slicebed.cli._console import ConsoleProgress, console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
 from slicebed.cli._search_lines import decision_lines, read_decisions
-from slicebed.errors import SpecError
-from slicebed.spec.experiment import load_experiment
+from slicebed.spec.experiment import load_experiment, own_search
+from slicebed.spec.model_checks import zoo_name
 from slicebed.spec.search_model import MAX_BUDGET
 from slicebed.testbed.checkout import find_checkout
 
 
 def search(
-    experiment: Annotated[
-        Path, typer.Argument(help="Experiment file with a search: section, such as experiments/couper_search.yml.")
-    ],
+    experiment: Annotated[Path, typer.Argument(help="Experiment file, such as experiments/couper_search.yml.")],
     *,
     method: Annotated[
         list[str] | None,
@@ -54,18 +53,15 @@ def search(
 
     checkout = find_checkout()
     loaded = load_experiment(experiment)
-    if loaded.search is None:
-        raise SpecError(
-            "nothing to search", where=str(experiment), mend="add search: {} (docs/search.md), or slicebed run"
-        )
+    asked = loaded.search or own_search(loaded)
     wanted = SearchWanted(
-        experiment=loaded,
+        experiment=replace(loaded, search=asked),
         inventory=inventory_of(checkout, inventory),
         results=results or checkout.results,
-        methods=tuple(method) if method else loaded.search.methods,
-        objective=parse(objective) if objective is not None else loaded.search.objective,
-        budget=loaded.search.budget if budget is None else budget,
-        models=tuple(model) if model else None,
+        methods=tuple(method) if method else asked.methods,
+        objective=parse(objective) if objective is not None else asked.objective,
+        budget=asked.budget if budget is None else budget,
+        models=tuple(zoo_name(each) or each for each in model) if model else None,
         conditions=tuple(condition) if condition else None,
         frames=frames,
         profiles=profiles,

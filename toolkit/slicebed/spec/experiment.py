@@ -42,6 +42,7 @@ __all__ = [
     "LinkDelay",
     "Search",
     "load_experiment",
+    "own_search",
 ]
 
 
@@ -260,14 +261,18 @@ def _searched(
     ]
     if problems:
         raise SpecErrors(problem_lines(experiment.path, problems))
-    own = Search(
+    return replace(experiment, search=search_of(document, model, testbeds, own_search(experiment)))
+
+
+def own_search(experiment: Experiment) -> Search:
+    """The search of an experiment that says nothing of one: its model on its testbed."""
+    return Search(
         models=(experiment.model,),
         testbeds=MappingProxyType({OWN_TESTBED: experiment.testbed}),
         codecs=(experiment.pipeline.codec,),
         at_least=experiment.repeats,
         at_most=experiment.repeats,
     )
-    return replace(experiment, search=search_of(document, model, testbeds, own))
 
 
 def _source(document: Document, model: SourceModel) -> Source:

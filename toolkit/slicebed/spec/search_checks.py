@@ -46,7 +46,7 @@ def search_problems(
         return []
     problems = [*_repeated(document, search), *_method_problems(document, search)]
     problems += [*_objective_problems(document, search), *_repeat_problems(document, search)]
-    problems += [*_model_problems(document, search), *_configuration_problems(document)]
+    problems += _model_problems(document, search)
     if testbed is not None:
         problems += _testbed_problems(document, testbed, testbeds)
         if chain is not None:
@@ -173,14 +173,6 @@ def _sees_digits(document: Document, model: str | None) -> bool:
     asked = source.get("images")
     pictures = source.get("video") is not None or source.get("folder") is not None
     return bool(asked == Images.DIGITS or (asked is None and not pictures and model == DIGITS_MODEL))
-
-
-def _configuration_problems(document: Document) -> Iterator[Problem]:
-    configurations = document.data.get("configurations")
-    if isinstance(configurations, list) and len(configurations) > 1:
-        mark = document.value_mark(("configurations", 1))
-        allowed = "one configuration, or none; search.testbeds names other conditions"
-        yield Problem(mark, f"a search under {len(configurations)} configurations", allowed)
 
 
 def _testbed_problems(document: Document, own: Testbed, testbeds: Mapping[str, Testbed]) -> Iterator[Problem]:
