@@ -47,6 +47,7 @@ def _register() -> None:
         model,
         provision,
         report,
+        reproduce,
         run,
         search,
         stream,
@@ -69,6 +70,7 @@ def _register() -> None:
     app.command("search")(search.search)
     app.command("stream")(stream.stream)
     app.command("report")(report.report)
+    app.command("reproduce")(reproduce.reproduce)
     app.command("demo")(demo.demo)
 
 

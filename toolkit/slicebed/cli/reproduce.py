@@ -1,0 +1,65 @@
+"""`slicebed reproduce`: published tables and figures, from this testbed, each statement with its verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slicebed.cli._console import ConsoleProgress, console
+from slicebed.cli._options import InventoryOption, inventory_of
+from slicebed.testbed.checkout import find_checkout
+
+
+def reproduce(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help=(
+                "couper-table5, couper-table6, couper-fig4, couper-fig9, couper-fig10-12, dnn-slicing, or all of"
+                " them: all."
+            )
+        ),
+    ],
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer models, conditions and frames: all of it in half an hour.")
+    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say which campaigns it takes, and how long.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the newest unfinished reproduction of the same targets and form."),
+    ] = False,
+    deploy: Annotated[bool, typer.Option(help="Make sure first that the agents are deployed and running.")] = True,
+    inventory: InventoryOption = None,
+    results: Annotated[Path | None, typer.Option(help="Where reproductions go; default: results/.")] = None,
+) -> None:
+    """Run what the published tables and figures need, and show them beside the published ones, with verdicts."""
+    # pandas and gRPC, not for --help
+    from slicebed.results.reproduce.render import plan_table, render_report  # noqa: PLC0415
+    from slicebed.results.reproduce.report import write_report  # noqa: PLC0415
+    from slicebed.run import reproduce as running  # noqa: PLC0415
+
+    checkout = find_checkout()
+    planned = running.plan(checkout, targets, quick=quick)
+    out = console() if plan else console(stderr=True)
+    out.print(
+        plan_table([(e.part.name, f"experiments/{e.part.file}", e.problems, e.cells, e.seconds) for e in planned])
+    )
+    if plan:
+        return
+    wanted = running.ReproduceWanted(
+        tuple(targets), inventory_of(checkout, inventory), results or checkout.results, quick=quick
+    )
+    found = running.reproduce(
+        checkout,
+        wanted,
+        ConsoleProgress(),
+        lambda text: out.print(f"[bold]{text}[/]", soft_wrap=True),
+        resume=resume,
+        deploy=deploy,
+    )
+    render_report(console(), write_report(found))
+    console().print(f"Page: {found.folder / 'index.html'}  tables: {found.folder / 'tables'}", soft_wrap=True)
+    running.require_whole(found)

@@ -1,0 +1,1 @@
+"""The tables and figures of both papers from this testbed, beside the published ones, with a verdict per statement."""

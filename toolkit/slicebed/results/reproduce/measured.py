@@ -1,0 +1,155 @@
+"""What the searches of a reproduction measured, as the tables of Couper need it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import groupby
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from slicebed.results.reproduce.intervals import UNKNOWN, Estimate
+from slicebed.results.reproduce.names import EDGES, edge_rank, model_rank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class CutFigures:
+    """A candidate of a search: a model sliced or whole, under a condition.
+
+    Attributes:
+        model: as the paper calls it.
+        condition: name of the testbed; of the searches over edges, that of the edge.
+        key: of the candidate, unique in its problem.
+        placement: name of its placement.
+        cut: its label; "" of a model that is left whole.
+        place: of the cut along the model.
+        runs: cells behind the figures; 0: it was not measured.
+        captured: frames.
+        dropped: of them.
+        latency_ms: median of the completed frames.
+        drop_rate: dropped over captured.
+        into_cloud_bytes: raw, of one frame, over the link into the last host.
+        compute_ms: mean of each host's slices.
+        transfer_ms: mean over the link into the last host, encoding and decoding included.
+        testbed_s: for all its cells.
+    """
+
+    model: str
+    condition: str
+    key: str
+    placement: str = ""
+    cut: str = ""
+    place: int = 0
+    runs: int = 0
+    captured: int = 0
+    dropped: int = 0
+    latency_ms: Estimate = UNKNOWN
+    drop_rate: Estimate = UNKNOWN
+    into_cloud_bytes: float = math.nan
+    compute_ms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    transfer_ms: float = math.nan
+    testbed_s: float = 0.0
+
+    @property
+    def problem(self) -> tuple[str, str]:
+        """Model and condition."""
+        return self.model, self.condition
+
+    @property
+    def title(self) -> str:
+        """Model and condition for whoever reads."""
+        return problem_title(self.problem)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a method decided on one problem, and what it took.
+
+    Attributes:
+        model: as the paper calls it.
+        condition: as of `CutFigures`.
+        method: its name.
+        chosen: key of the chosen candidate; "" where it chose none.
+        candidates: that it measured.
+        testbed_s: of the testbed for its cells, and for profiles where it used them.
+    """
+
+    model: str
+    condition: str
+    method: str
+    chosen: str
+    candidates: int
+    testbed_s: float
+
+    @property
+    def problem(self) -> tuple[str, str]:
+        """Model and condition."""
+        return self.model, self.condition
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Every candidate and decision of a reproduction's searches."""
+
+    cuts: tuple[CutFigures, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    def problems(self) -> dict[tuple[str, str], tuple[CutFigures, ...]]:
+        """Model and condition -> sliced candidates along the model; the paper's order of models, weak edges first."""
+        sliced = sorted((each for each in self.cuts if each.cut), key=_order)
+        return {problem: tuple(cuts) for problem, cuts in groupby(sliced, key=lambda each: each.problem)}
+
+    def whole(self, placement: str) -> dict[tuple[str, str], CutFigures]:
+        """Model and condition -> the whole model in that placement, where it was measured."""
+        found = sorted((each for each in self.cuts if not each.cut and each.placement == placement), key=_order)
+        return {each.problem: each for each in found if each.runs}
+
+    def decision(self, problem: tuple[str, str], method: str) -> Decision | None:
+        """What a method decided on a problem; None where it was not asked."""
+        return next((each for each in self.decisions if each.problem == problem and each.method == method), None)
+
+    def chosen(self, problem: tuple[str, str], method: str) -> CutFigures | None:
+        """The figures of what a method chose; None where it was not asked, or chose nothing that was measured."""
+        decision = self.decision(problem, method)
+        key = "" if decision is None else decision.chosen
+        return next((each for each in self.cuts if each.problem == problem and each.key == key and each.runs), None)
+
+
+def problem_title(problem: tuple[str, str]) -> str:
+    """Such as ``Inception V3, low-end edge``."""
+    model, condition = problem
+    return f"{model}, {EDGES.get(condition, condition)}"
+
+
+def measured(cuts: Iterable[CutFigures]) -> list[CutFigures]:
+    """Those with figures."""
+    return [each for each in cuts if each.runs]
+
+
+def is_exhausted(cuts: Sequence[CutFigures]) -> bool:
+    """Whether every candidate of a problem was measured, so that the best is known."""
+    return bool(cuts) and all(each.runs for each in cuts)
+
+
+def fastest(cuts: Iterable[CutFigures]) -> CutFigures | None:
+    """The lowest median latency; None where no frame was completed."""
+    known = [each for each in cuts if not math.isnan(each.latency_ms.value)]
+    return min(known, key=lambda each: each.latency_ms.value) if known else None
+
+
+def least_dropped(cuts: Iterable[CutFigures]) -> CutFigures | None:
+    """The lowest drop rate, of equal ones the fastest; None without any figure."""
+    known = [each for each in cuts if not math.isnan(each.drop_rate.value)]
+    return min(known, key=lambda each: (each.drop_rate.value, _or_last(each.latency_ms.value))) if known else None
+
+
+def _or_last(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _order(cut: CutFigures) -> tuple[int, str, int, str, int, str]:
+    model, condition = cut.problem
+    return model_rank(model), model, edge_rank(condition), condition, cut.place, cut.key

@@ -1,0 +1,127 @@
+"""A reproduction as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+from slicebed.results.reproduce.statement import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+    from slicebed.results.reproduce.section import Section
+    from slicebed.results.reproduce.statement import Statement
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.5rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem; margin: .5rem 0 1rem }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #e3e3e3; text-align: left; vertical-align: top }
+th { font-weight: 600; border-bottom: 1px solid #999 }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td.p, th.p { color: #33608c }
+.verdict { white-space: nowrap; font-weight: 600 }
+.holds { color: #2f6b4f } .fails { color: #a83a22 } .open { color: #7a6a30 }
+.note, .source { color: #666 } ul { margin: .2rem 0; padding-left: 1.2rem } li { color: #444; font-size: .85rem }
+"""
+_CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
+_PUBLISHED = "published_"
+
+
+def page(title: str, sections: Sequence[Section], notes: Sequence[str], links: Mapping[str, str]) -> str:
+    """The whole page.
+
+    Args:
+        title: of the reproduction.
+        sections: in order.
+        notes: parts that left nothing to read, and why.
+        links: part -> its campaign's folder, relative to the page.
+    """
+    counts = {verdict: sum(each.verdict is verdict for s in sections for each in s.statements) for verdict in Verdict}
+    counted = ", ".join(
+        f'<span class="{_CLASSES[verdict]}">{count} {verdict}</span>' for verdict, count in counts.items()
+    )
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        (
+            f"<p>{sum(counts.values())} statements of the papers: {counted}. Figures in <span class=p>blue</span> are"
+            f" published."
+            " Shapes and ratios are compared, never absolute times: docs/reproduction.md says why.</p>"
+        ),
+        *([_list("Not measured", notes)] if notes else []),
+        *map(_section, sections),
+        _list("Campaigns", (f"{name}: {folder}" for name, folder in links.items())),
+    ]
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def _section(section: Section) -> str:
+    return "\n".join(
+        (
+            f'<h2 id="{escape(section.name)}">{escape(section.title)}</h2>',
+            (
+                f'<p class="note"><b>Compare:</b> {escape(section.comparable)} <b>Do not compare:</b>'
+                f" {escape(section.not_comparable)}</p>"
+            ),
+            _table(section.table),
+            _statements(section.statements),
+        )
+    )
+
+
+def _table(table: pd.DataFrame) -> str:
+    if table.empty:
+        return '<p class="note">Nothing of it was measured.</p>'
+    shown = [str(column) for column in table.columns]
+    numbers = {column for column in shown if table[column].dtype.kind in "iuf"}
+
+    def kind(column: str) -> str:
+        names = [name for name, wanted in (("n", column in numbers), ("p", column.startswith(_PUBLISHED))) if wanted]
+        return f' class="{" ".join(names)}"' if names else ""
+
+    head = "".join(f"<th{kind(column)}>{escape(column.replace('_', ' '))}</th>" for column in shown)
+    rows = (
+        "<tr>" + "".join(f"<td{kind(column)}>{escape(cell_text(row[column]))}</td>" for column in shown) + "</tr>"
+        for row in table.astype(object).where(table.notna(), None).to_dict("records")
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody></table></div>"
+    )
+
+
+def _statements(statements: Sequence[Statement]) -> str:
+    rows = (
+        f'<tr><td class="verdict {_CLASSES[each.verdict]}">{each.verdict}</td><td>{escape(each.text)}'
+        f'<br><span class="source">{escape(each.source)}</span></td><td>{escape(each.why)}'
+        + _bullets(fact.text for fact in each.facts)
+        + "</td></tr>"
+        for each in statements
+    )
+    head = "<tr><th>verdict</th><th>statement of the paper</th><th>here</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+def _list(title: str, lines: Iterable[str]) -> str:
+    return f"<h2>{escape(title)}</h2>{_bullets(lines)}"
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def cell_text(value: object) -> str:
+    """A cell as tables show it: three digits, or none of what is not known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)

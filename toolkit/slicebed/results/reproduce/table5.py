@@ -1,0 +1,176 @@
+"""Couper's Table 5: how many split points every method evaluates, client - mid-end edge - cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from slicebed.results.reproduce.intervals import exact
+from slicebed.results.reproduce.names import TITLES
+from slicebed.results.reproduce.section import Section
+from slicebed.results.reproduce.statement import Fact, Statement, Verdict, all_of, truth, unmeasured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from slicebed.results.reproduce.measured import Searches
+
+REFERENCE = Path(__file__).parents[4] / "results" / "reference" / "couper"
+EDGE = "mid"
+_TENTH = 0.1
+# Where there are fewer, one run is more than a tenth.
+_FEWEST_FOR_A_TENTH = 10
+_ONE_POINT = ("VGG 16", "ResNet V2 50", "NASNet 331", "PNASNet 331")
+_REDUCED = ("ResNet V2 50", "Inception V3")
+_SOURCE = "Couper, section 7, Time-to-slice, Table 5"
+_NOT_RUN = "no search of these models was run under the mid-end edge"
+METHODS: Mapping[str, str] = {"strongman": "strongman", "comm-slim": "comm_slim", "hybrid": "hybrid"}
+"""Method -> its column, here and (after ``published_``) in the paper's."""
+
+
+def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
+    """A row for each of the paper's models: operators, candidates of the published rule, and candidates by method.
+
+    ``candidates`` is what strongman has to evaluate, whether it was run or not; a method's column is empty where it was
+    not run.
+    """
+    published = pd.read_csv(reference / "table5_evaluated_split_points.csv").set_index("model")
+    problems = searches.problems()
+    rows = []
+    for title in TITLES.values():
+        problem = (title, EDGE)
+        decisions = {column: searches.decision(problem, method) for method, column in METHODS.items()}
+        own = {column: None if each is None else each.candidates for column, each in decisions.items()}
+        count = len(problems.get(problem, ()))
+        rows.append(
+            {
+                "model": title,
+                "published_operators": int(published["original_operators"][title]),
+                "candidates": count or None,
+                **own,
+                **{f"published_{column}": int(published[column][title]) for column in METHODS.values()},
+            }
+        )
+    table = pd.DataFrame(rows)
+    counts = ["candidates", *METHODS.values()]
+    return table.astype(dict.fromkeys(counts, "Int64"))
+
+
+def section_table5(searches: Searches, reference: Path = REFERENCE) -> Section:
+    """Table 5 and what the paper says of it."""
+    table = table5(searches, reference)
+    return Section(
+        target="couper-table5",
+        name="couper_table5",
+        title="Couper, Table 5: split points evaluated by method (client - mid-end edge - cloud)",
+        table=table,
+        comparable=(
+            "Counts of split points, all of them: candidates by the published rule on the same architectures, and"
+            " how many"
+            " each method leaves."
+        ),
+        not_comparable=(
+            "The operators in total depend on the export of a model (the paper's are shown). How soon hybrid stops"
+            " depends"
+            " on how much faster the cloud is than the edge, which differs from the paper's hosts."
+        ),
+        statements=judge_table5(table),
+    )
+
+
+def judge_table5(table: pd.DataFrame) -> tuple[Statement, ...]:
+    """The paper's statements about the table that `table5` gives."""
+    return (
+        _reduced(table),
+        _fewer(
+            table,
+            "comm_slim",
+            "candidates",
+            "Comm-slim reduces the split points further, in every model.",
+            strictly=True,
+        ),
+        _fewer(table, "hybrid", "comm_slim", "Hybrid evaluates no more split points than comm-slim, in every model."),
+        _one_point(table),
+        _a_tenth(table),
+    )
+
+
+def _reduced(table: pd.DataFrame) -> Statement:
+    text = (
+        "Even strongman evaluates 34 split points only, of 205 operators of ResNet V2 and of 788 of Inception V3:"
+        " cutting"
+        " at articulation points alone leaves a small part."
+    )
+    rows = [row for row in table[table["candidates"].notna()].to_dict("records") if row["model"] in _REDUCED]
+    if not rows:
+        return unmeasured(text, _SOURCE, _NOT_RUN)
+    facts = tuple(Fact(f"{row['model']}: candidates", exact(row["candidates"])) for row in rows)
+    # What the paper's own counts come to: 17 % and 4 %.
+    small = [row["candidates"] <= row["published_operators"] / 5 for row in rows]
+    same = [row["model"] for row in rows if row["candidates"] == row["published_strongman"]]
+    why = "At most a fifth of the operators" if all(small) else "More than a fifth of the operators in some model"
+    return Statement(
+        text,
+        _SOURCE,
+        all_of(map(truth, small)),
+        f"{why}; the published count itself in {len(same)} of {len(rows)}.",
+        facts,
+    )
+
+
+def _fewer(table: pd.DataFrame, less: str, more: str, text: str, *, strictly: bool = False) -> Statement:
+    rows = table[table[less].notna() & table[more].notna()].to_dict("records")
+    if not rows:
+        return unmeasured(text, _SOURCE, _NOT_RUN)
+    facts = tuple(Fact(f"{row['model']}: {_said(less)} of {row[more]}", exact(row[less])) for row in rows)
+    verdicts = [truth(row[less] < row[more] if strictly else row[less] <= row[more]) for row in rows]
+    kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
+    return Statement(text, _SOURCE, all_of(verdicts), f"So in {kept} of {len(rows)} models.", facts)
+
+
+def _one_point(table: pd.DataFrame) -> Statement:
+    text = (
+        "With the mid-end edge hybrid evaluates a single split point for VGG, ResNet, NASNet and PNASNet: the cloud"
+        " is far"
+        " more powerful than an edge without an accelerator."
+    )
+    rows = [row for row in table[table["hybrid"].notna()].to_dict("records") if row["model"] in _ONE_POINT]
+    if not rows:
+        return unmeasured(text, _SOURCE, _NOT_RUN)
+    facts = tuple(Fact(f"{row['model']}: hybrid", exact(row["hybrid"])) for row in rows)
+    verdict = all_of(truth(row["hybrid"] == 1) for row in rows)
+    why = (
+        "Hybrid goes on until the edge computes longer than the cloud, and that comes later here: the cloud's lead is"
+        " smaller than the paper's, whose cloud had six times the processors and two accelerators."
+        if verdict is Verdict.FAILS
+        else "The first split point that comm-slim leaves already keeps the edge busier than the cloud."
+    )
+    return Statement(text, _SOURCE, verdict, why, facts)
+
+
+def _a_tenth(table: pd.DataFrame) -> Statement:
+    text = (
+        "Hybrid needs at most a tenth of strongman's runs (in the paper 1 of 52, 3 of 155, 1 of 34, 2 of 34, 3 of 106)."
+    )
+    rows = table[table["hybrid"].notna() & (table["candidates"] >= _FEWEST_FOR_A_TENTH)].to_dict("records")
+    if not rows:
+        return unmeasured(text, _SOURCE, _NOT_RUN)
+    shares = {row["model"]: row["hybrid"] / row["candidates"] for row in rows}
+    facts = tuple(
+        Fact(f"{row['model']}: share of strongman's", exact(shares[row["model"]], int(row["candidates"])))
+        for row in rows
+    )
+    few = [model for model, each in shares.items() if each <= _TENTH]
+    return Statement(
+        text,
+        _SOURCE,
+        all_of(truth(each <= _TENTH) for each in shares.values()),
+        f"So in {len(few)} of {len(rows)} models; those of fewer than {_FEWEST_FOR_A_TENTH} candidates cannot tell.",
+        facts,
+    )
+
+
+def _said(column: str) -> str:
+    return column.replace("_", "-")

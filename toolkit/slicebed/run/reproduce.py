@@ -1,0 +1,311 @@
+"""Runs the campaigns behind published tables and figures, one after the other, into one folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import (
+    ConflictError,
+    InterruptedRunError,
+    MissingRequirementError,
+    RunError,
+    SpecError,
+)
+from slicebed.run.campaign import Wanted, run_campaign
+from slicebed.run.reproduce_parts import every_target, parts_of, plan_part
+from slicebed.run.search.engine import SearchWanted, run_search
+from slicebed.run.store import Campaign, now, write_json
+from slicebed.spec.experiment import load_experiment
+from slicebed_agent.errors import OneLineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from slicebed.run.progress import Progress
+    from slicebed.run.reproduce_parts import Part, Planned
+    from slicebed.spec.experiment import Experiment
+    from slicebed.testbed.checkout import Checkout
+
+    Play = Callable[[Part, Path, bool, bool], None]
+
+KIND = "reproduce"
+_STATE, _PARTS = "reproduce.json", "parts"
+WHOLE, FAILED, OPEN = "whole", "failed", "open"
+
+
+@dataclass(frozen=True)
+class ReproduceWanted:
+    """What is to be reproduced, on which hosts, where the results go."""
+
+    targets: tuple[str, ...]
+    inventory: Path
+    results: Path
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The folder of a reproduction: its parts' campaigns, and how far each has come."""
+
+    folder: Path
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What reproduce.json holds: ``kind``, ``created_at``, ``targets``, ``quick`` and ``parts``.
+
+        Raises:
+            SpecError: there is no such file, or it is none of a reproduction's.
+        """
+        try:
+            state = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            state = {}
+        if not isinstance(state, dict) or state.get("kind") != KIND:
+            raise SpecError(
+                "no reproduction", where=str(self.folder), mend="name a folder that slicebed reproduce made"
+            )
+        return state
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What is reproduced."""
+        return tuple(self.state["targets"])
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every part in its order: ``status`` (whole, failed, open), ``error`` and ``seconds``."""
+        parts: dict[str, dict[str, Any]] = self.state["parts"]
+        return parts
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(part["status"] == WHOLE for part in self.parts.values())
+
+    def home_of(self, part: str) -> Path:
+        """Where a part's campaigns are."""
+        return self.folder / _PARTS / part
+
+    def campaign_of(self, part: str) -> Path | None:
+        """The newest campaign of a part, whole or not; None where it was never begun."""
+        found = sorted(each.parent for each in self.home_of(part).glob("*/campaign.json"))
+        return found[-1] if found else None
+
+    def note(self, part: str, status: str, error: str | None, seconds: float) -> None:
+        """Write down how a part ended, on disk before this returns."""
+        state = self.state
+        before = state["parts"].get(part, {}).get("seconds", 0.0)
+        state["parts"][part] = {"status": status, "error": error, "seconds": round(before + seconds, 1)}
+        write_json(self.folder / _STATE, state)
+
+
+def plan(checkout: Checkout, targets: Sequence[str], *, quick: bool) -> tuple[Planned, ...]:
+    """What these targets will take, part by part.
+
+    Raises:
+        SpecError: no such target, or an experiment file is wrong.
+    """
+    parts = parts_of(targets, quick=quick)
+    return tuple(
+        plan_part(part, _experiment_of(checkout, part), first=number == 0) for number, part in enumerate(parts)
+    )
+
+
+def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between campaigns
+    checkout: Checkout,
+    wanted: ReproduceWanted,
+    progress: Progress,
+    say: Callable[[str], None],
+    *,
+    resume: bool = False,
+    deploy: bool = True,
+) -> Reproduction:
+    """Run every part that the targets need; a failed one does not keep the others from being run.
+
+    Args:
+        checkout: where the experiments and playbooks are.
+        wanted: what, on which hosts.
+        progress: told what goes on in a part.
+        say: told which part begins, and how one failed.
+        resume: go on with the newest reproduction of these targets in this form that is not whole: what is whole is not
+            run again, and a campaign that was begun is gone on with.
+        deploy: make sure first that the agents are deployed and running; False when they surely are.
+
+    Returns:
+        The reproduction, whose parts say which failed.
+
+    Raises:
+        SpecError: no such target, or nothing to resume.
+        MissingRequirementError: no inventory, image or the like; no other part would do better.
+        ConflictError: something else uses the hosts.
+        InterruptedRunError: Ctrl-C; what was measured is kept.
+    """
+    parts = parts_of(wanted.targets, quick=wanted.quick)
+    # A mistake in a file shows before anything is begun.
+    experiments = {part.name: part.of(_experiment_of(checkout, part)) for part in parts}
+    if not wanted.inventory.is_file():
+        raise MissingRequirementError(
+            "no such inventory",
+            where=str(wanted.inventory),
+            mend="run: slicebed lab up -t experiments/reproduce/testbeds/mid.yml",
+        )
+
+    def play(part: Part, results: Path, resume: bool, deploy: bool) -> None:  # noqa: FBT001 - as `play_parts` calls it
+        _play(
+            checkout,
+            experiments[part.name],
+            part,
+            progress,
+            inventory=wanted.inventory,
+            results=results,
+            resume=resume,
+            deploy=deploy,
+        )
+
+    found = find_reproduction(wanted) if resume else create_reproduction(wanted, parts)
+    play_parts(found, parts, play, say, deploy=deploy)
+    return found
+
+
+def create_reproduction(wanted: ReproduceWanted, parts: Sequence[Part]) -> Reproduction:
+    """Make the folder of a new reproduction.
+
+    Raises:
+        SpecError: its name is taken, by one of this second.
+    """
+    folder = wanted.results / f"{KIND}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise SpecError("there is such a folder", where=str(folder), mend="try again") from None
+    state = {
+        "kind": KIND,
+        "created_at": now(),
+        "targets": list(every_target(wanted.targets)),
+        "quick": wanted.quick,
+        "parts": {part.name: {"status": OPEN, "error": None, "seconds": 0.0} for part in parts},
+    }
+    write_json(folder / _STATE, state)
+    return Reproduction(folder)
+
+
+def find_reproduction(wanted: ReproduceWanted) -> Reproduction:
+    """The newest reproduction of these targets, in this form, that is not whole.
+
+    Raises:
+        SpecError: there is none.
+    """
+    for folder in sorted(wanted.results.glob(f"{KIND}-*"), reverse=True):
+        found = Reproduction(folder)
+        if not (folder / _STATE).is_file() or found.is_whole:
+            continue
+        if found.targets == every_target(wanted.targets) and found.state["quick"] is wanted.quick:
+            return found
+    form = " in its quick form" if wanted.quick else ""
+    raise SpecError(
+        f"no unfinished reproduction of {', '.join(wanted.targets)}{form}",
+        where=str(wanted.results),
+        mend="run without --resume",
+    )
+
+
+def play_parts(
+    reproduction: Reproduction, parts: Sequence[Part], play: Play, say: Callable[[str], None], *, deploy: bool = True
+) -> None:
+    """Play what is not whole, one part after the other, and write down how each ended.
+
+    Args:
+        reproduction: where.
+        parts: all of them, in order.
+        play: runs a part's campaign into a folder, resumed or not, with agents deployed first or not.
+        say: told which part begins, and how one failed.
+        deploy: for the first part; later ones find its agents, unless one failed.
+
+    Raises:
+        MissingRequirementError, ConflictError: as of `play`: every other part would meet the same.
+        InterruptedRunError: as of `play`.
+    """
+    for number, part in enumerate(parts, start=1):
+        if reproduction.parts.get(part.name, {}).get("status") == WHOLE:
+            continue
+        begun = reproduction.campaign_of(part.name)
+        begin = time.monotonic()
+        if begun is not None and is_finished(begun):
+            reproduction.note(part.name, WHOLE, None, 0.0)
+            continue
+        say(f"part {number} of {len(parts)}: {part.name} (experiments/{part.file}, for {', '.join(part.targets)})")
+        try:
+            play(part, reproduction.home_of(part.name), begun is not None, deploy)
+        except (MissingRequirementError, ConflictError, InterruptedRunError):
+            raise
+        except OneLineError as error:
+            reproduction.note(part.name, FAILED, str(error), time.monotonic() - begin)
+            say(f"part {part.name} failed: {error}")
+            # Whatever it was may have ended an agent.
+            deploy = True
+        else:
+            reproduction.note(part.name, WHOLE, None, time.monotonic() - begin)
+            deploy = False
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a campaign has nothing left to run."""
+    campaign = Campaign(folder)
+    runs = campaign.plan.get("runs")
+    return campaign.is_complete or bool(runs and all(campaign.is_done(run) for run in runs))
+
+
+def require_whole(reproduction: Reproduction) -> None:
+    """Raise for parts that failed.
+
+    Raises:
+        RunError: some failed; it names them.
+    """
+    failed = [name for name, part in reproduction.parts.items() if part["status"] != WHOLE]
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(reproduction.parts)} campaigns failed: {', '.join(failed)}",
+            where=str(reproduction.folder),
+            mend="what they leave open is in the report; go on with --resume",
+        )
+
+
+def _experiment_of(checkout: Checkout, part: Part) -> Experiment:
+    return load_experiment(checkout.root / "experiments" / part.file)
+
+
+def _play(  # noqa: PLR0913 - all that a campaign is given
+    checkout: Checkout,
+    experiment: Experiment,
+    part: Part,
+    progress: Progress,
+    *,
+    inventory: Path,
+    results: Path,
+    resume: bool,
+    deploy: bool,
+) -> None:
+    """Run the campaign of one part."""
+    if experiment.search is None:
+        runs = Wanted(experiment=experiment, inventory=inventory, results=results, frames=part.frames)
+        run_campaign(checkout, runs, progress, resume=resume, deploy=deploy)
+        return
+    search = experiment.search
+    searched = SearchWanted(
+        experiment=experiment,
+        inventory=inventory,
+        results=results,
+        methods=part.methods or search.methods,
+        objective=search.objective,
+        budget=part.budget or search.budget,
+        models=part.models,
+        conditions=part.conditions,
+        frames=part.frames,
+        seed=experiment.order.seed,
+    )
+    run_search(checkout, searched, progress, resume=resume, deploy=deploy)
