@@ -260,7 +260,7 @@ class _Walk:
         return CodecCost("raw", "", raw, 0.0, 0.0) if picked is None else rows[picked.name]
 
     def _pictures_cost(self, codec: Codec, boundary: Boundary) -> CodecCost:
-        """Pictures are bytes: lossy codecs leave them, and a TensorProto is a copy, as long as any other of its size."""
+        """Pictures are bytes: lossy codecs leave them, and a TensorProto is a copy, which costs what copies cost."""
         raw = boundary.bytes_per_frame
         if codec in {Codec.LOSSLESS, Codec.AUTO}:
             what = f"what codec {codec.value} makes of pictures is not profiled"

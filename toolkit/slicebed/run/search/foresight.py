@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from slicebed.run.assignments import source_config
 from slicebed.run.search.forecast import Facts, LinkFacts, forecast, with_times
 from slicebed.run.search.profiles import Limits, Profiles, Subject, knobs_of, obtain
 from slicebed.run.search.space import makers_of
@@ -64,7 +65,7 @@ def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight
     subject, links = _subject(space), None
     found: dict[tuple[str, Knobs], HostProfile] = {}
     for knobs in dict.fromkeys(variant.knobs for variant in space.variants.values()):
-        own = {host: knobs_of(dict(knobs), host) for each in space.candidates for host in each.hosts}
+        own = {host: knobs_of(dict(knobs), host) for host in _hosts(space)}
         missing = [host for host, values in own.items() if (host, values) not in found]
         if missing:
             links = worker.set_conditions(space, knobs)
@@ -105,7 +106,21 @@ def _subject(space: Space) -> Subject:
     points = dict(sorted(places.items(), key=lambda item: max(maker[tensor] for tensor in item[1])))
     codecs = tuple(dict.fromkeys(Codec(candidate.codec) for candidate in space.candidates))
     batch = space.experiment.source.batch_size
-    return Subject(sliced.name, sliced.sha256, sliced.feeds, (sliced.answer,), points, batch, codecs)
+    # What compresses well depends on what is seen, and pictures are to be transformed.
+    camera = source_config(space.experiment, sliced, space.frames)
+    return Subject(sliced.name, sliced.sha256, sliced.feeds, (sliced.answer,), points, batch, codecs, camera)
+
+
+def _hosts(space: Space) -> list[str]:
+    """Those that compute anything for a frame, or whose codec costs anything, each once."""
+    found: list[str] = []
+    for variant in space.variants.values():
+        placement = variant.placement
+        found += placement.slices
+        found += [] if placement.transformer is None else [placement.transformer]
+        if variant.codec is not Codec.RAW:
+            found += [end for each in variant.candidate.boundaries for end in (each.sender, each.receiver)]
+    return list(dict.fromkeys(found))
 
 
 def _links(space: Space, links: Links | None) -> list[dict[str, Any]]:
