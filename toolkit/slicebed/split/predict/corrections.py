@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ITERATIONS: Final = 2
 _STEP: Final = 0.5
 """Of a finite difference, in standard deviations: wide enough to see a queue fill."""
-_PRIOR_FREEDOM: Final = 6
+_PRIOR_FREEDOM: Final = 4
 """How many measures the doubt that was given counts as much as."""
 _Z: Final = 1.959963984540054
 _LEAST_NOISE: Final = 0.005
@@ -57,7 +57,7 @@ class Doubt:
     rate: float = 0.03
     extra_s: float = 0.001
     constant_s: float = 0.001
-    own: float = 0.04
+    own: float = 0.05
     compute: float = 0.05
     compute_s: float = 0.0003
 
@@ -133,7 +133,7 @@ class Belief:
     mean: npt.NDArray[np.float64]
     root: npt.NDArray[np.float64]
     scale: float
-    freedom: int
+    freedom: float
 
     @property
     def reach(self) -> float:
@@ -154,13 +154,13 @@ def learn(unknowns: Unknowns, seen: Sequence[Seen]) -> Belief:
         rows = [_linear(unknowns, each, mean) for each in seen]
         mean, _ = _posterior(unknowns.spread, rows)
     _, covariance = _posterior(unknowns.spread, rows)
-    misses = [_miss(unknowns.spread, rows, number) for number, each in enumerate(seen) if each.latency_s is not None]
-    freedom = _PRIOR_FREEDOM + len(misses)
-    scale = math.sqrt((_PRIOR_FREEDOM + sum(miss**2 for miss in misses)) / freedom)
-    return Belief(mean, np.linalg.cholesky(covariance).astype(np.float64), scale, freedom)
+    misses = [miss for number in range(len(rows)) for miss in _misses(unknowns.spread, rows, number)]
+    told = sum(weight for weight, _ in misses)
+    scale = math.sqrt((_PRIOR_FREEDOM + sum(weight * miss**2 for weight, miss in misses)) / (_PRIOR_FREEDOM + told))
+    return Belief(mean, np.linalg.cholesky(covariance).astype(np.float64), scale, _PRIOR_FREEDOM + told)
 
 
-def student(freedom: int) -> float:
+def student(freedom: float) -> float:
     """Two-sided 95 % quantile of Student's distribution (expansion of R. A. Fisher and E. A. Cornish, 1960)."""
     terms = (
         _Z,
@@ -230,11 +230,14 @@ def _posterior(
     return mean, (covariance + covariance.T) / 2 + np.eye(len(spread)) * 1e-15
 
 
-def _miss(spread: npt.NDArray[np.float64], rows: Sequence[_Rows], number: int) -> float:
-    """How far a candidate's latency is from what the other candidates foretell, in deviations."""
+def _misses(spread: npt.NDArray[np.float64], rows: Sequence[_Rows], number: int) -> list[tuple[float, float]]:
+    """How far a candidate is from what the others foretell, in deviations, and what each miss counts."""
     mean, covariance = _posterior(spread, [*rows[:number], *rows[number + 1 :]])
-    slope, value, variance = rows[number].slopes[-1], rows[number].values[-1], rows[number].variances[-1]
-    return float(value - slope @ mean) / math.sqrt(float(slope @ covariance @ slope) + float(variance))
+    found = []
+    for slope, value, variance in zip(rows[number].slopes, rows[number].values, rows[number].variances, strict=True):
+        miss = float(value - slope @ mean) / math.sqrt(float(slope @ covariance @ slope) + float(variance))
+        found.append((1 / len(rows[number].values), miss))
+    return found
 
 
 def _senders(lines: Iterable[Line]) -> set[str]:

@@ -93,6 +93,7 @@ class Hop:
         back_jitter_s: None: as `jitter_s`.
         bucket_s: what the shaper lets pass at once after a pause, in seconds of its rate.
         slow_restart: TCP begins slowly again after a pause: the hosts' TCP is not set for streaming.
+        send_buffer_bytes: the sender's largest socket buffer, the third value of ``tcp_wmem``.
     """
 
     sender: str
@@ -109,6 +110,7 @@ class Hop:
     back_jitter_s: float | None = None
     bucket_s: float = 0.010
     slow_restart: bool = False
+    send_buffer_bytes: int = 4 * 1024 * 1024
 
     @property
     def messages(self) -> int:
