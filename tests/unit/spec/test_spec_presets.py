@@ -57,6 +57,20 @@ def test_couper_table_4(name):
     assert testbed.link("edge", "cloud").asked.rtt_us == edge["rtt_to_cloud_ms"] * 1_000
 
 
+@pytest.mark.parametrize("name", ["low", "mid", "high"])
+def test_couper_table_4_scaled_to_the_lab(name):
+    testbed, published = (load_testbed(TESTBEDS / f"{each}_table4_{name}.yml") for each in ("lab", "couper"))
+    for a, b in (("client", "edge"), ("edge", "cloud")):
+        assert testbed.link(a, b) == published.link(a, b)
+    assert len(testbed.links) == len(published.links)
+    for host, scale in (("client", 4), ("edge", 20), ("cloud", 40)):
+        there, here = published.host(host), testbed.host(host)
+        processors = there.online_cores * there.cpu_frequency_khz / 3_100_000
+        assert here.cpu_quota == pytest.approx(processors / scale, abs=0.005)
+        assert here.cpu_period_us == 10_000
+    assert testbed.host("edge").cpu_quota + testbed.host("cloud").cpu_quota <= 2
+
+
 @pytest.mark.parametrize("number", ["1", "2", "3"])
 def test_dnn_slicing_links_are_those_of_the_experiments_configuration(number):
     testbed = load_testbed(TESTBEDS / f"dnn_slicing_{number}.yml")
