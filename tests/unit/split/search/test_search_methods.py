@@ -1,0 +1,230 @@
+"""Every method but predict and genetic, on problems whose answer can be worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from search_problems import LATENCY, MBIT, Line, Testbed, cut
+
+from slicebed.errors import RunError, SpecError
+from slicebed.spec.objective import Objective
+from slicebed.split.search.contracts import Boundary, Candidate, Problem
+from slicebed.split.search.estimate import estimate
+from slicebed.split.search.registry import load
+from slicebed.split.search.session import drive
+from slicebed.split.search.walk import transfer_s, walks
+
+SLIMS = ("comm-slim", "hybrid")
+
+
+def run(name, problem, testbed):
+    return drive(name, load(name), problem, testbed)
+
+
+def keys(*places):
+    return tuple(f"cut{place}" for place in places)
+
+
+def test_a_transfer_takes_half_the_round_trip_and_its_bytes_on_every_link():
+    both = Candidate("one", boundaries=(Boundary("a", "b", 1_000_000, 8 * MBIT, 0.1), Boundary("b", "c", 5, 0, 0.02)))
+    assert transfer_s(both) == pytest.approx(0.05 + 1.0 + 0.01)
+    assert transfer_s(Candidate("whole")) == 0
+
+
+def test_candidates_are_walked_from_the_input_for_each_codec_and_setting():
+    one = cut(2), cut(0), cut(1, codec="lossless", key="l1"), cut(0, codec="lossless", key="l0")
+    two = cut(0, knobs={"edge.cores": 1.0}, key="k0")
+    assert [[c.key for c in walk] for walk in walks((*one, two))] == [["cut0", "cut2"], ["l0", "l1"], ["k0"]]
+
+
+def test_an_estimate_adds_up_and_the_slowest_stage_sets_the_pace():
+    candidate = cut(0, 1_000_000, rate=80 * MBIT, rtt_s=0.02)
+    found = {metric: figure.value for metric, figure in estimate(candidate, (0.05, 0.02), 40.0).items()}
+    assert found["latency"] == pytest.approx(0.05 + 0.02 + 0.01 + 0.1)
+    assert found["throughput"] == pytest.approx(10.0)
+    assert found["drop_rate"] == pytest.approx(0.75)
+    assert found["bytes"] == 1_000_000
+    unpaced = estimate(candidate, (0.2, 0.02), 0.0)
+    assert (unpaced["throughput"].value, unpaced["drop_rate"].value) == (pytest.approx(5.0), 0.0)
+
+
+def test_strongman_measures_all_and_is_right():
+    line = Line()
+    decision = run("strongman", line.problem(), line.testbed())
+    assert (decision.asked, decision.choice.key) == (keys(*range(10)), line.best)
+    assert "all 10" in decision.choice.why
+
+
+def test_strongman_within_a_budget_takes_the_first():
+    line = Line(budget=3)
+    assert run("strongman", line.problem(), line.testbed()).asked == keys(0, 1, 2)
+
+
+def test_comm_slim_measures_what_is_cheap_to_transfer():
+    """Half the round trip is 10 ms; 400 kB at 100 Mbit/s take 32 ms: places 4 and on."""
+    line = Line()
+    slim = run("comm-slim", line.problem(options={"latency": "42 ms"}), line.testbed())
+    assert slim.asked == keys(4, 5, 6, 7, 8, 9)
+    assert "6 of 10" in slim.choice.why
+    assert run("comm-slim", line.problem(options={"latency": 0.042, "bytes": "200 kB"}), line.testbed()).asked == keys(
+        6, 7, 8, 9
+    )
+
+
+def test_comm_slim_without_a_threshold_keeps_the_cheaper_half():
+    line = Line()
+    assert run("comm-slim", line.problem(), line.testbed()).asked == keys(4, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("method", SLIMS)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"latency": "10 ms"}, "no candidate.*fastest transfer takes 18 ms"),
+        ({"latency": "10 kB"}, "option latency: 10 kB is refused"),
+        ({"latency": -1.0}, "option latency: -1.0 is refused"),
+        ({"speed": 1.0}, "no option speed.*allowed: bytes, latency"),
+    ],
+)
+def test_a_threshold_that_leaves_nothing_or_cannot_be_read_is_refused(method, options, said):
+    with pytest.raises(SpecError, match=said):
+        run(method, Line().problem(options=options), Line().testbed())
+
+
+def test_early_stop_walks_until_the_edge_is_slower_than_the_cloud():
+    """Edge 10 ms a place, cloud 2 ms a place left: 10 < 20 at place 0, 20 > 18 at place 1."""
+    line = Line()
+    testbed = line.testbed()
+    decision = run("early-stop", line.problem(), testbed)
+    assert [ask.keys for ask in testbed.asks] == [keys(0), keys(1)]
+    assert decision.choice.key == "cut0"
+
+
+def test_early_stop_on_a_fast_edge_walks_to_the_end():
+    line = Line(slow_edge=0.01)
+    assert run("early-stop", line.problem(), line.testbed()).asked == keys(*range(10))
+
+
+def test_early_stop_passes_what_cannot_be_measured_and_what_is_not_cut():
+    line = Line()
+    whole = Candidate("whole", hosts=("cloud",), placement="cloud")
+    problem = replace(line.problem(), candidates=(*line.problem().candidates, whole))
+    testbed = line.testbed(dead=frozenset({"cut0"}))
+    testbed.latency_s["whole"] = 1.0
+    decision = run("early-stop", problem, testbed)
+    assert [ask.keys for ask in testbed.asks] == [("cut0", "whole"), keys(1)]
+    assert decision.choice.key == "cut1"
+
+
+def test_early_stop_needs_the_hosts_times():
+    with pytest.raises(SpecError, match="method early-stop: cut0: of 2 hosts, 0 said"):
+        run("early-stop", Line().problem(), Testbed(Line().testbed().latency_s))
+    with pytest.raises(SpecError, match="no option latency"):
+        run("early-stop", Line().problem(options={"latency": 1.0}), Line().testbed())
+
+
+def test_hybrid_is_early_stop_on_what_comm_slim_leaves():
+    """The first that is cheap to transfer is place 4, where the edge (50 ms) is slower than the cloud (12 ms)."""
+    line = Line()
+    decision = run("hybrid", line.problem(options={"latency": "42 ms"}), line.testbed())
+    assert (decision.asked, decision.choice.key) == (keys(4), "cut4")
+    fast = Line(slow_edge=0.2)
+    assert run("hybrid", fast.problem(options={"latency": "42 ms"}), fast.testbed()).asked == keys(4, 5)
+
+
+@pytest.mark.parametrize("cuts", [34, 106])
+def test_hybrid_needs_a_tenth_of_strongmans_runs_where_the_edge_is_no_match(cuts):
+    line = Line(count=cuts)
+    needed = {name: len(run(name, line.problem(), line.testbed()).asked) for name in ("strongman", "hybrid")}
+    assert needed["hybrid"] * 10 <= needed["strongman"]
+
+
+def test_halving_measures_fewer_on_more_frames():
+    line = Line()
+    testbed = line.testbed()
+    decision = run("halving", line.problem(), testbed)
+    assert [(len(ask.keys), ask.frames, ask.paired) for ask in testbed.asks] == [
+        (10, 8, True),
+        (5, 16, True),
+        (3, 0, True),
+    ]
+    assert decision.choice.key == line.best
+
+
+def test_halving_spreads_a_budget_over_the_model_and_takes_its_options():
+    line = Line(budget=5)
+    testbed = line.testbed()
+    run("halving", line.problem(options={"frames": 5, "eta": 3, "last": 1}), testbed)
+    assert testbed.asks[0].keys == keys(1, 3, 5, 7, 9)
+    assert [(len(ask.keys), ask.frames) for ask in testbed.asks] == [(5, 5), (2, 15), (1, 0)]
+
+
+def test_halving_goes_on_with_those_that_run_and_fails_without_any():
+    line = Line()
+    dead = frozenset(keys(*range(2, 10)))
+    assert run("halving", line.problem(), line.testbed(dead=dead)).choice.key == "cut0"
+    with pytest.raises(RunError, match="could be measured"):
+        run("halving", line.problem(), line.testbed(dead=dead | set(keys(0, 1))))
+
+
+def test_neurosurgeon_fits_lines_and_verifies_the_best():
+    """The hosts' times are straight lines over the place here, so three cuts are enough to be right."""
+    line = Line(slow_edge=0.3)
+    decision = run("neurosurgeon", line.problem(), line.testbed())
+    assert decision.asked == (*keys(0, 4, 9), line.best)
+    assert decision.choice.key == line.best
+    assert decision.choice.error == pytest.approx(0, abs=1e-9)
+
+
+def test_neurosurgeon_fits_each_placement_for_itself_and_codecs_together():
+    line = Line(slow_edge=0.3)
+    slow = [replace(c, key=f"slow {c.key}", placement="slow") for c in line.problem().candidates]
+    coded = [replace(c, key=f"coded {c.key}", codec="lossless") for c in line.problem().candidates]
+    testbed = line.testbed()
+    for key in list(testbed.latency_s):
+        testbed.latency_s |= {f"slow {key}": 9.0, f"coded {key}": testbed.latency_s[key] + 1}
+        testbed.compute_s |= {f"slow {key}": (4.0, 5.0), f"coded {key}": testbed.compute_s[key]}
+    problem = replace(line.problem(options={"fit": 2}), candidates=(*line.problem().candidates, *slow, *coded))
+    decision = run("neurosurgeon", problem, testbed)
+    assert decision.asked == (*keys(0, 9), "slow cut0", "slow cut9", "coded " + line.best)
+    assert decision.choice.key == min(keys(0, 9), key=testbed.latency_s.__getitem__)
+
+
+def test_neurosurgeon_does_with_what_could_be_measured():
+    line = Line(slow_edge=0.3)
+    decision = run("neurosurgeon", line.problem(), line.testbed(dead=frozenset(keys(4, 9, line.best[3:]))))
+    assert decision.choice.key == "cut0"
+    with pytest.raises(RunError, match="regressions"):
+        run("neurosurgeon", line.problem(), line.testbed(dead=frozenset(keys(0, 4, 9))))
+
+
+def test_scission_trusts_benchmarks_and_measures_only_the_best():
+    line = Line(slow_edge=0.3)
+    decision = run("scission", line.problem(profiled=True), line.testbed())
+    assert (decision.asked, decision.choice.key) == ((line.best,), line.best)
+    assert decision.choice.error == pytest.approx(0, abs=1e-9)
+
+
+def test_scission_weighs_what_was_asked_for():
+    line = Line(slow_edge=0.3)
+    fewest = replace(line.problem(profiled=True, rate_per_s=20.0), objective=Objective({"bytes": 1.0}))
+    with pytest.raises(SpecError, match="method scission: the objective needs bytes"):
+        run("scission", fewest, line.testbed())
+    energy = replace(fewest, objective=Objective({"energy": 1.0}))
+    with pytest.raises(SpecError, match="method scission: the objective needs energy"):
+        run("scission", energy, line.testbed())
+    drops = replace(fewest, objective=Objective({"latency": 1.0}, limits={"drop_rate": 0.0}))
+    assert run("scission", drops, line.testbed()).choice.key in keys(5, 6, 7, 8, 9)
+
+
+def test_scission_needs_profiles():
+    with pytest.raises(SpecError, match="method scission: cut0 has no times"):
+        run("scission", Line().problem(), Line().testbed())
+
+
+@pytest.mark.parametrize("method", ["strongman", "comm-slim", "early-stop", "hybrid", "halving", "neurosurgeon"])
+def test_one_candidate_is_enough_for_any_method(method):
+    problem = Problem((cut(0),), LATENCY)
+    decision = run(method, problem, Testbed({"cut0": 0.1}, {"cut0": (0.05, 0.01)}))
+    assert (decision.asked, decision.choice.key) == (("cut0",), "cut0")
