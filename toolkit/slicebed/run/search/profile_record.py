@@ -126,7 +126,7 @@ class HostProfile:
         limits: of the host.
         facts: of the host.
         shown: what the model was fed: ``camera``, ``synthetic`` pictures in the place of a film that the host does not
-            have, or ``seeded`` values.
+            have, each with digits that tell it from others; or ``seeded`` values.
         whole_s: of the whole model, one a round.
         whole_cpu_s: processor time in these.
         call_s: of a call that computes nothing.

@@ -199,16 +199,18 @@ def _facts(said: agent_pb2.DescribeReply) -> HostFacts:
 
 
 def _camera(connection: HostConnection, subject: Subject) -> tuple[str, agent_pb2.SourceConfig | None]:
-    """What the model is shown on this host, and a word for it; only the camera's host has its film."""
+    """What the model is shown on this host, and words that tell it; only the camera's host has its film."""
     if subject.camera is None:
         return "seeded", None
-    film = subject.camera.file_sha256
-    if not film or connection.control.HasModel(agent_pb2.ModelFile(sha256=film, size_bytes=1), timeout=_ASK_S).present:
-        return f"camera {digest(subject.camera.SerializeToString(deterministic=True).hex())}", subject.camera
-    instead = agent_pb2.SourceConfig()
-    instead.CopyFrom(subject.camera)
-    instead.images, instead.file_sha256, instead.loops = agent_pb2.IMAGES_SYNTHETIC, "", 0
-    return "synthetic", instead
+    camera = agent_pb2.SourceConfig()
+    camera.CopyFrom(subject.camera)
+    # How many there are, and how fast, changes nothing of the first frame.
+    camera.frames, camera.frames_per_s, camera.loops = 0, 1.0, 0
+    shown = "camera"
+    film = agent_pb2.ModelFile(sha256=camera.file_sha256, size_bytes=1)
+    if camera.file_sha256 and not connection.control.HasModel(film, timeout=_ASK_S).present:
+        camera.images, camera.file_sha256, shown = agent_pb2.IMAGES_SYNTHETIC, "", "synthetic"
+    return f"{shown} {digest(camera.SerializeToString(deterministic=True).hex())}", camera
 
 
 def _request(subject: Subject, limits: Limits, camera: agent_pb2.SourceConfig | None) -> agent_pb2.ProfileRequest:
