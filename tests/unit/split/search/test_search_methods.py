@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from search_problems import LATENCY, MBIT, Line, Testbed, cut
+from search_problems import LATENCY, MBIT, Line, Testbed, cut, of
 
 from slicebed.errors import RunError, SpecError
 from slicebed.spec.objective import Objective
-from slicebed.split.search.contracts import Boundary, Candidate, Problem
+from slicebed.split.search.contracts import Boundary, Candidate, Measure, Problem
 from slicebed.split.search.estimate import estimate
 from slicebed.split.search.registry import load
 from slicebed.split.search.session import drive
@@ -221,6 +221,19 @@ def test_scission_weighs_what_was_asked_for():
 def test_scission_needs_profiles():
     with pytest.raises(SpecError, match="method scission: cut0 has no times"):
         run("scission", Line().problem(), Line().testbed())
+
+
+@pytest.mark.parametrize("method", ["strongman", "comm-slim", "early-stop", "hybrid", "halving", "neurosurgeon"])
+def test_a_cut_that_lets_nothing_through_is_passed_over(method):
+    """Of the first and the middle cut, every frame is dropped: they have no latency and no times of computing."""
+    line = Line(slow_edge=0.01)
+    lost = {"cut0", "cut4"}
+
+    def testbed(ask):
+        lacking = (Measure(key, of(drop_rate=1.0, throughput=0.0)) for key in ask.keys if key in lost)
+        return [*lacking, *line.testbed(dead=frozenset(lost))(ask)]
+
+    assert run(method, line.problem(), testbed).choice.key == line.best
 
 
 @pytest.mark.parametrize("method", ["strongman", "comm-slim", "early-stop", "hybrid", "halving", "neurosurgeon"])

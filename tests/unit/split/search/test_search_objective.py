@@ -99,6 +99,7 @@ def test_error_is_a_share_of_the_measured():
     assert error(LATENCY, 0.0, 0.0) == 0
     assert error(LATENCY, 0.1, 0.0) == math.inf
     assert error(Objective({"drop_rate": 1.0}), 0.1, 0.0) == pytest.approx(0.1)
+    assert error(LATENCY, 0.1, math.inf) is error(LATENCY, INFEASIBLE, 0.1) is None
 
 
 def test_equals_are_told_apart_by_latency_then_by_name():
@@ -117,8 +118,13 @@ def test_a_candidate_of_which_no_frame_came_through_is_last():
     measures = [measure("none", drop_rate=1.0), measure("some", latency=9.0, drop_rate=0.9)]
     assert [(at, found.key) for at, found in ranked(measures, LATENCY)] == [(9.0, "some"), (math.inf, "none")]
     assert best_of(measures, LATENCY).key == "some"
-    with pytest.raises(SpecError, match="needs latency"):
-        best_of(measures[:1], LATENCY)
+    stuck = of(throughput=0.0)
+    assert score(SLO, stuck) == score(LATENCY, stuck) == math.inf
+    assert math.isnan(value(LATENCY, stuck))
+    assert math.isnan(interval(LATENCY, stuck).high)
+    assert not feasible(SLO, stuck)
+    with pytest.raises(SpecError, match="needs energy"):
+        best_of([measure("some", latency=9.0, drop_rate=0.9)], Objective({"energy": 1.0}))
     with pytest.raises(RunError, match="could be measured"):
         best_of([], LATENCY)
 

@@ -8,7 +8,7 @@ from search_problems import LATENCY, Line, Testbed, around, cut, foretelling, of
 
 from slicebed.errors import RunError, SpecError
 from slicebed.spec.objective import Objective
-from slicebed.split.search.contracts import Foretold, Problem
+from slicebed.split.search.contracts import Foretold, Measure, Problem
 from slicebed.split.search.methods.predict import expected_gain
 from slicebed.split.search.registry import load
 from slicebed.split.search.session import drive
@@ -131,3 +131,17 @@ def test_without_predictions_it_says_what_it_needs():
     other = line.problem(foretell=lambda _: {f"cut{at}": Foretold(f"cut{at}", of(drop_rate=0.0)) for at in range(10)})
     with pytest.raises(SpecError, match="method predict: the objective needs latency"):
         drive("predict", load("predict"), other, line.testbed())
+
+
+def test_a_cut_that_lets_nothing_through_is_passed_over():
+    line = Line()
+    true = line.testbed().latency_s
+
+    def testbed(ask):
+        stuck = line.best in ask.keys
+        return [Measure(line.best, of(drop_rate=1.0))] if stuck else line.testbed()(ask)
+
+    decision = drive("predict", load("predict"), line.problem(foretell=foretelling(true, 0.01)), testbed)
+    assert decision.asked[0] == line.best
+    assert decision.choice.key == min(set(true) - {line.best}, key=true.__getitem__)
+    assert decision.choice.error == 0

@@ -39,20 +39,28 @@ def score(objective: Objective, figures: Mapping[str, Figure]) -> float:
     """What is minimised: the sum of weight x metric / scale, throughput subtracted.
 
     Returns:
-        Above `INFEASIBLE` where a limit is broken, by how much: shares of the limits, added up. Infinite where a figure
-        that is needed is not a number.
+        Above `INFEASIBLE` where a limit is broken, by how much: shares of the limits, added up. Infinite where no frame
+        came through, so that a metric of frames is missing, or where a figure that is needed is not a number.
 
     Raises:
-        SpecError: a metric of the objective was not measured.
+        SpecError: frames came through, and yet a metric of the objective was not measured.
     """
     return _score(objective, {metric: _figure(figures, metric).value for metric in _metrics(objective)})
+
+
+def came_through(figures: Mapping[str, Figure]) -> bool:
+    """Whether any frame was completed, as far as the figures tell."""
+    lost, rate = figures.get("drop_rate"), figures.get("throughput")
+    return not (lost is not None and lost.value >= 1) and not (rate is not None and rate.value <= 0)
 
 
 def value(objective: Objective, figures: Mapping[str, Figure]) -> float:
     """The objective as a table shows it: the metric itself, in its unit, or the weighted sum; limits aside.
 
+    Not a number where no frame came through, so that the metric is missing.
+
     Raises:
-        SpecError: a metric of the objective was not measured.
+        SpecError: frames came through, and yet a metric of the objective was not measured.
     """
     if objective.metric is not None:
         return _figure(figures, objective.metric).value
@@ -60,8 +68,8 @@ def value(objective: Objective, figures: Mapping[str, Figure]) -> float:
 
 
 def feasible(objective: Objective, figures: Mapping[str, Figure]) -> bool:
-    """Whether all limits are kept; raises SpecError where a metric of them was not measured."""
-    return _broken(objective, {metric: _figure(figures, metric).value for metric in objective.limits}) == 0
+    """Whether all limits are kept; raises SpecError as `score` does."""
+    return score(Objective({}, limits=objective.limits), figures) == 0
 
 
 def interval(objective: Objective, figures: Mapping[str, Figure]) -> Figure:
@@ -71,7 +79,7 @@ def interval(objective: Objective, figures: Mapping[str, Figure]) -> Figure:
     kept, it reaches above `INFEASIBLE`. Not numbers where a figure has no interval.
 
     Raises:
-        SpecError: a metric of the objective was not measured.
+        SpecError: as of `score`.
     """
     better, worse = {}, {}
     for metric in _metrics(objective):
@@ -99,8 +107,13 @@ def excess(objective: Objective, found: float, best: float) -> float:
     return (found - best) / abs(best) if best != 0 and (found < INFEASIBLE or best >= INFEASIBLE) else math.inf
 
 
-def error(objective: Objective, predicted: float, measured: float) -> float:
-    """How far a predicted score is off, as a share of the measured one; of the drop rate alone, their difference."""
+def error(objective: Objective, predicted: float, measured: float) -> float | None:
+    """How far a predicted score is off, as a share of the measured one; of the drop rate alone, their difference.
+
+    None where either breaks a limit or let nothing through: there is no value to be off from.
+    """
+    if max(predicted, measured) >= INFEASIBLE:
+        return None
     if objective.metric == "drop_rate":
         return abs(predicted - measured) / objective.weights["drop_rate"]
     if predicted == measured:
@@ -111,22 +124,14 @@ def error(objective: Objective, predicted: float, measured: float) -> float:
 def ranked(measures: Iterable[Measure], objective: Objective) -> list[tuple[float, Measure]]:
     """Scores and measures, the best first; equal scores by latency, then by key.
 
-    A candidate that lacks a metric which others have (none of its frames came through) ranks last, with infinity.
-
     Raises:
-        SpecError: no candidate has a metric of the objective.
+        SpecError: as of `score`.
     """
-    measures = list(measures)
-    for metric in _metrics(objective):
-        if measures and not any(metric in measure.figures for measure in measures):
-            raise _missing(metric)
     scored = []
     for measure in measures:
-        whole = all(metric in measure.figures for metric in _metrics(objective))
-        found = score(objective, measure.figures) if whole else math.inf
         latency = measure.figures.get("latency")
         seconds = math.inf if latency is None or math.isnan(latency.value) else latency.value
-        scored.append(((found, seconds, measure.key), measure))
+        scored.append(((score(objective, measure.figures), seconds, measure.key), measure))
     return [(order[0], measure) for order, measure in sorted(scored, key=lambda pair: pair[0])]
 
 
@@ -135,7 +140,7 @@ def best_of(measures: Iterable[Measure], objective: Objective) -> Measure:
 
     Raises:
         RunError: there are none.
-        SpecError: no candidate has a metric of the objective.
+        SpecError: as of `score`.
     """
     for _, measure in ranked(measures, objective):
         return measure
@@ -193,13 +198,11 @@ def _metrics(objective: Objective) -> Sequence[str]:
 
 
 def _figure(figures: Mapping[str, Figure], metric: str) -> Figure:
-    if metric not in figures:
-        raise _missing(metric)
-    return figures[metric]
-
-
-def _missing(metric: str) -> SpecError:
-    return SpecError(
+    if metric in figures:
+        return figures[metric]
+    if not came_through(figures):
+        return Figure(math.nan, math.nan, math.nan)
+    raise SpecError(
         f"the objective needs {metric}, which was neither measured nor predicted",
         mend="choose another objective, or hosts on which it can be measured",
     )

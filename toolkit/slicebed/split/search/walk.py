@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slicebed.errors import SpecError
+from slicebed.split.search.objective import came_through
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,13 @@ def walks(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def computed_s(candidate: Candidate, measure: Measure) -> tuple[float, ...]:
-    """Seconds that each host of a candidate was measured to compute; raises SpecError where they were not."""
+    """Seconds that each host of a candidate was measured to compute; () where no frame came through.
+
+    Raises:
+        SpecError: frames came through, and yet a host has no time.
+    """
+    if not came_through(measure.figures):
+        return ()
     if len(measure.compute_s) != len(candidate.hosts):
         raise SpecError(
             f"{candidate.key}: of {len(candidate.hosts)} hosts, {len(measure.compute_s)} said how long they computed",

@@ -37,7 +37,8 @@ def neurosurgeon(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     measures = {measure.key: measure for measure in (yield Ask(tuple(wanted)))}
     scores = {}
     for group in groups:
-        known = [(c.place, computed_s(c, measures[c.key])) for c in group if c.key in measures]
+        measured = [(c.place, computed_s(c, measures[c.key])) for c in group if c.key in measures]
+        known = [(place, seconds) for place, seconds in measured if seconds]
         for candidate in group if known else ():
             hosts = range(len(candidate.hosts))
             times = [_line([(place, seconds[host]) for place, seconds in known], candidate.place) for host in hosts]

@@ -80,9 +80,10 @@ class _State:
         """Take in what was measured, hold it against what was predicted before, and predict anew."""
         self.tried.add(key)
         for measure in measures:
-            found, said = score(self.problem.objective, measure.figures), self._scores[key].value
-            if max(found, said) < INFEASIBLE:
-                self.errors.append(error(self.problem.objective, said, found))
+            found = score(self.problem.objective, measure.figures)
+            off = error(self.problem.objective, self._scores[key].value, found)
+            if off is not None:
+                self.errors.append(off)
             self.measures.append(measure)
         self._predict()
 
