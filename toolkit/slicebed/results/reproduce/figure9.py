@@ -231,7 +231,7 @@ def _constant_drops(cloud: Mapping[tuple[str, str], CutFigures]) -> Statement:
         return unmeasured(text, _FIGURE_2, _NO_CLOUD)
     verdicts, facts = [], []
     for cuts in groups.values():
-        low, high = (pick(cuts, key=lambda cut: cut.drop_rate.value) for pick in (min, max))
+        low, *_, high = sorted(cuts, key=lambda cut: cut.drop_rate.value)
         spread = difference(high.drop_rate, low.drop_rate)
         facts += [Fact(f"{cut.title}: drop rate", cut.drop_rate) for cut in cuts]
         facts.append(Fact(f"{high.model} less {low.model}", spread))

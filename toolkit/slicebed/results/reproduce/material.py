@@ -68,7 +68,7 @@ def read_material(reproduction: Reproduction) -> Material:
             notes.append(f"{name}: {part['error']}")
         folder = reproduction.campaign_of(name)
         if folder is None:
-            notes.append(f"{name}: not run")
+            notes += [] if part["error"] else [f"{name}: not run"]
             continue
         try:
             if is_search(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from html import escape
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from slicebed.results.reproduce.statement import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -27,13 +29,20 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 td.p, th.p { color: #33608c }
 .verdict { white-space: nowrap; font-weight: 600 }
 .holds { color: #2f6b4f } .fails { color: #a83a22 } .open { color: #7a6a30 }
+.wide img { max-width: 100% }
 .note, .source { color: #666 } ul { margin: .2rem 0; padding-left: 1.2rem } li { color: #444; font-size: .85rem }
 """
 _CLASSES = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails", Verdict.OPEN: "open"}
 _PUBLISHED = "published_"
 
 
-def page(title: str, sections: Sequence[Section], notes: Sequence[str], links: Mapping[str, str]) -> str:
+def page(
+    title: str,
+    sections: Sequence[Section],
+    notes: Sequence[str],
+    links: Mapping[str, Path],
+    pictures: Mapping[str, Sequence[Path]],
+) -> str:
     """The whole page.
 
     Args:
@@ -41,6 +50,7 @@ def page(title: str, sections: Sequence[Section], notes: Sequence[str], links: M
         sections: in order.
         notes: parts that left nothing to read, and why.
         links: part -> its campaign's folder, relative to the page.
+        pictures: section -> SVG files, which the page takes in.
     """
     counts = {verdict: sum(each.verdict is verdict for s in sections for each in s.statements) for verdict in Verdict}
     counted = ", ".join(
@@ -54,14 +64,15 @@ def page(title: str, sections: Sequence[Section], notes: Sequence[str], links: M
             " Shapes and ratios are compared, never absolute times: docs/reproduction.md says why.</p>"
         ),
         *([_list("Not measured", notes)] if notes else []),
-        *map(_section, sections),
-        _list("Campaigns", (f"{name}: {folder}" for name, folder in links.items())),
+        *(_section(each, pictures.get(each.name, ())) for each in sections),
+        "<h2>Campaigns</h2>",
+        "<ul>" + "".join(_link(name, folder) for name, folder in links.items()) + "</ul>",
     ]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, pictures: Sequence[Path]) -> str:
     return "\n".join(
         (
             f'<h2 id="{escape(section.name)}">{escape(section.title)}</h2>',
@@ -70,6 +81,7 @@ def _section(section: Section) -> str:
                 f" {escape(section.not_comparable)}</p>"
             ),
             _table(section.table),
+            *map(_picture, pictures),
             _statements(section.statements),
         )
     )
@@ -97,6 +109,11 @@ def _table(table: pd.DataFrame) -> str:
     )
 
 
+def _picture(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<p class="wide"><img alt="{escape(path.stem)}" src="data:image/svg+xml;base64,{data}"></p>'
+
+
 def _statements(statements: Sequence[Statement]) -> str:
     rows = (
         f'<tr><td class="verdict {_CLASSES[each.verdict]}">{each.verdict}</td><td>{escape(each.text)}'
@@ -107,6 +124,10 @@ def _statements(statements: Sequence[Statement]) -> str:
     )
     head = "<tr><th>verdict</th><th>statement of the paper</th><th>here</th></tr>"
     return f"<table><thead>{head}</thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+def _link(name: str, folder: Path) -> str:
+    return f'<li>{escape(name)}: <a href="{escape(folder.as_posix())}/">{escape(folder.as_posix())}</a></li>'
 
 
 def _list(title: str, lines: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from slicebed.results.reproduce.figure9 import section_figure9
 from slicebed.results.reproduce.figures10_12 import section_figures10_12
 from slicebed.results.reproduce.material import read_material
 from slicebed.results.reproduce.page import page
+from slicebed.results.reproduce.pictures import FIGURE_9, draw_campaigns, draw_figure9, pictures_of
 from slicebed.results.reproduce.statement import Verdict
 from slicebed.results.reproduce.table5 import REFERENCE, section_table5
 from slicebed.results.reproduce.table6 import section_table6
@@ -78,20 +79,25 @@ def verdicts_table(sections: Sequence[Section]) -> pd.DataFrame:
 
 
 def write_report(reproduction: Reproduction, reference: Path = REFERENCE) -> Report:
-    """Write ``index.html``, ``tables/verdicts.csv`` and one CSV file per table and figure.
+    """Write ``index.html``, ``tables/verdicts.csv``, one CSV file per table and figure, and each campaign's own report.
 
     Raises:
         SpecError: it is no reproduction's folder.
     """
     material = read_material(reproduction)
-    report = Report(sections_of(material, reproduction.targets, reference), material.notes)
+    undrawn = draw_campaigns(material.campaigns)
+    report = Report(sections_of(material, reproduction.targets, reference), (*material.notes, *undrawn))
     tables = reproduction.folder / "tables"
     tables.mkdir(exist_ok=True)
     for section in report.sections:
         section.table.to_csv(tables / f"{section.name}.csv", index=False, float_format="%.6g")
     verdicts_table(report.sections).to_csv(tables / "verdicts.csv", index=False, float_format="%.6g")
-    links = {name: str(folder.relative_to(reproduction.folder)) for name, folder in material.campaigns.items()}
-    state = reproduction.state
-    title = f"{reproduction.folder.name}{', quick' if state['quick'] else ''}"
-    (reproduction.folder / "index.html").write_text(page(title, report.sections, report.notes, links), encoding="utf-8")
+    pictures = {each.name: pictures_of(each.name, material.campaigns) for each in report.sections}
+    for section in report.sections:
+        if section.name == FIGURE_9:
+            pictures[FIGURE_9] = draw_figure9(section.table, reproduction.folder / "plots")
+    links = {name: folder.relative_to(reproduction.folder) for name, folder in material.campaigns.items()}
+    title = f"{reproduction.folder.name}{', quick' if reproduction.state['quick'] else ''}"
+    text = page(title, report.sections, report.notes, links, pictures)
+    (reproduction.folder / "index.html").write_text(text, encoding="utf-8")
     return report
