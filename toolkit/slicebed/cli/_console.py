@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from slicebed.spec.order import PlannedRun
 
 _WIDTH_WITHOUT_TERMINAL = 120
+# In a log, which shows no bar, the time left stands after so many.
+_EVERY_CELLS = 10
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -89,6 +91,20 @@ class ConsoleProgress(Progress):
             f" {frames['dropped']:>3} dropped, {frames['failed']} failed in {manifest['total_time_s']:.1f} s"
         )
         self._bar.advance(self._task)
+
+    def search_begins(self, campaign: str, problems: int, candidates: int, done: int) -> None:
+        """Name the search and start the bar."""
+        resumed = f", {done} cells done before" if done else ""
+        told = f"{candidates} candidates of {problems} problem{'s' if problems > 1 else ''}"
+        self._console.print(f"Search [bold]{campaign}[/]: {told}{resumed}")
+        self._bar.start()
+
+    def cells(self, done: int, left: int, left_s: float | None) -> None:
+        """Show how far the asked cells are, and at times how long they will take by those that were measured."""
+        self._bar.update(self._task, total=done + left, completed=done)
+        took = "" if left_s is None else f", about {max(1, round(left_s / 60))} min"
+        if left and done % _EVERY_CELLS == 0:
+            self._bar.console.print(f"  {done} cells done, {left} asked for{took}")
 
     def end(self) -> None:
         """Take the bar away."""

@@ -103,8 +103,8 @@ class Crew:
         # A site that is lost gives its cell back when the others may have ended already.
         while self._queue:
             with ThreadPoolExecutor(len(self._workers), thread_name_prefix="site") as pool:
-                serving = [pool.submit(self._serve, worker) for worker in list(self._workers)]
                 try:
+                    serving = [pool.submit(self._serve, worker) for worker in list(self._workers)]
                     wait(serving)
                 except BaseException:
                     self._stopped.set()

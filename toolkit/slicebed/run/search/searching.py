@@ -189,7 +189,7 @@ class Searching:
             if not cells:
                 return
             settings = self._settings
-            self._left = len(cells)
+            self._left = sum(max(1, settings.at_least - cell.repeat + 1) for cell in cells)
             self._tell_progress()
             block = ordered(cells, self._spaces, randomised=settings.randomised, seed=settings.order_seed)
             self._crew.work(block)
