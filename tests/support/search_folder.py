@@ -1,4 +1,4 @@
-"""A search that has ended, written as the engine and the agents write it: a small simulated pipeline behind each cut."""
+"""A search that has ended, as the engine and the agents write it: a small simulated pipeline behind each cut."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from campaign_folder import EXPERIMENT
 
 from slicebed.run.accounts import read_accounts
 from slicebed.run.samples import write_samples
+from slicebed.run.search.record import CANDIDATES, CELLS, DECISIONS
+from slicebed.run.store import Campaign
 from slicebed.run.summary import summarise
 from slicebed.stats import median_interval
 
@@ -23,16 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MS = 1_000_000
-CELLS = ("cell", "problem", "model", "condition", "placement", "cut", "place", "codec", "knobs", "repeat", "run",
-         "captured", "completed", "dropped", "failed", "drop_rate", "latency_ms", "latency_low_ms", "latency_high_ms",
-         "latency_p95_ms", "throughput_per_s", "bytes_per_frame", "energy_j", "compute_ms", "testbed_s", "site",
-         "status")  # fmt: skip
-CANDIDATES = ("problem", "model", "condition", "key", "placement", "cut", "place", "codec", "knobs", "bytes_per_frame",
-              "predicted_latency_ms", "predicted_low_ms", "predicted_high_ms", "predicted_drop_rate",
-              "predicted_throughput_per_s", "measured")  # fmt: skip
-DECISIONS = ("problem", "model", "condition", "method", "objective", "chosen", "cut", "why", "runs",
-             "candidates_measured", "testbed_s", "decision_s", "value", "best_known_value", "regret_measured",
-             "regret_predicted", "prediction_error")  # fmt: skip
 # What the whole model takes, in ms, of the edge by condition, and of the cloud; the link between them in Mbit/s.
 EDGE_MS = {"low": 260.0, "mid": 120.0, "high": 60.0}
 CLOUD_MS, CLIENT_EDGE_MS, WAY_BACK_MS = 40.0, 6.0, 4.0
@@ -115,7 +107,8 @@ class SearchWritten:
         wanted = set(asked) if None not in self.sessions.values() else set(range(len(self.points())))
         values: dict[str, float] = {}
         for at, point in enumerate(self.points()):
-            place = {"placement": point.placement, "cut": point.cut, "place": point.place, "codec": point.codec}
+            cut = "" if point.share is None else point.cut
+            place = {"placement": point.placement, "cut": cut, "place": point.place, "codec": point.codec}
             cells = []
             for repeat in range(1, self.repeats + 1 if at in wanted else 1):
                 cells.append(self._cell(same, point, place, repeat))
@@ -152,13 +145,16 @@ class SearchWritten:
         number = next(self._numbers)
         run = f"cell{number:04d}"
         status, since = self.attempts.get(number, ("done", True))
-        told = {"cell": cell, "problem": same["problem"], "codec": point.codec, "knobs": {}, "site": "lab"}
+        told = {"cell": cell, "problem": same["problem"], "key": point.key, "cell_frames": 0,
+                "codec": point.codec, "knobs": {}, "site": "lab"}  # fmt: skip
         if status != "done":
-            attempt = self.folder / f"{run}.failed-1"
+            attempt = self.folder / f"{run}.{status}-1"
             attempt.mkdir()
             manifest = {"run": run, "configuration": "1", "cut": [], "spec": {}, "wire": "tap", "frames": {}}
-            told_why = {"status": status, "error": f"a round trip was not as asked, in {cell}"}
-            (attempt / "manifest.json").write_text(json.dumps(manifest | told | told_why))
+            error = f"a round trip was not as asked, in {cell}"
+            (attempt / "manifest.json").write_text(json.dumps(manifest | told | {"status": status, "error": error}))
+            facts = {"cell": cell, "run": run, "site": "lab", "error": error, "given_up": not since}
+            Campaign(self.folder).note(f"cell_{status}", **facts)
             if not since:
                 return {"status": status, "completed": 0}
         table, frames = self._run(run, same, point, repeat, told)
@@ -204,10 +200,12 @@ def _simulated(written: SearchWritten, condition: str, point: Point, stages: dic
     """Lines of every host: a queue of one behind every stage, in which a frame that finds it full is dropped."""
     share = 0.0 if point.share is None else point.share
     edge = EDGE_MS.get(condition, 120.0) * share
-    crossing = (_sent(point) - (PICTURE_BYTES if point.share is not None else 0)) * 8 / RATE_MBIT_PER_S / 1e3
+    # What the edge sends on; the cloud alone is sent pictures, over the same link.
+    crosses = 0 if point.share is None else _sent(point) - PICTURE_BYTES
+    crossing = (crosses or _sent(point)) * 8 / RATE_MBIT_PER_S / 1e3
     lines: dict[str, list[dict]] = {host: [{"kind": "header", "host": host}] for host in stages}
     hosts = list(stages)
-    for sender, receiver in zip(hosts, hosts[1:], strict=False):
+    for sender, receiver in itertools.pairwise(hosts):
         lines[sender].append({"kind": "clock", "at_ns": 0, "next_host": receiver, "bound_ns": MS // 10,
                               "round_trip_ns": MS, "offset_ns": 0})  # fmt: skip
     free, counts = 0.0, {"captured": written.frames, "completed": 0, "dropped": 0, "failed": 0}
@@ -217,7 +215,7 @@ def _simulated(written: SearchWritten, condition: str, point: Point, stages: dic
         busy = max(edge, crossing) * slow
         wait = max(0.0, free - at)
         first, second = hosts[0], hosts[1]
-        lines[first].append(_frame(first, frame, at, left="sent", sent=at, encode=0.4))
+        lines[first].append(_frame(first, frame, at, left="sent", sent=at, encode=0.4, size=_sent(point) - crosses))
         if wait > 1.5 * busy:
             lines[second].append(_frame(second, frame, at + CLIENT_EDGE_MS, left="dropped", stage="inbound"))
             lines[first].append(_end(frame, at, wait, dropped=second))
@@ -230,7 +228,7 @@ def _simulated(written: SearchWritten, condition: str, point: Point, stages: dic
             times = {"transformer": (wait, 2.0), "slice": (0.1, edge * slow)}
             leaves = arrival + wait + 2.0 + edge * slow
             lines["edge"].append(
-                _frame("edge", frame, arrival, times, left="sent", sent=leaves, encode=1.0, upstream=at)
+                _frame("edge", frame, arrival, times, left="sent", sent=leaves, encode=1.0, upstream=at, size=crosses)
             )
             arrival, sent_at = leaves + crossing * slow + RTT_MS / 2, leaves
             times = {"slice": (0.1, compute), "classifier": (0.0, 1.0)}
@@ -248,12 +246,12 @@ def _simulated(written: SearchWritten, condition: str, point: Point, stages: dic
 
 def _frame(  # noqa: PLR0913 - a line has that many sides
     host: str, frame: int, received: float, times: dict | None = None, *, left: str, stage: str | None = None,
-    sent: float | None = None, encode: float | None = None, upstream: float | None = None,
+    sent: float | None = None, encode: float | None = None, upstream: float | None = None, size: int | None = None,
 ) -> dict:  # fmt: skip
     return {
         "kind": "frame", "host": host, "frame_id": frame, "version": 0, "received_ns": round(received * MS),
         "receive_ns": 0, "upstream_sent_ns": None if upstream is None else round(upstream * MS),
-        "decode_ns": MS // 2 if upstream is not None else None, "left": left, "stage": stage,
+        "decode_ns": MS // 2 if upstream is not None else None, "left": left, "stage": stage, "bytes_out": size,
         "encode_ns": None if encode is None else round(encode * MS),
         "sent_ns": None if sent is None else round(sent * MS), "reason": None if stage is None else "queue full",
         "stages": {

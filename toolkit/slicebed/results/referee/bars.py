@@ -68,7 +68,8 @@ def best_figure(rows: pd.DataFrame, methods: pd.DataFrame, context: str) -> Figu
     figure = new_figure(_width(max(len(each.shown) for each in problems)), height)
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     signs, colours = method_signs(methods["method"]), objective_colours(methods["objective"])
-    parts, handles = part_colours(_parts(rows)), {}
+    parts = part_colours(_parts(rows))
+    handles: dict[str, Any] = {}
     for index, each in enumerate(problems):
         strip, axes = panels[2 * index], panels[2 * index + 1]
         handles |= _draw(axes, each.shown, parts)
@@ -125,8 +126,8 @@ def _draw(axes: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> dict[st
     width = 0.78 if len(rows) >= _UPRIGHT_FROM else 0.55
     for part, colour in colours.items():
         heights = rows[part].fillna(0.0).tolist()
-        edge = {"edgecolor": "white", "linewidth": 0.4}
-        handles[title_of(part)] = axes.bar(places, heights, width, bottom=bottom, color=colour, **edge)
+        bars = axes.bar(places, heights, width, bottom=bottom, color=colour, edgecolor="white", linewidth=0.4)
+        handles[title_of(part)] = bars
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     median = rows["latency_median_ms"]
     spread = [median - rows["latency_median_low_ms"], rows["latency_median_high_ms"] - median]

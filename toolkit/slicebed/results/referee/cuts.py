@@ -11,8 +11,7 @@ from slicebed.errors import RunError
 from slicebed.results.campaign import Campaign
 from slicebed.results.placements import in_order, parts_of, placement_table
 from slicebed.results.referee.names import candidate_names
-from slicebed.run.search.cells import CellData, measure, read_cell
-from slicebed.run.search.space import Cell
+from slicebed.run.search.cells import cell_of, measure, read_cell
 from slicebed.split.search.contracts import Figure, Measure
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ LAST_COLUMNS = (
 """Columns of ``tables/referee_cuts.csv``; between the first and the last stand the parts of the mean latency.
 
 ``number`` counts the candidates of a problem from 1; ``runs`` are the cells done, ``not_done`` those that failed or
-were invalid and were not done since. Of several cells all frames count together, as the search itself counted them
+were invalid and were not done since. Of several cells all frames count together, as the search itself counts them
 (`slicebed.run.search.cells.measure`): intervals are 95 %, latencies those of the ``latency_n`` completed frames, drop
 rate and throughput of the captured ones, bytes (over all links) and energy of a completed frame. The mean latency is
 there for its parts, which sum to it.
@@ -109,15 +108,21 @@ def _problem_rows(search: SearchFolder, candidates: pd.DataFrame) -> list[dict[s
     records = candidates.to_dict("records")
     problem = records[0]["problem"]
     cells = search.cells[search.cells["problem"] == problem]
-    not_done = [each.cell for each in search.attempts if each.problem == problem and not each.repeated]
+    not_done = {each.cell: each.candidate for each in search.attempts if not each.repeated}
     rows = []
     for number, (record, name) in enumerate(zip(records, candidate_names(records), strict=True), start=1):
-        own = cells[cells["key"] == record["key"]]
-        left_out = {cell for cell in not_done if cell.startswith(f"{problem}/{record['key']}/r")}
+        own = _usual(cells[cells["key"] == record["key"]])
+        left_out = list(not_done.values()).count(f"{problem}/{record['key']}")
         row = {column: record[column] for column in _OF_CANDIDATE}
-        row |= {"number": number, "name": name, "not_done": len(left_out), "chain": "", "cloud_only": False}
+        row |= {"number": number, "name": name, "not_done": left_out, "chain": "", "cloud_only": False}
         rows.append(row | dict.fromkeys(_COUNTS, 0) | (_figures(search, own) if len(own) else {}))
     return rows
+
+
+def _usual(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells of a candidate that had as many frames as usual; without any, those that had the most."""
+    usual: pd.Series[bool] = cells["frames"] == (0 if (cells["frames"] == 0).any() else cells["frames"].max())
+    return cells[usual]
 
 
 def _figures(search: SearchFolder, cells: pd.DataFrame) -> dict[str, Any]:
@@ -132,18 +137,13 @@ def _figures(search: SearchFolder, cells: pd.DataFrame) -> dict[str, Any]:
         )
     row = table.iloc[0].to_dict()
     key = str(cells["key"].iloc[0])
-    found = measure(key, [_read(run, key) for run in runs])
+    found = measure(key, [read_cell(cell_of(run.manifest), run.path, run.manifest) for run in runs])
     told: dict[str, Any] = {"cloud_only": _is_cloud_only(runs[0]), "testbed_s": found.testbed_s}
     for metric, (columns, units) in _FIGURES.items():
         figure = found.figures.get(metric, Figure(math.nan, math.nan, math.nan))
         told |= dict(zip(columns, (units * each for each in (figure.value, figure.low, figure.high)), strict=False))
     kept = ("chain", *_COUNTS, "latency_mean_ms", *parts_of(table))
     return {column: row[column] for column in kept} | told
-
-
-def _read(run: FinishedRun, key: str) -> CellData:
-    cell = Cell(str(run.manifest["problem"]), key, int(run.manifest["repeat"]))
-    return read_cell(cell, run.path, run.manifest)
 
 
 def _is_cloud_only(run: FinishedRun) -> bool:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from slicebed.errors import RunError, SpecError
 from slicebed.results.campaign import Campaign, FinishedRun, read_campaign
+from slicebed.run import store
+from slicebed.run.search.crew import Trouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ _NUMBERS = frozenset({
     "candidates_measured", "testbed_s", "decision_s", "regret_predicted", "prediction_error",
 })  # fmt: skip
 _SEARCH = "search"
-_FAILED, _PARTIAL = ".failed-", ".partial"
+_TROUBLE = {Trouble.FAILED.value: "failed", Trouble.INVALID.value: "invalid"}
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,23 @@ class Attempt:
     """A cell that was begun and whose figures are no results.
 
     Attributes:
+        cell: its id.
         run: its name.
-        cell: its id; empty where it was cut off before it could say.
-        problem: of the cell; empty as `cell`.
-        status: as its manifest says, or "cut off" without one.
+        status: "failed"; "invalid" where a link was not as asked; "cut off" where its process ended, or still runs.
         error: why.
-        repeated: whether the same run was done since.
+        repeated: whether the cell was done since.
     """
 
-    run: str
     cell: str
-    problem: str
+    run: str
     status: str
     error: str
     repeated: bool
+
+    @property
+    def candidate(self) -> str:
+        """Problem and key of its candidate, as ids of cells begin."""
+        return self.cell.rpartition("/r")[0]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,8 @@ class SearchFolder:
 
     Attributes:
         campaign: the runs.
-        cells: of ``tables/cells.csv``, those whose run is there; column ``key`` is the candidate's.
+        cells: of ``tables/cells.csv``, those whose run is there; column ``key`` is the candidate's, ``frames`` how many
+            it was to capture, 0 being as many as usual.
         candidates: of ``tables/candidates.csv``, or what is known of them from cells where no session has ended.
         decisions: of ``tables/decisions.csv``; empty where no session has ended.
         attempts: cells that are not done, or were not at first.
@@ -94,15 +100,15 @@ def read_search(folder: Path) -> SearchFolder:
     tables = folder / "tables"
     if not (tables / "cells.csv").is_file():
         raise SpecError("no cell is measured yet", where=str(folder), mend="go on with slicebed search --resume")
-    told = _with_keys(_table(tables / "cells.csv", CELLS))
+    told = _table(tables / "cells.csv", CELLS)
     there = told["run"].isin([run.path.name for run in campaign.finished])
-    cells = told[there].reset_index(drop=True)
+    cells = _with_candidates(told[there].reset_index(drop=True), campaign)
     return SearchFolder(
         campaign=campaign,
         cells=cells,
         candidates=_candidates(_table(tables / "candidates.csv", CANDIDATES), cells),
         decisions=_table(tables / "decisions.csv", DECISIONS),
-        attempts=_attempts(folder, {run.path.name for run in campaign.finished}),
+        attempts=_attempts(folder, campaign),
         notes=_notes(told, told[~there], campaign),
     )
 
@@ -131,13 +137,15 @@ def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _with_keys(cells: pd.DataFrame) -> pd.DataFrame:
-    """Cells with the key of their candidate, which stands in their id between problem and repeat."""
-    keys = [
-        str(cell).removeprefix(f"{problem}/").rpartition("/r")[0]
-        for cell, problem in zip(cells["cell"], cells["problem"], strict=True)
-    ]
-    return cells.assign(key=keys)
+def _with_candidates(cells: pd.DataFrame, campaign: Campaign) -> pd.DataFrame:
+    """Cells with the key of their candidate and their frames, as their manifests have them."""
+    manifests = {run.path.name: run.manifest for run in campaign.finished}
+    told = [manifests[run] for run in cells["run"]]
+    try:
+        keys, frames = [str(each["key"]) for each in told], [int(each["cell_frames"]) for each in told]
+    except KeyError as missing:
+        raise RunError(f"a run's manifest lacks {missing}, so that it is no cell", where=campaign.name) from None
+    return cells.assign(key=keys, frames=frames)
 
 
 def _candidates(candidates: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -146,29 +154,22 @@ def _candidates(candidates: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return both.drop_duplicates(["problem", "key"]).reset_index(drop=True)
 
 
-def _attempts(folder: Path, done: set[str]) -> tuple[Attempt, ...]:
-    found = []
-    for path in sorted(each for each in folder.iterdir() if each.is_dir()):
-        run, failed, _ = path.name.partition(_FAILED)
-        run = run.removesuffix(_PARTIAL)
-        if not failed and run == path.name:
-            continue
-        try:
-            manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            # It was cut off before it could say more, or is under way.
-            manifest = {}
-        found.append(
-            Attempt(
-                run=run,
-                cell=str(manifest.get("cell", "")),
-                problem=str(manifest.get("problem", "")),
-                status=str(manifest.get("status", "cut off")),
-                error=str(manifest.get("error") or ""),
-                repeated=run in done,
-            )
+def _attempts(folder: Path, campaign: Campaign) -> tuple[Attempt, ...]:
+    """What the journal says of cells that failed or were invalid, and runs that ended, or go on, without a word."""
+    done = {run.path.name for run in campaign.finished}
+    found = [
+        Attempt(
+            cell=str(event.get("cell", "")),
+            run=str(event.get("run", "")),
+            status=_TROUBLE[event["event"]],
+            error=str(event.get("error", "")),
+            repeated=event.get("run") in done,
         )
-    return tuple(found)
+        for event in store.Campaign(folder).events()
+        if event.get("event") in _TROUBLE
+    ]
+    cut_off = [each.run for each in campaign.unfinished if each.status == "partial"]
+    return (*found, *(Attempt("", run, "cut off", "", repeated=run in done) for run in cut_off))
 
 
 def _notes(told: pd.DataFrame, lost: pd.DataFrame, campaign: Campaign) -> tuple[str, ...]:

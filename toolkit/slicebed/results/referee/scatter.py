@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed.results.referee.names import problem_title, shortened
 from slicebed.results.referee.style import BLUE, DROP_COLOUR, GREY, PALE, new_figure
-from slicebed.spec.objective import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -109,12 +108,6 @@ def front_figure(front: pd.DataFrame, metrics: tuple[str, str], context: str) ->
     return figure
 
 
-def metric_title(metric: str) -> str:
-    """A metric with its unit."""
-    unit = METRICS[metric]
-    return f"{metric.replace('_', ' ')} ({unit})" if unit else metric.replace("_", " ")
-
-
 def _less(metrics: tuple[str, str]) -> bool:
     return "throughput" not in metrics
 
@@ -145,7 +138,7 @@ def _points(axes: Axes, at: tuple[Any, Any], across: tuple[Any, ...], up: tuple[
     )  # fmt: skip
 
 
-def _number(axes: Axes, rows: Mapping[Any, Any], x: Any, y: Any) -> None:
+def _number(axes: Axes, rows: pd.DataFrame, x: Any, y: Any) -> None:
     for index, (number, a, b) in enumerate(zip(rows["number"], x, y, strict=True)):
         if index < _NUMBERED:
             axes.annotate(str(number), (a, b), (4, 4), textcoords="offset points", fontsize=7.5)

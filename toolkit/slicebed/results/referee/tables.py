@@ -129,10 +129,13 @@ def _notes(search: SearchFolder, cuts: pd.DataFrame, normalised: pd.DataFrame) -
     notes = list(search.notes)
     if search.decisions.empty:
         notes.append("No session has ended yet: there is nothing to say of methods.")
-    left_out = [each for each in search.attempts if not each.repeated]
+    left_out = {each.cell or each.run: each.status for each in search.attempts if not each.repeated}
     if left_out:
-        named = ", ".join(f"{each.cell or each.run} ({each.status})" for each in left_out)
+        named = ", ".join(f"{cell} ({status})" for cell, status in left_out.items())
         notes.append(f"{len(left_out)} cell(s) not done, in no figure: {named}.")
+    short = len(search.cells) - int(cuts["runs"].sum())
+    if short:
+        notes.append(f"{short} cell(s) of fewer frames stand aside, where their candidate has others of more.")
     nothing = cuts[(cuts["runs"] > 0) & (cuts["completed"] == 0)]
     if len(nothing):
         named = ", ".join(f"{row['problem']} {row['name']}" for row in nothing.to_dict("records"))
