@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from search_folder import SearchWritten
 from search_problems import cut
 from typer.testing import CliRunner
 
@@ -33,7 +34,7 @@ SESSION = {
 
 @pytest.fixture
 def searched(tmp_path):
-    """The tables of a search as the engine leaves them."""
+    """The tables of a search with some decisions."""
 
     def write(*decisions):
         tables = tmp_path / "tables"
@@ -91,6 +92,12 @@ def test_values_come_in_the_unit_of_their_metric(searched, objective, value, sho
     assert lines[1].startswith(f"  {objective} {shown}; ")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A whole search as the engine leaves it."""
+    return SearchWritten(tmp_path_factory.mktemp("results") / "a_search", frames=6).write()
+
+
 def run(monkeypatch, folder, *arguments):
     """Run the verb with an engine that keeps what it is asked and has searched already."""
     asked = {}
@@ -100,25 +107,29 @@ def run(monkeypatch, folder, *arguments):
         return SimpleNamespace(folder=folder, name=folder.name)
 
     monkeypatch.setattr(engine, "run_search", run_search)
-    monkeypatch.setattr("slicebed.results.referee.write_report", lambda folder: folder / "report.html", raising=False)
     done = CliRunner().invoke(app, ["search", str(ROOT / "experiments" / "couper_search.yml"), *arguments])
     assert done.exit_code == 0, done.output
     return asked, done.stdout
 
 
-def test_without_options_the_file_is_asked_for(monkeypatch, searched):
-    asked, printed = run(monkeypatch, searched(SESSION))
+def test_without_options_the_file_is_asked_for(monkeypatch, folder):
+    asked, printed = run(monkeypatch, folder)
     assert asked["methods"] == ("strongman", "comm-slim", "early-stop", "hybrid", "predict")
     assert (asked["objective"].metric, asked["budget"], asked["seed"]) == ("latency", None, 2021)
     assert [asked[each] for each in ("models", "conditions", "frames", "profiles")] == [None] * 4
     assert (asked["resume"], asked["deploy"]) == (False, True)
-    assert printed.splitlines()[-1].startswith("Report: ")
-    assert printed.splitlines()[-1].endswith("report.html")
+    *decisions, report = printed.splitlines()
+    assert [line.partition(":")[0] for line in decisions if line[0] != " "] == [
+        "InceptionV3, mid, strongman",
+        "InceptionV3, mid, hybrid",
+    ]
+    assert report == f"Report: {folder / 'report.html'}"
+    assert (folder / "report.html").is_file()
 
 
-def test_options_stand_before_the_file(monkeypatch, searched, tmp_path):
+def test_options_stand_before_the_file(monkeypatch, folder, tmp_path):
     asked, _ = run(
-        monkeypatch, searched(SESSION), "--method", "predict", "--method", "hybrid", "--objective",
+        monkeypatch, folder, "--method", "predict", "--method", "hybrid", "--objective",
         "drop_rate=1;latency<=1 s", "--budget", "7", "--model", "InceptionV3", "--condition", "low", "--frames", "5",
         "--profiles", str(tmp_path), "--resume", "--no-deploy", "-i", "my.yml", "--results", str(tmp_path),
     )  # fmt: skip
@@ -129,13 +140,14 @@ def test_options_stand_before_the_file(monkeypatch, searched, tmp_path):
     assert (asked["resume"], asked["deploy"], asked["inventory"]) == (True, False, Path("my.yml"))
 
 
-def test_json_is_alone_on_standard_output(monkeypatch, searched):
-    folder = searched(SESSION, SESSION | {"method": "hybrid", "regret_measured": "inf"})
+def test_json_is_alone_on_standard_output(monkeypatch, folder):
     _, printed = run(monkeypatch, folder, "--json")
     told = json.loads(printed)
     assert (told["campaign"], told["report"]) == (folder.name, str(folder / "report.html"))
-    assert [SessionDecision(**each).method for each in told["decisions"]] == ["predict", "hybrid"]
-    assert told["decisions"][1]["regret_measured"] is None
+    decisions = [SessionDecision(**each) for each in told["decisions"]]
+    assert [(each.method, each.candidates, each.runs) for each in decisions] == [("strongman", 6, 6), ("hybrid", 6, 2)]
+    assert decisions[0].regret_measured == 0
+    assert decisions[1].regret_predicted is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 
 from slicebed.errors import SpecError
+from slicebed.spec.problems import did_you_mean
 from slicebed.spec.schema import Governor, frequency_khz, number, whole
 from slicebed.spec.testbed_model import MAX_CORE
 
@@ -42,10 +42,8 @@ def split_knob(name: str, hosts: Iterable[str]) -> tuple[str, str]:
     known = list(hosts)
     for kind, word, words in (("host", host, known), ("knob", knob, list(KNOBS))):
         if word not in words:
-            near = difflib.get_close_matches(word, words, n=1)
-            hint = f', did you mean "{near[0]}"?' if near else ""
             allowed = f"HOST.KNOB with a host of {', '.join(known)} and a knob of {', '.join(KNOBS)}"
-            raise SpecError(f'{name}: unknown {kind} "{word}"{hint}', mend=f"allowed: {allowed}")
+            raise SpecError(f'{name}: unknown {kind} "{word}"{did_you_mean(word, words)}', mend=f"allowed: {allowed}")
     return host, knob
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed.spec.models import DIGITS_MODEL, HELD_OUT_IMAGES, Images, ModelChoice
-from slicebed.spec.problems import Problem
+from slicebed.spec.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from slicebed.spec.choice_model import ModelModel
@@ -99,9 +98,7 @@ def _file_problems(document: Document, named: str, location: Location) -> list[P
         if "/" in named or Path(named).suffix in {".keras", ".h5", ".pb"}:
             return [Problem(document.value_mark(key), f'model: no such file "{named}"', _FILES)]
         names = [each.name for each in list_models()]
-        near = difflib.get_close_matches(named.lower(), names, n=1)
-        hint = f', did you mean "{near[0]}"?' if near else ""
-        what = f'unknown model "{named}"{hint}'
+        what = f'unknown model "{named}"{did_you_mean(named.lower(), names)}'
         return [Problem(document.value_mark(key), what, f"{', '.join(names)}, or {_FILES}")]
     said = _said(document, location)
     given = [name for name in ("weights", "seed") if isinstance(said, dict) and said.get(name) is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 from slicebed.spec.cuts import Cut, CutRule, cut_of, cut_rule_of
 from slicebed.spec.pipeline import Drop, StageKind
+from slicebed.spec.problems import did_you_mean
 from slicebed.spec.schema import (
     Boolean,
     FileName,
@@ -45,8 +45,7 @@ def _listed(value: object) -> object:
     if cut_rule_of(value) is not None:
         return []
     if isinstance(value, (str, dict)):
-        near = difflib.get_close_matches(value, list(CutRule), n=1) if isinstance(value, str) else []
-        hint = f', did you mean "{near[0]}"?' if near else ""
+        hint = did_you_mean(value, CutRule) if isinstance(value, str) else ""
         refuse(f"{told(value)} is no rule{hint}", f"a list of cuts, or {', '.join(CutRule)}")
     return value
 

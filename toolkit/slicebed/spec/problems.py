@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,12 @@ class Problem:
         """The mistake as one line, ``file:line:column: what; allowed: ...``."""
         text = f"{path}:{self.mark.line}:{self.mark.column}: {self.what}; allowed: {self.allowed}"
         return " ".join(text.split())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, to follow the unknown one in a message; empty where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f', did you mean "{near[0]}"?' if near else ""
 
 
 class SpecErrors(SpecError):  # noqa: N818 - plural on purpose: it holds all mistakes of the files

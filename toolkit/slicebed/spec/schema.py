@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from enum import Enum
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from slicebed.spec import units
-from slicebed.spec.problems import Problem
+from slicebed.spec.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -238,9 +237,7 @@ def _named(location: Location, what: str) -> str:
 
 def _unknown_key(document: Document, location: Location, allowed: list[str]) -> Problem:
     key = str(location[-1])
-    near = difflib.get_close_matches(key, allowed, n=1)
-    hint = f', did you mean "{near[0]}"?' if near else ""
-    return Problem(document.key_mark(location), f'unknown key "{key}"{hint}', ", ".join(allowed))
+    return Problem(document.key_mark(location), f'unknown key "{key}"{did_you_mean(key, allowed)}', ", ".join(allowed))
 
 
 def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel]:

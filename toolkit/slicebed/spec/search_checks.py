@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from slicebed.spec.model_checks import choice_problems, named_model, zoo_name
 from slicebed.spec.models import DIGITS_MODEL, Images
 from slicebed.spec.objective import METRICS
 from slicebed.spec.pipeline_checks import placements_of
-from slicebed.spec.problems import Problem
+from slicebed.spec.problems import Problem, did_you_mean
 from slicebed.spec.schema import is_title
 from slicebed.spec.search import OWN_TESTBED
 
@@ -59,13 +58,6 @@ def known_methods() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-def unknown_method(name: str, known: Sequence[str]) -> SpecError:
-    """The error of a method that is not installed, with the nearest name."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f', did you mean "{near[0]}"?' if near else ""
-    return SpecError(f'unknown method "{name}"{hint}', mend=f"allowed: {', '.join(known)}")
-
-
 def _repeated(document: Document, search: dict[str, Any]) -> Iterator[Problem]:
     for key in _LISTS:
         given = search.get(key)
@@ -93,8 +85,7 @@ def _method_problems(document: Document, search: dict[str, Any]) -> Iterator[Pro
     known = known_methods()
     for mark, name in marks:
         if known and isinstance(name, str) and is_title(name) and name not in known:
-            error = unknown_method(name, known)
-            yield Problem(mark, error.what, ", ".join(known))
+            yield Problem(mark, f'unknown method "{name}"{did_you_mean(name, known)}', ", ".join(known))
 
 
 def _objective_problems(document: Document, search: dict[str, Any]) -> Iterator[Problem]:

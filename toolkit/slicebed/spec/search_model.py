@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from slicebed.spec.choice_model import ChoiceValue  # noqa: TC001 - pydantic reads it
 from slicebed.spec.objective import METRICS
 from slicebed.spec.pipeline_model import CodecName  # noqa: TC001 - pydantic reads it
+from slicebed.spec.problems import did_you_mean
 from slicebed.spec.schema import (
     FileName,
     StrictModel,
@@ -35,8 +35,7 @@ def _objective(value: object) -> object:
     if isinstance(value, dict):
         return value
     if not isinstance(value, str) or value not in METRICS:
-        near = difflib.get_close_matches(value, METRICS, n=1) if isinstance(value, str) else []
-        hint = f', did you mean "{near[0]}"?' if near else ""
+        hint = did_you_mean(value, METRICS) if isinstance(value, str) else ""
         refuse(f"{told(value)} is no metric{hint}", f"{', '.join(METRICS)}, or a mapping with weights")
     return {"weights": {value: 1}}
 
