@@ -48,7 +48,7 @@ configurations:
     hosts:
       client: {{overhead_ratio: 0, latency: 0 ms, max_throughput: 4 MiB}}
       edge: {{overhead_ratio: 0, latency: 0 ms, max_throughput: 4 MiB}}
-      cloud: {{overhead_ratio: 20, latency: 0 ms, max_throughput: 4 MiB}}
+      cloud: {{overhead_ratio: 60, latency: 0 ms, max_throughput: 4 MiB}}
 """
 FRAMES = 80
 SMALL = """
