@@ -80,11 +80,11 @@ class SiteWorker:
             raise
 
     def subject(self, space: Space) -> Subject:
-        """A space's model, brought to the hosts when it is first wanted."""
-        if space.id not in self._subjects:
+        """A space's model, brought to the hosts when it is first wanted; the same under all conditions."""
+        if space.model not in self._subjects:
             runs = space.every_run()
-            self._subjects[space.id] = self.bench.place(space.experiment, space.opened, space.sliced, runs)
-        return self._subjects[space.id]
+            self._subjects[space.model] = self.bench.place(space.experiment, space.opened, space.sliced, runs)
+        return self._subjects[space.model]
 
     def set_conditions(self, space: Space, knobs: Knobs) -> Links:
         """Make hosts and links as a space and its knobs ask, and verify the links, unless they are so already."""
