@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from slicebed.stats import wilson_interval
 
@@ -109,19 +110,11 @@ def bootstrap_of_shares(counts: Sequence[tuple[int, int]], statistic: Callable[[
     if not counts or any(trials == 0 for _, trials in counts):
         return UNKNOWN
     shares = [hits / trials for hits, trials in counts]
-    # A repeatable draw is wanted here, not a secret one.
-    draw = random.Random(_SEED)  # noqa: S311
-    drawn = sorted(
-        statistic(
-            [
-                sum(draw.random() < each for _ in range(trials)) / trials
-                for each, (_, trials) in zip(shares, counts, strict=True)
-            ]
-        )
-        for _ in range(_DRAWS)
-    )
+    trials = [each for _, each in counts]
+    draws = np.random.default_rng(_SEED).binomial(trials, shares, size=(_DRAWS, len(counts))) / trials
+    drawn = sorted(statistic([float(each) for each in row]) for row in draws)
     edge = round(0.025 * _DRAWS)
-    return Estimate(statistic(shares), drawn[edge], drawn[-1 - edge], sum(trials for _, trials in counts))
+    return Estimate(statistic(shares), drawn[edge], drawn[-1 - edge], sum(trials))
 
 
 def _logarithm(estimate: Estimate) -> Estimate:

@@ -1,0 +1,75 @@
+"""Made figures of searches, as the tables of a reproduction take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slicebed.results.reproduce.intervals import Estimate, share
+from slicebed.results.reproduce.measured import CutFigures, Decision, Searches
+
+if TYPE_CHECKING:
+    from slicebed.results.reproduce.statement import Statement
+
+INCEPTION, RESNET, PNASNET = "Inception V3", "ResNet V2 50", "PNASNet 331"
+
+
+def cut(  # noqa: PLR0913 - a keyword for each figure
+    number, ms=100.0, dropped=0, *, model=INCEPTION, condition="mid", runs=1, frames=100, sent=None, spread=0.02
+):
+    """The cut at a place; its latency within `spread`, 2 % without a word."""
+    return CutFigures(
+        model=model,
+        condition=condition,
+        key=f"c{number}",
+        placement="sliced",
+        cut=f"c{number}",
+        place=number,
+        runs=runs,
+        captured=frames if runs else 0,
+        dropped=dropped,
+        latency_ms=Estimate(ms, ms * (1 - spread), ms * (1 + spread), frames - dropped)
+        if runs
+        else Estimate(float("nan")),
+        drop_rate=share(dropped, frames) if runs else Estimate(float("nan")),
+        into_cloud_bytes=float("nan") if sent is None else sent,
+        transfer_ms=float("nan") if sent is None else sent / 1000,
+        compute_ms={"edge": 10.0 * number, "cloud": 5.0},
+        testbed_s=10.0 * runs,
+    )
+
+
+def whole(  # noqa: PLR0913 - a keyword for each figure
+    placement, ms=200.0, dropped=50, *, model=INCEPTION, condition="mid", frames=100
+):
+    """The whole model on one host."""
+    return CutFigures(
+        model=model,
+        condition=condition,
+        key=f"{placement}:whole",
+        placement=placement,
+        runs=1,
+        captured=frames,
+        dropped=dropped,
+        latency_ms=Estimate(ms, ms * 0.98, ms * 1.02, frames - dropped),
+        drop_rate=share(dropped, frames),
+        into_cloud_bytes=2_764_800.0,
+        testbed_s=10.0,
+    )
+
+
+def decision(  # noqa: PLR0913 - a keyword for each figure
+    method, chosen, count, *, model=INCEPTION, condition="mid", seconds=None
+):
+    """What a method decided; ten seconds a candidate."""
+    return Decision(model, condition, method, chosen, count, 10.0 * count if seconds is None else seconds)
+
+
+def searches(cuts, *decisions):
+    """All of them."""
+    return Searches(tuple(cuts), decisions)
+
+
+def verdict_of(statements: tuple[Statement, ...], words: str) -> str:
+    """The verdict of the one statement that has these words."""
+    (found,) = (each for each in statements if words in each.text)
+    return str(found.verdict)

@@ -1,0 +1,115 @@
+"""Verdicts from estimates, and the intervals that they rest on."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slicebed.results.reproduce.intervals import (
+    Estimate,
+    bootstrap_of_shares,
+    difference,
+    exact,
+    rank_correlation,
+    ratio,
+    share,
+)
+from slicebed.results.reproduce.statement import Fact, Verdict, all_of, any_of, greater, less
+
+HOLDS, FAILS, OPEN = Verdict
+ESTIMATES = st.tuples(st.floats(0.01, 100), st.floats(0, 0.9), st.floats(0, 2)).map(
+    lambda t: Estimate(t[0], t[0] * (1 - t[1]), t[0] * (1 + t[2]), 10)
+)
+
+
+def test_all_and_any():
+    assert all_of([HOLDS, HOLDS]) is HOLDS
+    assert all_of([HOLDS, OPEN, FAILS]) is FAILS
+    assert all_of([HOLDS, OPEN]) is OPEN
+    assert any_of([FAILS, OPEN, HOLDS]) is HOLDS
+    assert any_of([FAILS, FAILS]) is FAILS
+    assert any_of([FAILS, OPEN]) is OPEN
+    assert all_of([]) is OPEN
+    assert any_of([]) is OPEN
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_greater", "is_less"),
+    [(1.1, 2, HOLDS, FAILS), (0, 0.9, FAILS, HOLDS), (0.5, 1.5, OPEN, OPEN), (math.nan, math.nan, OPEN, OPEN)],
+)
+def test_a_bound_inside_the_interval_decides_nothing(low, high, is_greater, is_less):
+    assert greater(Estimate(1.0, low, high), 1.0) is is_greater
+    assert less(Estimate(1.0, low, high), 1.0) is is_less
+
+
+def test_a_fact_tells_its_interval_and_its_count():
+    assert Fact("rate", share(25, 50)).text == "rate: 0.5 [0.366, 0.634], n = 50"
+    assert Fact("count", exact(34)).text == "count: 34"
+    assert Fact("latency", Estimate(1234.4, n=3), "ms").text == "latency: 1234 ms, n = 3"
+    assert Fact("nothing", Estimate(math.nan)).text == "nothing: -"
+
+
+def test_the_difference_of_shares_is_newcombes():
+    # R. G. Newcombe 1998, table II, example (a), method 10: 56/70 - 48/80.
+    found = difference(share(56, 70), share(48, 80))
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+@given(ESTIMATES, ESTIMATES)
+def test_difference_and_ratio_agree_on_which_is_greater(a, b):
+    apart, times = difference(a, b), ratio(a, b)
+    assert apart.low <= apart.value <= apart.high
+    assert times.value == pytest.approx(a.value / b.value)
+    turned = difference(b, a)
+    assert (turned.low, turned.high) == pytest.approx((-apart.high, -apart.low))
+    if times.low > 0:
+        assert times.low <= times.value * (1 + 1e-9)
+        assert ratio(b, a).high == pytest.approx(1 / times.low)
+
+
+def test_a_ratio_with_nothing_has_no_interval():
+    assert math.isnan(ratio(share(0, 10), share(5, 10)).low)
+    assert math.isnan(ratio(share(5, 10), share(0, 10)).value)
+    assert ratio(share(0, 10), share(5, 10)).value == 0
+
+
+def test_rank_correlation():
+    places = list(range(12))
+    up = rank_correlation(places, [value**3 for value in places])
+    assert (up.value, up.high, up.n) == (1.0, 1.0, 12)
+    assert 0.9 < up.low < 1
+    down = rank_correlation(places, [-value for value in places])
+    assert (down.value, down.low) == (-1.0, -1.0)
+    # Spearman's by hand: ranks 1 2 3 4 5 against 2 1 4 3 5.
+    assert rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).value == pytest.approx(0.8)
+    assert rank_correlation([1, 2, 3, 4], [1, 1, 2, 2]).value == pytest.approx(4 / math.sqrt(20))
+
+
+def test_rank_correlation_of_too_little():
+    assert math.isnan(rank_correlation([1, 2, 3, 4], [5, 5, 5, 5]).value)
+    assert math.isnan(rank_correlation([1], [1]).value)
+    few = rank_correlation([1, 2, 3], [1, 2, 3])
+    assert few.value == 1
+    assert math.isnan(few.low)
+    assert rank_correlation([1, 2, math.nan, 3], [1, 2, 9, 3]).n == 3
+
+
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=5, max_size=30))
+def test_rank_correlation_stays_within_its_interval(pairs):
+    found = rank_correlation(*zip(*pairs, strict=True))
+    if not math.isnan(found.value):
+        assert -1 <= found.low <= found.value + 1e-9
+        assert found.value <= found.high + 1e-9 <= 1 + 2e-9
+
+
+def test_shares_drawn_anew():
+    apart = bootstrap_of_shares([(90, 100), (10, 100)], lambda rates: rates[0] - rates[1])
+    assert apart.value == pytest.approx(0.8)
+    assert 0.68 < apart.low < 0.76
+    assert 0.84 < apart.high < 0.92
+    assert apart == bootstrap_of_shares([(90, 100), (10, 100)], lambda rates: rates[0] - rates[1])
+    assert math.isnan(bootstrap_of_shares([(0, 0)], lambda rates: rates[0]).value)

@@ -1,0 +1,109 @@
+"""Couper's Tables 5 and 6 from made searches, with verdicts in both directions."""
+
+from __future__ import annotations
+
+import pytest
+from reproduced import INCEPTION, PNASNET, RESNET, cut, decision, searches, verdict_of
+
+from slicebed.results.reproduce.measured import Searches
+from slicebed.results.reproduce.table5 import judge_table5, section_table5, table5
+from slicebed.results.reproduce.table6 import judge_table6, section_table6, table6
+
+METHODS = ("strongman", "comm-slim", "hybrid")
+
+
+def _table5(model=INCEPTION, counts=(34, 17, 2)):
+    cuts = [cut(number, model=model) for number in range(counts[0])]
+    taken = zip(METHODS, counts, strict=True)
+    return table5(searches(cuts, *(decision(method, "c0", count, model=model) for method, count in taken)))
+
+
+def test_every_published_row_is_there():
+    table = _table5()
+    assert len(table) == 7
+    row = table.set_index("model").loc[INCEPTION]
+    assert [row[name] for name in ("candidates", "strongman", "comm_slim", "hybrid")] == [34, 34, 17, 2]
+    assert [row[f"published_{name}"] for name in ("strongman", "comm_slim", "hybrid", "operators")] == [34, 15, 2, 788]
+    assert table["candidates"].isna().sum() == 6
+
+
+def test_candidates_are_known_where_only_hybrid_was_run():
+    cuts = [cut(number, runs=int(number < 3)) for number in range(34)]
+    row = table5(searches(cuts, decision("hybrid", "c1", 3))).set_index("model").loc[INCEPTION]
+    assert row["candidates"] == 34
+    assert row["hybrid"] == 3
+    assert row.isna()["strongman"]
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "counts", "verdict"),
+    [
+        ("34 split points only", INCEPTION, (36, 18, 2), "holds"),
+        ("34 split points only", RESNET, (180, 18, 2), "does not hold"),
+        ("34 split points only", PNASNET, (7, 4, 1), "not decidable"),
+        ("Comm-slim reduces", INCEPTION, (34, 17, 2), "holds"),
+        ("Comm-slim reduces", INCEPTION, (34, 34, 2), "does not hold"),
+        ("no more split points than comm-slim", INCEPTION, (34, 17, 17), "holds"),
+        ("no more split points than comm-slim", INCEPTION, (34, 17, 18), "does not hold"),
+        ("a single split point", RESNET, (34, 17, 1), "holds"),
+        ("a single split point", RESNET, (34, 17, 2), "does not hold"),
+        ("a single split point", INCEPTION, (34, 17, 1), "not decidable"),
+        ("at most a tenth", INCEPTION, (34, 17, 3), "holds"),
+        ("at most a tenth", INCEPTION, (34, 17, 4), "does not hold"),
+        ("at most a tenth", PNASNET, (7, 4, 1), "not decidable"),
+    ],
+)
+def test_verdicts_of_table_5(words, model, counts, verdict):
+    assert verdict_of(judge_table5(_table5(model, counts)), words) == verdict
+
+
+def _table6(runs, *, strongman=True):
+    """Of Inception V3: hybrid's split points with the low-end, mid-end and high-end edge."""
+    cuts, decisions = [], []
+    for edge, count in zip(("low", "mid", "high"), runs, strict=True):
+        cuts += [cut(number, condition=edge, runs=int(strongman or number < count)) for number in range(30)]
+        decisions.append(decision("hybrid", "c0", count, condition=edge))
+        decisions.append(decision("comm-slim", "c0", 15 + 2 * count, condition=edge))
+        decisions += [decision("strongman", "c0", 30, condition=edge)] if strongman else []
+    return table6(searches(cuts, *decisions))
+
+
+def test_minutes_stand_beside_seconds():
+    row = _table6((1, 2, 10)).set_index(["model", "edge"]).loc[INCEPTION, "high"]
+    assert (row["hybrid_s"], row["strongman_s"], row["strongman_run"], row["comm_slim_runs"]) == (100, 300, 1, 35)
+    assert (row["published_hybrid_min"], row["published_strongman_min"]) == (10, ">30")
+
+
+def test_strongmans_time_is_expected_from_what_was_measured():
+    row = _table6((1, 2, 10), strongman=False).set_index(["model", "edge"]).loc[INCEPTION, "mid"]
+    assert (row["strongman_s"], row["strongman_run"]) == (300, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "runs", "verdict"),
+    [
+        ("greatly reduces", (1, 2, 10), "holds"),
+        ("greatly reduces", (1, 2, 11), "does not hold"),
+        ("hybrid tries more", (1, 2, 10), "holds"),
+        ("hybrid tries more", (1, 1, 2), "holds"),
+        ("hybrid tries more", (2, 2, 2), "does not hold"),
+        ("hybrid tries more", (3, 4, 2), "does not hold"),
+        ("comm-slim explores more", (1, 2, 3), "holds"),
+        ("comm-slim explores more", (2, 2, 2), "does not hold"),
+    ],
+)
+def test_verdicts_of_table_6(words, runs, verdict):
+    assert verdict_of(judge_table6(_table6(runs)), words) == verdict
+
+
+def test_one_edge_tells_nothing_of_how_it_moves():
+    table = table6(searches([cut(1)], decision("hybrid", "c1", 1)))
+    assert verdict_of(judge_table6(table), "hybrid tries more") == "not decidable"
+
+
+@pytest.mark.parametrize("section", [section_table5, section_table6])
+def test_without_any_search_nothing_is_decided_and_everything_is_there(section):
+    found = section(Searches())
+    assert len(found.table) in {7, 9}
+    assert {str(each.verdict) for each in found.statements} == {"not decidable"}
+    assert all(each.why for each in found.statements)
