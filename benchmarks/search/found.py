@@ -1,0 +1,197 @@
+"""What `predict` needs and finds beside the strongman, who measures every cut: one campaign of both in the lab."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+from benchmarks.network.stats import ratio
+from benchmarks.network.tables import seconds, spread, table
+from benchmarks.slicer.bars import Verdict, of_ratio
+from benchmarks.slicer.workers import BenchmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.network.stats import Estimate
+
+EXPERIMENT: Final = Path(__file__).with_name("predict.yml")
+_PROBLEM: Final = ["problem", "model", "condition"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One model under one condition.
+
+    Attributes:
+        model: its name.
+        condition: of hosts and links.
+        candidates: that strongman measured.
+        runs: that `predict` asked for.
+        regret: latency of its choice : the best of strongman's, of their frames.
+        error: median absolute error of its last predictions of candidates that it did not measure, as a share.
+        compared: candidates behind that.
+        predict_s: the testbed's time for it, profiles included.
+        strongman_s: the same of strongman.
+        beyond_s: of that, by cell, what is not the frames' own time.
+    """
+
+    model: str
+    condition: str
+    candidates: int
+    runs: int
+    regret: Estimate
+    error: float
+    compared: int
+    predict_s: float
+    strongman_s: float
+    beyond_s: float
+
+
+def verdicts(found: Sequence[Found]) -> list[Verdict]:
+    """Against the bars: the worst of all problems is judged."""
+    return [
+        of_ratio("regret of predict's choice, worst problem", max((each.regret for each in found), key=_middle), 1.03),
+        _worst("runs that predict needs", [each.runs for each in found], 5, "{:.0f}"),
+        _worst("median error of predicted latency", [each.error for each in found], 0.10, "{:.1%}"),
+        _worst(
+            "predict's testbed time : strongman's", [each.predict_s / each.strongman_s for each in found], 0.1, "{:.3f}"
+        ),
+        _worst("strongman's s per cut beyond its frames", [each.beyond_s for each in found], 15, "{:.1f}"),
+    ]
+
+
+def summary(found: Sequence[Found]) -> str:
+    """Every problem a row."""
+    head = [
+        "model",
+        "edge",
+        "cuts",
+        "runs",
+        "regret x",
+        "95 % interval",
+        "error",
+        "of",
+        "predict",
+        "strongman",
+        "beyond",
+    ]
+    rows = [
+        [
+            each.model,
+            each.condition,
+            str(each.candidates),
+            str(each.runs),
+            f"{each.regret.median:.3f}",
+            spread(each.regret),
+            f"{each.error:.1%}",
+            str(each.compared),
+            seconds(each.predict_s),
+            seconds(each.strongman_s),
+            seconds(each.beyond_s),
+        ]
+        for each in found
+    ]
+    return table(head, rows)
+
+
+def _of_strongman(of: Found) -> float:
+    return of.predict_s / of.strongman_s
+
+
+def _middle(of: Estimate) -> float:
+    return of.median
+
+
+def _worst(what: str, values: Sequence[float], bar: float, shown: str) -> Verdict:
+    worst = max(values)
+    name = f"{what}, worst of {len(values)}"
+    return Verdict(name, shown.format(worst), f"at most {shown.format(bar)}", "met" if worst <= bar else "NOT met")
+
+
+def search(inventory: Path, results: Path, models: Sequence[str], conditions: Sequence[str]) -> Path:
+    """Search by both methods; goes on with a campaign that is there unfinished. Gives its folder.
+
+    Raises:
+        BenchmarkError: the search failed.
+    """
+    command = [str(Path(sys.executable).with_name("slicebed")), "search", str(EXPERIMENT)]
+    command += [word for model in models for word in ("--model", model)]
+    command += [word for condition in conditions for word in ("--condition", condition)]
+    command += ["--inventory", str(inventory), "--results", str(results)]
+    begun = list(results.glob("*/campaign.json"))
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / "log.txt").open("a") as log:
+        done = subprocess.run([*command, *(["--resume"] if begun else [])], stdout=log, stderr=log, check=False)
+    if done.returncode != 0:
+        raise BenchmarkError(f"the search ended with {done.returncode}; see {results}/log.txt")
+    (campaign,) = (path.parent for path in results.glob("*/campaign.json"))
+    return campaign
+
+
+def found_in(campaign: Path, frames: int, rate_per_s: float) -> Iterator[Found]:
+    """What a campaign of both methods says, problem by problem.
+
+    Args:
+        campaign: its folder.
+        frames: of a cell.
+        rate_per_s: of the camera.
+    """
+    tables = {name: pd.read_csv(campaign / f"tables/{name}.csv") for name in ("cells", "candidates", "decisions")}
+    for (problem, model, condition), decisions in tables["decisions"].groupby(_PROBLEM, sort=False):
+        by_method = decisions.set_index("method")
+        predict, strongman = by_method.loc["predict"], by_method.loc["strongman"]
+        cells = tables["cells"][tables["cells"]["problem"] == problem]
+        cells = cells.assign(key=[_key(str(cell), str(problem)) for cell in cells["cell"]])
+        latency_ms = cells.groupby("key")["latency_ms"].median()
+        error, compared = _error(tables["candidates"], problem, latency_ms.drop(_asked(campaign, str(problem))))
+        yield Found(
+            model=str(model),
+            condition=str(condition),
+            candidates=len(latency_ms),
+            runs=int(str(predict["runs"])),
+            regret=ratio(
+                _latencies_ms(campaign, cells, str(predict["chosen"])),
+                _latencies_ms(campaign, cells, str(latency_ms.idxmin())),
+            ),
+            error=error,
+            compared=compared,
+            predict_s=float(str(predict["testbed_s"])),
+            strongman_s=float(str(strongman["testbed_s"])),
+            beyond_s=statistics.median(cells["testbed_s"]) - frames / rate_per_s,
+        )
+
+
+def _error(candidates: pd.DataFrame, problem: object, latency_ms: pd.Series[float]) -> tuple[float, int]:
+    """Of the last predictions of these candidates."""
+    rows = candidates[candidates["problem"] == problem].set_index("key")
+    both = rows.join(latency_ms.rename("measured_ms"), how="inner").dropna(subset=["predicted_latency_ms"])
+    errors = (both["predicted_latency_ms"] / both["measured_ms"] - 1).abs()
+    return float(errors.median()), len(errors)
+
+
+def _key(cell: str, problem: str) -> str:
+    """Of the candidate, from a cell's name."""
+    return cell.removeprefix(f"{problem}/").rpartition("/")[0]
+
+
+def _asked(campaign: Path, problem: str) -> list[str]:
+    """Candidates whose measures `predict` had to learn from."""
+    for line in (campaign / "journal.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "decision" and (event["problem"], event["method"]) == (problem, "predict"):
+            return sorted({_key(cell, problem) for cell in event["cells"]})
+    raise BenchmarkError(f"predict decided nothing on {problem}; see {campaign}/journal.jsonl")
+
+
+def _latencies_ms(campaign: Path, cells: pd.DataFrame, key: str) -> list[float]:
+    """Of every completed frame of a candidate."""
+    runs = cells[cells["key"] == key]["run"]
+    frames = pd.concat([pd.read_parquet(campaign / run / "samples.parquet") for run in runs])
+    return [float(each) for each in frames[frames["end"] == "completed"]["latency_ms"]]
