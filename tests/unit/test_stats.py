@@ -1,50 +1,35 @@
+"""Intervals of quantiles: those of the median are a special case, and they hold what they promise."""
+
 from __future__ import annotations
 
 import math
 import random
-import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slicebed.stats import median_interval, wilson_interval
-
-
-def test_wilson_against_a_published_example():
-    """Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, method 3 without continuity correction."""
-    low, high = wilson_interval(81, 263)
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    low, high = wilson_interval(0, 20)
-    assert (round(low, 4), round(high, 4)) == (0.0, 0.1611)
-    low, high = wilson_interval(29, 29)
-    assert (round(low, 4), round(high, 4)) == (0.8830, 1.0)
+from slicebed.stats import median_interval, quantile_interval
 
 
-def test_share_of_nothing_is_not_a_number():
-    assert all(math.isnan(bound) for bound in wilson_interval(0, 0))
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60))
+def test_the_median_s_interval_is_that_of_the_half_quantile(values):
+    expected = median_interval(values)
+    found = quantile_interval(values, 0.5)
+    assert found == expected or (math.isnan(found[0]) and math.isnan(expected[0]))
 
 
-@pytest.mark.parametrize(("count", "low", "high"), [(6, 1, 6), (10, 2, 9), (20, 6, 15), (50, 18, 33), (100, 40, 61)])
-def test_median_ranks_are_those_of_the_sign_test_tables(count, low, high):
-    """With the values 1 to n, the bounds are the ranks tabulated for a 95 % interval of the median."""
-    assert median_interval(range(count, 0, -1)) == (low, high)
-
-
-def test_too_few_values_have_no_interval():
-    assert all(math.isnan(bound) for bound in median_interval([1.0] * 5))
-    assert all(math.isnan(bound) for bound in median_interval([]))
-
-
-def test_large_samples_join_on_to_the_exact_ranks():
-    exact, approximate = median_interval(range(1, 1001)), median_interval(range(1, 1002))
-    assert all(abs(a - b) <= 1 for a, b in zip(exact, approximate, strict=True))
-
-
-def test_interval_covers_the_true_median_as_often_as_it_says():
-    chance = random.Random(7)
+@pytest.mark.parametrize(("count", "share"), [(40, 0.3), (120, 0.95), (2000, 0.95)])
+def test_an_interval_holds_its_quantile_at_least_so_often_as_it_says(count, share):
+    draw = random.Random(1)
     hits = 0
-    for _ in range(600):
-        sample = [chance.expovariate(1.0) for _ in range(30)]
-        low, high = median_interval(sample)
-        assert low <= statistics.median(sample) <= high
-        hits += low <= math.log(2) <= high
-    assert 0.93 <= hits / 600 <= 0.99
+    for _ in range(300):
+        low, high = quantile_interval([draw.random() for _ in range(count)], share)
+        hits += low <= share <= high
+    assert hits >= 0.925 * 300
+
+
+def test_too_few_values_beyond_a_quantile_have_no_interval():
+    assert all(map(math.isnan, quantile_interval(range(50), 0.95)))
+    assert not any(map(math.isnan, quantile_interval(range(100), 0.95)))
+    assert all(map(math.isnan, quantile_interval([], 0.5)))
