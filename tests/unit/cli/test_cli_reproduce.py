@@ -1,0 +1,53 @@
+"""`slicebed reproduce` as a user meets it, short of a testbed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+RUN = (sys.executable, "-c", "from slicebed.cli import main; main()", "reproduce")
+
+
+def reproduce(*arguments):
+    return subprocess.run([*RUN, *arguments], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+
+
+def test_the_plan_is_computed_and_fits_the_terminal():
+    quick, part = reproduce("all", "--quick", "--plan"), reproduce("dnn-slicing", "--quick", "--plan")
+    assert quick.returncode == part.returncode == 0
+    lines = quick.stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    minutes = [float(found) for found in re.findall(r" (\d+\.\d)\s*$", quick.stdout, flags=re.MULTILINE)]
+    assert minutes[-1] == pytest.approx(sum(minutes[:-1]), abs=0.5)
+    assert minutes[-1] < 45
+    assert "experiments/reproduce/couper_fig10.yml" in quick.stdout
+    assert part.stdout.count("experiments/") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["couper-fig7"], 2, "allowed: couper-table5"),
+        (["all", "-i", "nowhere.yml"], 3, "nowhere.yml: no such inventory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_its_exit_code(tmp_path, arguments, code, says):
+    done = reproduce(*arguments, "--results", str(tmp_path))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("slicebed: ")
+    assert says in last
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_go_on_with(tmp_path):
+    (tmp_path / "hosts.yml").write_text("")
+    done = reproduce("all", "--resume", "-i", str(tmp_path / "hosts.yml"), "--results", str(tmp_path))
+    assert done.returncode == 2
+    assert "no unfinished reproduction of all" in done.stderr
