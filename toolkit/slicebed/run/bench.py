@@ -1,7 +1,4 @@
-"""The hosts of one inventory as runs use them: deployed, reached, given a condition, measured before and after.
-
-What `slicebed run` and `slicebed search` share: a sweep and a search differ only in which run comes next.
-"""
+"""What `slicebed run` and `slicebed search` share: hosts deployed, reached, given a condition; one run on them."""
 
 from __future__ import annotations
 
