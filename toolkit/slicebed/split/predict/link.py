@@ -78,12 +78,9 @@ class Transfers:
         self._write_s = hop.messages * _MESSAGE_S + hop.bytes * _BYTE_S
         self._way_s = hop.delay_s + FRAME_S + extra_s
         self._restarts = hop.slow_restart
-        self._window_bytes = float(_FIRST_WINDOW_BYTES)
         self._busy_until_s = self._arrived_s = -math.inf
         self._spread_s = 0.0
-        # Of a window that opens: when its round trip began, what that may still send, what was acknowledged before it.
-        self._round_at_s = -math.inf
-        self._allowed_bytes = self._handed_bytes = self._sent_bytes = self._acknowledged_bytes = 0.0
+        self._begin_slowly()
 
     def send(self, handed_s: float, late_s: float = 0.0) -> tuple[float, float]:
         """Send the next frame.
@@ -97,7 +94,7 @@ class Transfers:
         """
         written_s = handed_s + self._write_s
         if self._restarts and handed_s - self._busy_until_s > _PAUSE_S + self._round_s:
-            self._window_bytes = float(_FIRST_WINDOW_BYTES)
+            self._begin_slowly()
         unsent_bytes = max(0.0, self._busy_until_s + self._round_s - handed_s) * self._byte_per_s + self._bytes
         begun_s = max(self._busy_until_s, handed_s)
         free_s, left_bytes = None, float(self._bytes)
@@ -111,6 +108,12 @@ class Transfers:
         self._spread_s = left_s - max(first_s, handed_s + self._write_s / self._messages)
         self._arrived_s = max(self._arrived_s, left_s + self._way_s + late_s)
         return max(written_s, free_s), self._arrived_s
+
+    def _begin_slowly(self) -> None:
+        self._window_bytes = float(_FIRST_WINDOW_BYTES)
+        # Of a window that opens: when its round trip began, what that may still send, what was acknowledged before it.
+        self._round_at_s = -math.inf
+        self._allowed_bytes = self._handed_bytes = self._sent_bytes = self._acknowledged_bytes = 0.0
 
     def _slowly(self, begun_s: float) -> tuple[float, float, float | None]:
         """While the window opens: it doubles behind every round trip that used it up.
@@ -167,7 +170,7 @@ def lateness(hop: Hop, frames: int, generator: np.random.Generator) -> npt.NDArr
 def way_back(hop: Hop, frames: int, generator: np.random.Generator) -> npt.NDArray[np.float64]:
     """Draw how long the report of a frame's end takes, from the receiver to the sender."""
     jitter_s = hop.jitter_s if hop.back_jitter_s is None else hop.back_jitter_s
-    jitter = generator.normal(0.0, jitter_s, frames) if jitter_s else 0.0
+    jitter = generator.normal(0.0, jitter_s, frames) if jitter_s else np.zeros(frames)
     return np.maximum(hop.back_delay_s + jitter, 0.0) + REPORT_S
 
 

@@ -1,0 +1,140 @@
+"""What measures teach, and what they do not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from slicebed.split.predict.corrections import Doubt, Seen, Unknowns, learn, student
+from slicebed.split.predict.line import Hop, Line, Stage
+from slicebed.split.predict.times import Times
+
+DOUBT = Doubt()
+
+
+def _line(near_s: float, far_s: float, kilobytes: float = 100.0) -> Line:
+    hop = Hop("near", "far", round(1000 * kilobytes), 50e6, 0.02, back_delay_s=0.02)
+    return Line((Stage("slice", "near", Times.fixed(near_s)), hop, Stage("slice", "far", Times.fixed(far_s))))
+
+
+LINES = [_line(0.01 * place, 0.1 - 0.01 * place, 200.0 / place) for place in range(1, 10)]
+UNKNOWNS = Unknowns(LINES, DOUBT)
+
+
+def _predict(line: Line):
+    """Latency of an idle line, by hand."""
+    near, hop, far = line.stages[0], line.hops[0], line.stages[1]
+
+    def of(world) -> float:
+        link_s = 8 * hop.bytes / (hop.rate_bit_per_s * world.rates["near", "far"]) * world.all
+        work_s = near.time.median_s * world.hosts["near"] + far.time.median_s * world.hosts["far"]
+        return work_s * world.all + link_s + 0.04 + world.extras_s["near", "far"] + world.constant_s
+
+    return of
+
+
+def _seen(line: Line, *, near: float = 1.0, far: float = 1.0, own: float = 1.0, noise: float = 0.002) -> Seen:
+    vector = np.zeros(len(UNKNOWNS.spread))
+    vector[UNKNOWNS.host("near")], vector[UNKNOWNS.host("far")] = math.log(near), math.log(far)
+    computed = [(each.host, each.time.median_s) for each in line.stages]
+    factors = {"near": near * own, "far": far * own}
+    return Seen(
+        line=line,
+        latency_s=_predict(line)(UNKNOWNS.world(vector, math.log(own))),
+        noise=noise,
+        compute=tuple((host, factors[host] * seconds, seconds) for host, seconds in computed),
+        predict_s=_predict(line),
+    )
+
+
+def _hosts(belief) -> dict[str, float]:
+    return dict(UNKNOWNS.world(belief.mean).hosts)
+
+
+def _deviation(belief, place: int) -> float:
+    return float(np.linalg.norm(belief.root[place]))
+
+
+def test_nothing_measured_changes_nothing():
+    belief = learn(UNKNOWNS, [])
+    assert belief.mean.tolist() == [0.0] * len(UNKNOWNS.spread)
+    assert belief.scale == 1.0
+    covariance = belief.root @ belief.root.T
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(UNKNOWNS.spread, rel=1e-4)
+
+
+def test_one_measure_moves_a_host_part_of_the_way_and_more_move_it_further():
+    one = _hosts(learn(UNKNOWNS, [_seen(LINES[4], near=1.3)]))
+    five = _hosts(learn(UNKNOWNS, [_seen(line, near=1.3) for line in LINES[:5]]))
+    assert 1.1 < one["near"] < 1.3
+    assert one["near"] < five["near"] < 1.31
+    assert five["near"] == pytest.approx(1.3, rel=0.03)
+    assert five["far"] == pytest.approx(1.0, rel=0.03)
+
+
+def test_measures_narrow_what_they_speak_of():
+    before = learn(UNKNOWNS, [])
+    after = learn(UNKNOWNS, [_seen(line) for line in LINES[:4]])
+    place = UNKNOWNS.host("near")
+    assert _deviation(after, place) < 0.5 * _deviation(before, place)
+    assert after.scale < 1.0
+    assert after.reach < before.reach
+
+
+def test_what_no_measure_speaks_of_stays_as_doubtful():
+    elsewhere = Line((Stage("slice", "other", Times.fixed(0.1)),))
+    unknowns = Unknowns([*LINES, elsewhere], DOUBT)
+    seen = Seen(LINES[0], None, 0.0, (("near", 0.02, 0.01),), lambda _: 1.0)
+    belief = learn(unknowns, [seen])
+    assert belief.mean[unknowns.host("other")] == 0.0
+    assert _deviation(belief, unknowns.host("other")) == pytest.approx(DOUBT.host, rel=1e-3)
+    assert belief.mean[unknowns.host("near")] > 0.3
+
+
+def test_measures_that_contradict_each_other_make_doubt_larger():
+    agree = learn(UNKNOWNS, [_seen(line) for line in LINES[:4]])
+    own = (0.7, 1.4, 0.75, 1.3)
+    contradict = learn(UNKNOWNS, [_seen(line, own=each) for line, each in zip(LINES[:4], own, strict=True)])
+    assert contradict.scale > 2.5
+    assert agree.scale < 1.0
+
+
+def test_a_compute_time_too_short_to_be_known_teaches_little():
+    short = Seen(LINES[0], None, 0.0, (("near", 0.0004, 0.0002),), lambda _: 1.0)
+    long = Seen(LINES[0], None, 0.0, (("near", 0.04, 0.02),), lambda _: 1.0)
+    place = UNKNOWNS.host("near")
+    assert learn(UNKNOWNS, [short]).mean[place] < 0.05
+    assert learn(UNKNOWNS, [long]).mean[place] > 0.4
+
+
+def test_a_latency_alone_is_shared_among_all_that_it_passed():
+    line = LINES[4]
+    usual_s = _predict(line)(UNKNOWNS.world(np.zeros(len(UNKNOWNS.spread))))
+    belief = learn(UNKNOWNS, [Seen(line, 1.2 * usual_s, 0.01, (), _predict(line))])
+    world = UNKNOWNS.world(belief.mean)
+    assert world.hosts["near"] > 1.02
+    assert world.hosts["far"] > 1.02
+    assert world.rates["near", "far"] < 1.0
+    assert world.extras_s["near", "far"] > 0.0
+    assert world.constant_s > 0.0
+
+
+def test_the_order_of_measures_does_not_matter():
+    seen = [_seen(line, near=1.2, own=own) for line, own in zip(LINES, (1.0, 0.95, 1.05, 1.1), strict=False)]
+    one, other = learn(UNKNOWNS, seen), learn(UNKNOWNS, seen[::-1])
+    assert one.mean == pytest.approx(other.mean)
+    assert one.scale == pytest.approx(other.scale)
+
+
+def test_what_is_known_exactly_is_not_corrected():
+    unknowns = Unknowns(LINES, Doubt(host=0.0, rate=0.0, extra_s=0.0, constant_s=0.0))
+    belief = learn(unknowns, [_seen(line, near=1.3) for line in LINES[:3]])
+    assert belief.mean == pytest.approx(np.zeros(len(unknowns.spread)), abs=1e-9)
+    assert belief.scale > 1.0
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(4, 2.776), (6, 2.447), (10, 2.228), (30, 2.042), (10_000, 1.960)])
+def test_students_quantile(freedom, quantile):
+    assert student(freedom) == pytest.approx(quantile, rel=0.005)
