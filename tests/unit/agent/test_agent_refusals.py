@@ -36,7 +36,10 @@ def test_what_the_agent_was_not_made_for_is_told_without_pythons_words(chain):
 
 
 # Describe is not here: its message has no fields, so that any well-formed one is passed over.
-METHODS = ("HasModel", "PutModel", "Prepare", "Start", "Status", "PrepareCut", "SwitchCut", "ReleaseCut", "Finish")
+METHODS = (
+    *("HasModel", "PutModel", "Prepare", "Start", "Status", "PrepareCut", "SwitchCut", "ReleaseCut", "Finish"),
+    *("Profile", "Time"),
+)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xff\xff\x00", b"\x0a\x02\xff\xfe"], ids=["junk", "no text"])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.model.profile.rounds import EmptyCall
-from slicebed_agent.model.profile.shares import Sides, is_taken_apart, kernel_times, least_s, operators_of, shares
+from slicebed_agent.model.profile.shares import By, Sides, is_taken_apart, kernel_times, least_s, operators_of, shares
 from slicebed_agent.model.profile.statistics import Estimate, estimate
 from slicebed_agent.model.profile.trace import TracedRun
 
@@ -31,7 +31,7 @@ LEAST_ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 200
 _CALLS: Final = 30
 _MANY_PERIODS: Final = 10
-"""With so many in one run of the model, one more or less on one side of a cut hardly counts."""
+"""With so many periods of a limit in one run, one stop more or less on one side of a cut hardly counts."""
 _MAX_BYTES: Final = 2 << 30
 """Of all boundaries together, which are in memory at once."""
 
@@ -118,13 +118,13 @@ def profile_cuts(executor: Executor, wanted: Wanted, frame: Sequence[Array], go_
         crossing = rounds.crossing(wanted, inner) if wanted.crossing else ((),) * len(wanted.cuts)
     times = kernel_times(graph, traced.told[1:])
     lone = None if apart is None else kernel_times(graph, apart.told[1:])
-    by_sums = statistics.median(rounds.whole_s) > _MANY_PERIODS * wanted.period_s > 0
+    by = _by(statistics.median(rounds.whole_s), wanted.period_s)
     return Profiled(
         tuple(rounds.whole_s),
         tuple(rounds.whole_cpu_s),
         call_s,
         least_s(times),
-        tuple(shares(times, lone, kinds, sides, by_sums=by_sums)),
+        tuple(shares(times, lone, kinds, sides, by)),
         crossing,
     )
 
@@ -195,6 +195,12 @@ class _Rounds:
         # A cut at the answers alone makes no session of its own.
         known |= dict(zip((*inner, *wanted.fetches), self._made or self._answer, strict=False))
         return tuple(tuple(known[name] for name in names) for names in wanted.cuts)
+
+
+def _by(whole_s: float, period_s: float) -> By:
+    if not period_s:
+        return By.MEDIAN
+    return By.MEAN if whole_s > _MANY_PERIODS * period_s else By.SHORTEST
 
 
 def _sides(executor: Executor, wanted: Wanted, place: int) -> Sides:

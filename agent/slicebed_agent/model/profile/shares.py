@@ -10,6 +10,7 @@ across any of them.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import graphlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,27 @@ _SEED: Final = 20201123
 _PERCENTILES: Final = (2.5, 97.5)
 
 Numbers = npt.NDArray[np.float64]
+
+
+class By(enum.Enum):
+    """What a kernel's time is, of those of all rounds.
+
+    Without a limit of processor time it is the median: what made it wait in one round counts for nothing. Under one
+    that stops a run a few times, the shortest: each kernel was stopped in many rounds, but hardly in all of them. Where
+    a run is stopped many times a long kernel always is, while a short one seldom is; but the stops before a cut are as
+    many, to one, as the run up to there is long, so the mean is right.
+    """
+
+    MEDIAN = "median"
+    SHORTEST = "shortest"
+    MEAN = "mean"
+
+
+_MIDDLES: Final[dict[By, Callable[..., Numbers]]] = {
+    By.MEDIAN: np.median,
+    By.SHORTEST: np.min,
+    By.MEAN: np.mean,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,23 +155,18 @@ def shares(
     apart: KernelTimes | None,
     kinds: Mapping[str, str],
     sides: Sequence[Sides],
-    *,
-    by_sums: bool = False,
+    by: By,
 ) -> list[Shares]:
     """The shares of every cut, with 95 % intervals (percentile bootstrap over rounds).
-
-    A kernel's time is its median over the rounds: what made it wait in one of them counts for nothing. Where a limit of
-    processor time makes kernels wait many times in each run, hardly any median is free of that, and a short kernel's is
-    while a long one's is not; but the waits are as many, to one, as the run before a cut is long: so means are right.
 
     Args:
         whole: of the model as nothing is cut.
         apart: of the run in which nothing is fused across a cut; may be None where no kernel is divided.
         kinds: of the operators.
         sides: of every cut.
-        by_sums: whether to take means.
+        by: what a kernel's time is.
     """
-    middle = np.mean if by_sums else np.median
+    middle = _MIDDLES[by]
     of_whole = _resampled(whole.seconds, middle)
     total = of_whole.sum(axis=0)
     of_apart = np.zeros((0, of_whole.shape[1])) if apart is None else _resampled(apart.seconds, middle)
