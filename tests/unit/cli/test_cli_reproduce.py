@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -51,3 +52,13 @@ def test_nothing_to_go_on_with(tmp_path):
     done = reproduce("all", "--resume", "-i", str(tmp_path / "hosts.yml"), "--results", str(tmp_path))
     assert done.returncode == 2
     assert "no unfinished reproduction of all" in done.stderr
+
+
+def test_a_reproductions_folder_gives_its_page_again(tmp_path):
+    parts = {"fig4": {"status": "open", "error": None, "seconds": 0.0}}
+    state = {"kind": "reproduce", "targets": ["couper-fig4"], "quick": True, "parts": parts}
+    (tmp_path / "reproduce.json").write_text(json.dumps(state))
+    report = (*RUN[:-1], "report", str(tmp_path))
+    done = subprocess.run([*report, "--json"], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert json.loads(done.stdout)["notes"] == ["fig4: not run"]
+    assert "Couper, Figure 4" in (tmp_path / "index.html").read_text()

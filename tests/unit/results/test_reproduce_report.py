@@ -16,7 +16,7 @@ from search_folder import SearchWritten
 from slicebed.errors import SpecError
 from slicebed.results.reproduce.material import read_material
 from slicebed.results.reproduce.render import render_report
-from slicebed.results.reproduce.report import COLUMNS, write_report
+from slicebed.results.reproduce.report import COLUMNS, to_json, write_report
 from slicebed.results.reproduce.statement import Verdict
 from slicebed.run.reproduce import Reproduction
 from slicebed.run.reproduce_parts import TARGETS
@@ -83,6 +83,15 @@ def test_files(folder, report):
     assert set(verdicts["verdict"]) == {"holds", "does not hold", "not decidable"}
     assert (folder / "plots" / "couper_fig9.svg").is_file()
     assert (folder / "parts" / "fig10" / "fig10-1" / "report.html").is_file()
+
+
+def test_json(folder, report):
+    told = json.loads(json.dumps(to_json(Reproduction(folder), report), allow_nan=False))
+    assert [section["name"] for section in told["sections"]] == [section.name for section in report.sections]
+    assert [len(section["rows"]) for section in told["sections"]] == [len(each.table) for each in report.sections]
+    statements = [each for section in told["sections"] for each in section["statements"]]
+    assert {each["verdict"] for each in statements} == {"holds", "does not hold", "not decidable"}
+    assert told["sections"][0]["rows"][3]["candidates"] == 5
 
 
 def test_the_page_needs_nothing_but_itself(folder, report):

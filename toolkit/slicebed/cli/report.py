@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from slicebed.cli._console import console, print_json
+from slicebed.cli.reproduce import show_reproduction
 from slicebed.errors import SpecError
 
 
@@ -20,9 +21,15 @@ def report(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
 ) -> None:
-    """Make tables and plots from a campaign's samples, beside the published figures; of a search, the referee's."""
+    """Make tables and plots from a campaign's samples, beside the published figures; of a search, the referee's.
+
+    A folder of slicebed reproduce gives its page again.
+    """
     from slicebed.results.referee.folder import is_search  # noqa: PLC0415 - pandas and matplotlib, not for --help
 
+    if pareto is None and (campaign / "reproduce.json").is_file():
+        show_reproduction(campaign, as_json=as_json)
+        return
     if is_search(campaign):
         _show_search(campaign, pareto, as_json=as_json)
         return

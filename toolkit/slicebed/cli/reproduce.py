@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slicebed.cli._console import ConsoleProgress, console
+from slicebed.cli._console import ConsoleProgress, console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
 from slicebed.testbed.checkout import find_checkout
 
@@ -34,11 +34,11 @@ def reproduce(
     deploy: Annotated[bool, typer.Option(help="Make sure first that the agents are deployed and running.")] = True,
     inventory: InventoryOption = None,
     results: Annotated[Path | None, typer.Option(help="Where reproductions go; default: results/.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print tables and statements as JSON.")] = False,
 ) -> None:
     """Run what the published tables and figures need, and show them beside the published ones, with verdicts."""
     # pandas and gRPC, not for --help
-    from slicebed.results.reproduce.render import plan_table, render_report  # noqa: PLC0415
-    from slicebed.results.reproduce.report import write_report  # noqa: PLC0415
+    from slicebed.results.reproduce.render import plan_table  # noqa: PLC0415
     from slicebed.run import reproduce as running  # noqa: PLC0415
 
     checkout = find_checkout()
@@ -60,6 +60,21 @@ def reproduce(
         resume=resume,
         deploy=deploy,
     )
-    render_report(console(), write_report(found))
-    console().print(f"Page: {found.folder / 'index.html'}  tables: {found.folder / 'tables'}", soft_wrap=True)
+    show_reproduction(found.folder, as_json=as_json)
     running.require_whole(found)
+
+
+def show_reproduction(folder: Path, *, as_json: bool) -> None:
+    """Write tables/ and index.html of a reproduction and print what it says."""
+    # As above.
+    from slicebed.results.reproduce.render import render_report  # noqa: PLC0415
+    from slicebed.results.reproduce.report import to_json, write_report  # noqa: PLC0415
+    from slicebed.run.reproduce import Reproduction  # noqa: PLC0415
+
+    found = Reproduction(folder)
+    report = write_report(found)
+    if as_json:
+        print_json(to_json(found, report))
+        return
+    render_report(console(), report)
+    console().print(f"Page: {folder / 'index.html'}  tables: {folder / 'tables'}", markup=False, soft_wrap=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from slicebed.results.reproduce.material import Material
     from slicebed.results.reproduce.section import Section
+    from slicebed.results.reproduce.statement import Fact
     from slicebed.run.reproduce import Reproduction
 
 COLUMNS = ("section", "statement", "source", "verdict", "why", "figure", "value", "low", "high", "n", "unit")
@@ -76,6 +78,54 @@ def verdicts_table(sections: Sequence[Section]) -> pd.DataFrame:
                 (*same, "", math.nan, math.nan, math.nan, 0, "")
             ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def to_json(reproduction: Reproduction, report: Report) -> dict[str, Any]:
+    """The report as JSON-ready values.
+
+    Returns:
+        ``{"reproduction", "targets", "quick", "sections": [...], "notes": [...]}``. A section has ``name``, ``target``,
+        ``title``, ``rows`` as of its CSV file, null where a figure is not known, and ``statements`` with ``text``,
+        ``source``, ``verdict``, ``why`` and ``figures``: each ``what``, ``value``, ``low``, ``high``, ``n``, ``unit``.
+    """
+    return {
+        "reproduction": reproduction.folder.name,
+        "targets": list(reproduction.targets),
+        "quick": reproduction.state["quick"],
+        "sections": [_section_to_json(section) for section in report.sections],
+        "notes": list(report.notes),
+    }
+
+
+def _section_to_json(section: Section) -> dict[str, Any]:
+    rows = section.table.astype(object).where(section.table.notna(), None).to_dict("records")
+    return {
+        **{name: getattr(section, name) for name in ("name", "target", "title")},
+        "rows": [{str(column): _plain(value) for column, value in row.items()} for row in rows],
+        "statements": [
+            {
+                **{name: getattr(each, name) for name in ("text", "source", "why")},
+                "verdict": each.verdict.value,
+                "figures": [_fact_to_json(fact) for fact in each.facts],
+            }
+            for each in section.statements
+        ],
+    }
+
+
+def _fact_to_json(fact: Fact) -> dict[str, Any]:
+    value, low, high, count = fact.estimate
+    figures = {name: _plain(float(each)) for name, each in (("value", value), ("low", low), ("high", high))}
+    return {"what": fact.what, **figures, "n": int(count), "unit": fact.unit}
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it: numpy's numbers as Python's, none of what is not one."""
+    if isinstance(value, (str, int)) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return None if not isinstance(value, Real) or math.isnan(value) else float(value)
 
 
 def write_report(reproduction: Reproduction, reference: Path = REFERENCE) -> Report:
