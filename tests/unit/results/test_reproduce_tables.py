@@ -35,6 +35,15 @@ def test_candidates_are_known_where_only_hybrid_was_run():
     assert row.isna()["strongman"]
 
 
+def test_what_comm_slim_leaves_is_known_without_a_run():
+    cuts = [cut(number, sent=1000.0 * (10 - number), condition="mid") for number in range(9)]
+    table = table5(searches(cuts, decision("hybrid", "c1", 3))).set_index("model")
+    assert table.loc[INCEPTION, "comm_slim"] == 5
+    rows = table6(searches(cuts, decision("hybrid", "c1", 3))).set_index(["model", "edge"])
+    assert rows.loc[(INCEPTION, "mid"), "comm_slim_runs"] == 5
+    assert rows["comm_slim_runs"].isna().sum() == 8
+
+
 @pytest.mark.parametrize(
     ("words", "model", "counts", "verdict"),
     [

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from slicebed.results.reproduce.intervals import UNKNOWN, Estimate
 from slicebed.results.reproduce.names import EDGES, edge_rank, model_rank
+from slicebed.spec.search import LATENCY
+from slicebed.split.search.contracts import Boundary, Candidate, Problem
+from slicebed.split.search.methods.comm_slim import slim
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -127,6 +130,21 @@ def problem_title(problem: tuple[str, str]) -> str:
 def measured(cuts: Iterable[CutFigures]) -> list[CutFigures]:
     """Those with figures."""
     return [each for each in cuts if each.runs]
+
+
+def left_by_comm_slim(cuts: Sequence[CutFigures]) -> int | None:
+    """How many cuts comm-slim leaves, which takes no run (Couper, section 5.4); None where sizes are not known.
+
+    By its own rule without options, half of the transfers: all cuts are behind the same link, so that its rate is no
+    matter, and the way before them is the same.
+    """
+    if not cuts or any(math.isnan(each.into_cloud_bytes) for each in cuts):
+        return None
+    candidates = tuple(
+        Candidate(each.key, boundaries=(Boundary("", "", round(each.into_cloud_bytes), rate_bit_per_s=1),))
+        for each in cuts
+    )
+    return len(slim(Problem(candidates, LATENCY))[0])
 
 
 def is_exhausted(cuts: Sequence[CutFigures]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from slicebed.results.reproduce.intervals import exact
+from slicebed.results.reproduce.measured import left_by_comm_slim
 from slicebed.results.reproduce.names import TITLES
 from slicebed.results.reproduce.section import Section
 from slicebed.results.reproduce.statement import Fact, Statement, Verdict, all_of, truth, unmeasured
@@ -34,8 +35,8 @@ METHODS: Mapping[str, str] = {"strongman": "strongman", "comm-slim": "comm_slim"
 def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
     """A row for each of the paper's models: operators, candidates of the published rule, and candidates by method.
 
-    ``candidates`` is what strongman has to evaluate, whether it was run or not; a method's column is empty where it was
-    not run.
+    ``candidates`` is what strongman has to evaluate, whether it was run or not; what comm-slim leaves is known without
+    a run too. Another method's column is empty where it was not run.
     """
     published = pd.read_csv(reference / "table5_evaluated_split_points.csv").set_index("model")
     problems = searches.problems()
@@ -44,12 +45,13 @@ def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
         problem = (title, EDGE)
         decisions = {column: searches.decision(problem, method) for method, column in METHODS.items()}
         own = {column: None if each is None else each.candidates for column, each in decisions.items()}
-        count = len(problems.get(problem, ()))
+        cuts = problems.get(problem, ())
+        own["comm_slim"] = own["comm_slim"] or left_by_comm_slim(cuts)
         rows.append(
             {
                 "model": title,
                 "published_operators": int(published["original_operators"][title]),
-                "candidates": count or None,
+                "candidates": len(cuts) or None,
                 **own,
                 **{f"published_{column}": int(published[column][title]) for column in METHODS.values()},
             }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from slicebed.results.reproduce.intervals import exact
-from slicebed.results.reproduce.measured import measured, problem_title
+from slicebed.results.reproduce.measured import left_by_comm_slim, measured, problem_title
 from slicebed.results.reproduce.names import EDGES
 from slicebed.results.reproduce.section import Section
 from slicebed.results.reproduce.statement import Fact, Statement, Verdict, all_of, any_of, truth, unmeasured
@@ -50,7 +50,7 @@ def table6(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
                     "model": model,
                     "edge": edge,
                     "candidates": len(cuts) or None,
-                    "comm_slim_runs": None if comm_slim is None else comm_slim.candidates,
+                    "comm_slim_runs": left_by_comm_slim(cuts) if comm_slim is None else comm_slim.candidates,
                     "hybrid_runs": None if hybrid is None else hybrid.candidates,
                     "hybrid_s": None if hybrid is None else hybrid.testbed_s,
                     "strongman_s": expected_s if strongman is None else strongman.testbed_s,
