@@ -83,6 +83,6 @@ def test_intervals_are_ranges_or_nothing():
     assert ends("s", 0.1613, 0.1664) == "161.3–166.4"  # noqa: RUF001 - the sign for a range
     assert ends("s", float("nan"), 1.0) == "-"
     assert share(0.031) == "3.1 %"
-    assert share(float("inf")) == "over a limit"
+    assert share(float("inf")) == "∞"
     assert shares(0.0, 0.031) == "0.0–3.1 %"  # noqa: RUF001 - as above
     assert shares(float("nan"), float("nan")) == "-"

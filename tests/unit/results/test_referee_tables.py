@@ -283,6 +283,14 @@ def test_what_cannot_be_judged_is_told(tmp_path, written):
         read_search(torn)
 
 
+def test_what_is_read_is_what_the_search_writes():
+    from slicebed.results.referee import folder as reader
+    from slicebed.run.search import record as writer
+
+    for name in ("CELLS", "CANDIDATES", "DECISIONS"):
+        assert set(getattr(reader, name)) <= set(getattr(writer, name))
+
+
 def test_a_failure_without_a_folder_of_its_own_is_told_too(tmp_path):
     folder = SearchWritten(tmp_path / "lost", cuts=("a", "b")).write()
     facts = {"cell": "InceptionV3-mid/sliced/b/raw/r2", "run": "x", "site": "s", "error": "no host", "given_up": True}

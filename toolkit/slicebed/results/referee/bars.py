@@ -77,9 +77,14 @@ def best_figure(rows: pd.DataFrame, methods: pd.DataFrame, context: str) -> Figu
         strip.sharex(axes)
         for place, colour in _mark(strip, each, signs, colours).items():
             axes.axvspan(place - 0.5, place + 0.5, color=colour, alpha=0.13, linewidth=0, zorder=0)
-        strip.set_title(f"({chr(97 + index % 26)}) {_title(each.rows)}: {_evidence(each.rows, each.shown)}", fontsize=9)
+        letter = f"({chr(97 + index % 26)}) " if len(problems) > 1 else ""
+        condition = shortened(str(each.rows["condition"].iloc[0]), _AXIS_LETTERS)
+        strip.set_title(f"{letter}{condition}: {_evidence(each.rows, each.shown)}", fontsize=9)
     figure.suptitle(f"{rows['model'].iloc[0]}: the cuts that the methods chose", x=0.01, ha="left", fontsize=11)
-    handles |= {f"best for {name.replace('_', ' ')}": _sign(colour) for name, colour in colours.items()}
+    handles |= {
+        f"best for {shortened(name.replace('_', ' '), _AXIS_LETTERS)}": _sign(colour)
+        for name, colour in colours.items()
+    }
     legend(figure, handles, context)
     return figure
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PANELS = (("latency", "(a) median latency"), ("drop", "(b) drop rate"))
 _UPRIGHT_FROM = 7
+_NAME_LETTERS = 40
 
 
 def ratios_figure(normalised: pd.DataFrame, methods: pd.DataFrame, context: str) -> Figure:
@@ -27,34 +28,37 @@ def ratios_figure(normalised: pd.DataFrame, methods: pd.DataFrame, context: str)
         methods: one session or more.
         context: campaign, wire and rate.
     """
+    objectives = list(dict.fromkeys(methods["objective"]))
+    methods = methods.assign(bar=[_name(row, several=len(objectives) > 1) for row in methods.to_dict("records")])
     problems = list(methods.groupby("problem", sort=False))
-    names = _names(methods)
-    figure = new_figure(max(7.5, 0.19 * len(problems) * (len(names) + 1) + 2.0), 6.6)
+    names = list(dict.fromkeys(methods["bar"]))
+    labels = [
+        problem_title(shortened(str(own["model"].iloc[0]), 24), shortened(str(own["condition"].iloc[0]), 16))
+        for _, own in problems
+    ]
+    upright = len(labels) >= _UPRIGHT_FROM
+    height = 6.6 + (0.08 * max(map(len, labels)) if upright else 0.0)
+    figure = new_figure(max(7.5, 0.19 * len(problems) * (len(names) + 1) + 2.0), height)
     panels = figure.subplots(2, 1, sharex=True)
     colours = method_colours(names)
     rows = {(row["problem"], row["key"]): row for row in normalised.to_dict("records")}
     for panel, (kind, title) in zip(panels, _PANELS, strict=True):
         _draw(panel, kind, [(own, problem) for problem, own in problems], rows, colours)
         panel.set_title(f"{title}, divided by that of the whole model in the cloud", fontsize=9)
-    labels = [
-        problem_title(shortened(str(own["model"].iloc[0]), 24), shortened(str(own["condition"].iloc[0]), 16))
-        for _, own in problems
-    ]
-    upright = len(labels) >= _UPRIGHT_FROM
     panels[-1].set_xticks(range(len(labels)), labels, fontsize=8, rotation=90 if upright else 0)
     panels[-1].set_xlim(-0.6, len(labels) - 0.4)
     figure.suptitle("What the methods chose, beside the cloud alone", x=0.01, ha="left", fontsize=11)
     handles, told = panels[0].get_legend_handles_labels()
-    legend(figure, dict(zip(told, handles, strict=True)), f"{context}; intervals of the ratio at their widest")
+    by = "" if len(objectives) > 1 else f"; chosen by {objectives[0]}"
+    below = f"{context}{by}; intervals of the ratio at their widest"
+    legend(figure, dict(zip(told, handles, strict=True)), below)
     return figure
 
 
-def _names(methods: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(map(_name, methods.to_dict("records"))))
-
-
-def _name(session: Mapping[Any, Any]) -> str:
-    return f"{session['method']}, by {session['objective']}"
+def _name(session: Mapping[Any, Any], *, several: bool) -> str:
+    """A session as the legend names it: its objective, too, where there are several."""
+    by = f", by {shortened(str(session['objective']).replace('_', ' '), _NAME_LETTERS)}" if several else ""
+    return f"{session['method']}{by}"
 
 
 def _draw(
@@ -69,7 +73,7 @@ def _draw(
     for place, (sessions, problem) in enumerate(problems):
         missing = []
         for session in sessions.to_dict("records"):
-            name = _name(session)
+            name = session["bar"]
             at = place - 0.4 + width * (list(colours).index(name) + 0.5)
             row = rows.get((problem, session["chosen"]), {})
             value = float(row.get(f"{kind}_ratio", math.nan))
@@ -85,7 +89,7 @@ def _draw(
         if len({why for _, why in missing}) == 1 and len(missing) == len(sessions):
             missing = [(float(place), missing[0][1])]
         for at, why in missing:
-            axes.text(at, 0.03, shortened(why, 44), rotation=90, fontsize=7, color=GREY, ha="center", va="bottom")
+            axes.text(at, 0.03, shortened(why, 44), rotation=90, fontsize=7, color=GREY, ha="center", clip_on=True)
     axes.axhline(1.0, color="black", linewidth=0.9, linestyle="--", zorder=0)
     axes.annotate("cloud alone", (1.0, 1.0), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
                   fontsize=7.5, va="center", annotation_clip=False)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from slicebed.results.referee.names import problem_title, shortened
@@ -63,11 +64,12 @@ def predicted_figure(known: pd.DataFrame, context: str) -> Figure:
         panel.set_ylabel("measured median (ms)")
         told = f"median error {rows['error'].median():.1%}, {int(rows['inside'].sum())} of {len(rows)} inside"
         panel.set_title(f"{_title(rows)}\n{told}", fontsize=8.5)
-    figure.supxlabel(
-        f"{context}\n95 % intervals; grey: within 10 %. The predictions are the last ones of the search, which had seen"
-        " what was measured by then.",
-        fontsize=8, color=GREY, x=0.01, ha="left",
-    )  # fmt: skip
+    _caption(
+        figure,
+        context,
+        "95 % intervals; grey: within 10 %. The predictions are the last ones of the search, which had seen what was"
+        " measured by then.",
+    )
     return figure
 
 
@@ -100,11 +102,11 @@ def front_figure(front: pd.DataFrame, metrics: tuple[str, str], context: str) ->
         panel.set_xlim(left=0)
         panel.set_ylim(bottom=-0.04 * panel.get_ylim()[1])
         panel.set_title(f"{_title(rows)}\n{int(rows['on_front'].sum())} of {len(rows)} on the front", fontsize=8.5)
-    figure.supxlabel(
-        f"{context}\n95 % intervals where there are any; on the front: no other is better in both. Numbers are those of"
-        " the cuts.",
-        fontsize=8, color=GREY, x=0.01, ha="left",
-    )  # fmt: skip
+    _caption(
+        figure,
+        context,
+        "95 % intervals where there are any; on the front: no other is better in both. Numbers are those of the cuts.",
+    )
     return figure
 
 
@@ -129,12 +131,19 @@ def _panels(rows: pd.DataFrame, title: str) -> tuple[Figure, Iterator[tuple[Axes
     return figure, zip(panels, groups, strict=False)
 
 
+def _caption(figure: Figure, *paragraphs: str) -> None:
+    """Below everything, in lines that fit."""
+    letters = int(14 * figure.get_figwidth())
+    lines = [line for text in paragraphs for line in textwrap.wrap(text, letters)]
+    figure.supxlabel("\n".join(lines), fontsize=8, color=GREY, x=0.01, ha="left")
+
+
 def _points(axes: Axes, at: tuple[Any, Any], across: tuple[Any, ...], up: tuple[Any, ...], colour: str) -> None:
     """Points, each with what its intervals reach to the left and right of it, and below and above."""
     axes.errorbar(
         *at, xerr=[side.fillna(0.0).clip(lower=0.0) for side in across],
         yerr=[side.fillna(0.0).clip(lower=0.0) for side in up], fmt="o", color=colour, markersize=4.5,
-        elinewidth=0.7, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
+        ecolor=(colour, 0.5), elinewidth=0.7, markeredgecolor="white", markeredgewidth=0.5, zorder=3,
     )  # fmt: skip
 
 

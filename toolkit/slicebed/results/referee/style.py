@@ -88,7 +88,9 @@ def objective_colours(objectives: Iterable[str]) -> dict[str, str]:
 
 def legend(figure: Figure, handles: Mapping[str, Any], context: str) -> None:
     """Below everything: what the plot is of, and what its signs are."""
-    columns = max(3, min(6, int(figure.get_figwidth() / 2.1)))
+    # Inches that the longest entry takes at this size of letters.
+    entry = 0.6 + 0.07 * max(map(len, handles), default=0)
+    columns = max(1, min(6, int(figure.get_figwidth() / entry)))
     below = figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=columns, fontsize=8,
                           title=context, title_fontsize=8, alignment="left")  # fmt: skip
     below.get_title().set_color(GREY)

@@ -121,7 +121,7 @@ def _plain(value: Any) -> object:
     if value is None or isinstance(value, str | bool | int):
         return value
     number = float(value)
-    return None if math.isnan(number) else number
+    return number if math.isfinite(number) else None
 
 
 def _notes(search: SearchFolder, cuts: pd.DataFrame, normalised: pd.DataFrame) -> tuple[str, ...]:

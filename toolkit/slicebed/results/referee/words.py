@@ -29,10 +29,10 @@ def ends(unit: str, low: float, high: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share of 1 in per cent."""
+    """A share of 1 in per cent; infinite where a choice breaks a limit that the best keeps."""
     if math.isnan(value):
         return NOT_KNOWN
-    return "over a limit" if math.isinf(value) else f"{value:.1%}".replace("%", " %")
+    return "∞" if math.isinf(value) else f"{value:.1%}".replace("%", " %")
 
 
 def shares(low: float, high: float) -> str:
