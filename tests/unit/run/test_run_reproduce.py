@@ -90,7 +90,7 @@ def test_a_plan_counts_cells(experiments):
     part = next(part for part in parts_of([ALL], quick=True) if part.name == "fig10")
     experiment = experiments[part.file]
     planned = plan_part(part, experiment)
-    assert (planned.problems, planned.cells) == (2, 2 * 34)
+    assert (planned.problems, planned.cells) == (1, 36)
     assert planned.seconds > planned.cells * (part.frames / experiment.source.rate_per_s + 3)
     assert plan_part(part, experiment, first=True).seconds == pytest.approx(planned.seconds + 20)
     runs = next(part for part in parts_of(["dnn-slicing"], quick=True))

@@ -28,7 +28,7 @@ _SHOWN: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
     {
         "couper_fig4": (("fig4", "cuts__*.svg"),),
         "couper_fig10_12": tuple(
-            (part, "best__*.svg") for part in ("fig10", "fig10_low", "fig11", "fig12", "fig12_others")
+            (part, "best__*.svg") for part in ("fig10", "fig10_others", "fig11", "fig12", "fig12_others")
         ),
         "dnn_slicing": (("dnn_slicing", "figure*.svg"),),
     }
