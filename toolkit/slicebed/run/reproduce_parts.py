@@ -99,7 +99,7 @@ _FULL = (
     Part("whole_table3", _FOLDER / "couper_fig9.yml", (FIGURE_4,), models=("resnet50_v2",), conditions=("table3",)),
 )
 _FRAMES = 24
-# Every split point of Inception V3 and PNASNet with one edge; with other edges and of other models what hybrid asks for.
+# Every split point of Inception V3 and PNASNet with one edge; with others, and of other models, what hybrid asks for.
 _QUICK = (
     Part("dnn_slicing", _FULL[0].file, (DNN_SLICING,), frames=30),
     Part("fig10", _FULL[1].file, _EDGES, conditions=("mid",), frames=_FRAMES, at_most=1),
