@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import grpc
 import pytest
+from PIL import Image
 
 from slicebed.errors import RunError, SpecError
 from slicebed.run.search.profile_record import ANSWER, INPUT, Limits, read_profile
@@ -158,9 +161,28 @@ def test_the_cameras_frames_are_shown_and_synthetic_ones_where_its_film_is_not(e
     assert obtain(edge, faster, FREE, tmp_path, condition="low").whole_s == digits.whole_s
     film = camera(subject, agent_pb2.IMAGES_VIDEO, file_sha256="0" * 64, height=90, width=160, loops=3)
     film.check.transform.CopyFrom(agent_pb2.TransformConfig(height=28, width=28, scale=[1 / 255], offset=[0]))
-    without = obtain(edge, replace(subject, camera=film), FREE, tmp_path, condition="low")
+    without = obtain(edge, replace(subject, camera=film, film_bytes=3), FREE, tmp_path, condition="low")
     assert without.shown.startswith("synthetic ")
     assert without.transform_s > 0
+
+
+def test_a_film_that_the_host_has_is_shown(edge, subject, tmp_path):
+    path = tmp_path / "film.zip"
+    with zipfile.ZipFile(path, "w") as packed, packed.open("one.png", "w") as file:
+        # One picture, of which both of a frame are made.
+        Image.new("RGB", (160, 90)).save(file, "PNG")
+    data = path.read_bytes()
+    known = agent_pb2.ModelFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    edge.control.PutModel(iter([agent_pb2.ModelChunk(file=known), agent_pb2.ModelChunk(data=data)]), timeout=30)
+    film = camera(subject, agent_pb2.IMAGES_FOLDER, file_sha256=known.sha256)
+    film.check.transform.CopyFrom(agent_pb2.TransformConfig(height=28, width=28, scale=[1 / 255], offset=[0]))
+    found = obtain(
+        edge, replace(subject, camera=film, film_bytes=len(data)), FREE, tmp_path / "profiles", condition="low"
+    )
+    assert found.shown.startswith("camera ")
+    assert found.transform_s > 0
+    # Black throughout: nothing but a bit map.
+    assert found.cost(INPUT, "lossless")[0].bytes < 0.1 * found.points[INPUT].bytes
 
 
 def test_what_the_agent_refuses_is_told_with_the_host_and_the_model(edge, subject, tmp_path):

@@ -108,7 +108,17 @@ def _subject(space: Space) -> Subject:
     batch = space.experiment.source.batch_size
     # What compresses well depends on what is seen, and pictures are to be transformed.
     camera = source_config(space.experiment, sliced, space.frames)
-    return Subject(sliced.name, sliced.sha256, sliced.feeds, (sliced.answer,), points, batch, codecs, camera)
+    return Subject(
+        model=sliced.name,
+        sha256=sliced.sha256,
+        feeds=sliced.feeds,
+        fetches=(sliced.answer,),
+        points=points,
+        batch=batch,
+        codecs=codecs,
+        camera=camera,
+        film_bytes=0 if sliced.pictures is None else sliced.pictures.size_bytes,
+    )
 
 
 def _hosts(space: Space) -> list[str]:

@@ -66,6 +66,7 @@ class Subject:
         codecs: of the candidates; what they cost is measured on every boundary.
         camera: what the model is fed; None: seeded values, with which codecs that compress do otherwise than with
             pictures, and no transformer is timed.
+        film_bytes: size of the camera's film; 0 where it has none.
     """
 
     model: str
@@ -76,6 +77,7 @@ class Subject:
     batch: int
     codecs: tuple[Codec, ...] = ()
     camera: agent_pb2.SourceConfig | None = None
+    film_bytes: int = 0
 
     @property
     def timed_codecs(self) -> tuple[Codec, ...]:
@@ -207,7 +209,7 @@ def _camera(connection: HostConnection, subject: Subject) -> tuple[str, agent_pb
     # How many there are, and how fast, changes nothing of the first frame.
     camera.frames, camera.frames_per_s, camera.loops = 0, 1.0, 0
     shown = "camera"
-    film = agent_pb2.ModelFile(sha256=camera.file_sha256, size_bytes=1)
+    film = agent_pb2.ModelFile(sha256=camera.file_sha256, size_bytes=subject.film_bytes)
     if camera.file_sha256 and not connection.control.HasModel(film, timeout=_ASK_S).present:
         camera.images, camera.file_sha256, shown = agent_pb2.IMAGES_SYNTHETIC, "", "synthetic"
     return f"{shown} {digest(camera.SerializeToString(deterministic=True).hex())}", camera
