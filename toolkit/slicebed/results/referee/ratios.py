@@ -50,7 +50,7 @@ def ratios_figure(normalised: pd.DataFrame, methods: pd.DataFrame, context: str)
     figure.suptitle("What the methods chose, beside the cloud alone", x=0.01, ha="left", fontsize=11)
     handles, told = panels[0].get_legend_handles_labels()
     by = "" if len(objectives) > 1 else f"; chosen by {objectives[0]}"
-    below = f"{context}{by}; intervals of the ratio at their widest"
+    below = f"{context}{by}; intervals of the ratio at their widest, as far as the plot goes"
     legend(figure, dict(zip(told, handles, strict=True)), below)
     return figure
 
@@ -84,7 +84,10 @@ def _draw(
             axes.bar(at, value, 0.92 * width, color=colours[name], label=name, edgecolor="black", linewidth=0.4)
             if not any(map(math.isnan, ends)):
                 spread = [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
-                axes.errorbar(at, value, yerr=spread, fmt=".", color="black", capsize=2, elinewidth=0.9, markersize=4)
+                axes.errorbar(
+                    at, value, yerr=spread, fmt="o", ecolor="black", capsize=2, elinewidth=0.8, markersize=4,
+                    markerfacecolor=colours[name], markeredgecolor="black",
+                )  # fmt: skip
             highest, top = max(highest, value), max(top, value, *(end for end in ends if not math.isnan(end)))
         if len({why for _, why in missing}) == 1 and len(missing) == len(sessions):
             missing = [(float(place), missing[0][1])]
@@ -94,7 +97,8 @@ def _draw(
     axes.annotate("cloud alone", (1.0, 1.0), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
                   fontsize=7.5, va="center", annotation_clip=False)  # fmt: skip
     # The interval of few drops is so wide that it would hide the bars.
-    axes.set_ylim(0, min(1.08 * top, 2.2 * highest))
+    highest_shown = min(1.08 * top, 2.2 * highest)
+    axes.set_ylim(-0.03 * highest_shown, highest_shown)
     axes.set_ylabel("ratio")
     axes.spines["right"].set_visible(False)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
