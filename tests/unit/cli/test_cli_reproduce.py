@@ -47,13 +47,6 @@ def test_a_mistake_is_one_line_and_its_exit_code(tmp_path, arguments, code, says
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_to_go_on_with(tmp_path):
-    (tmp_path / "hosts.yml").write_text("")
-    done = reproduce("all", "--resume", "-i", str(tmp_path / "hosts.yml"), "--results", str(tmp_path))
-    assert done.returncode == 2
-    assert "no unfinished reproduction of all" in done.stderr
-
-
 def test_a_reproductions_folder_gives_its_page_again(tmp_path):
     parts = {"fig4": {"status": "open", "error": None, "seconds": 0.0}}
     state = {"kind": "reproduce", "targets": ["couper-fig4"], "quick": True, "parts": parts}

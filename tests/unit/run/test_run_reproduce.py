@@ -215,3 +215,13 @@ def test_without_an_inventory_nothing_is_begun(wanted):
     with pytest.raises(MissingRequirementError, match="no such inventory"):
         reproduce(CHECKOUT, wanted, Progress(), lambda _: None)
     assert not wanted.results.exists()
+
+
+def test_a_lab_that_lacks_a_link_shows_before_anything_is_begun(wanted):
+    links = [{"peer": "edge", "address": "10.198.0.1", "peer_address": "10.198.0.2", "interface": "eth1"}]
+    hosts = {"client": {"ansible_host": "10.199.0.2", "slicebed_links": links}}
+    wanted.inventory.write_text(json.dumps({"testbed": {"hosts": hosts}}))
+    with pytest.raises(SpecError, match="no link between edge and cloud") as raised:
+        reproduce(CHECKOUT, wanted, Progress(), lambda _: None)
+    assert "testbeds/mid.yml" in str(raised.value)
+    assert not wanted.results.exists()

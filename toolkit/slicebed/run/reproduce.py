@@ -20,10 +20,11 @@ from slicebed.run.reproduce_parts import every_target, parts_of, plan_part
 from slicebed.run.search.engine import SearchWanted, run_search
 from slicebed.run.store import Campaign, now, write_json
 from slicebed.spec.experiment import load_experiment
+from slicebed.testbed.inventory import read_inventory
 from slicebed_agent.errors import OneLineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.progress import Progress
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 KIND = "reproduce"
 _STATE, _PARTS = "reproduce.json", "parts"
+_RAISE = "run: slicebed lab up -t experiments/reproduce/testbeds/mid.yml"
 WHOLE, FAILED, OPEN = "whole", "failed", "open"
 
 
@@ -140,7 +142,7 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
         The reproduction, whose parts say which failed.
 
     Raises:
-        SpecError: no such target, or nothing to resume.
+        SpecError: no such target, nothing to resume, or the inventory lacks a link.
         MissingRequirementError: no inventory, image or the like; no other part would do better.
         ConflictError: something else uses the hosts.
         InterruptedRunError: Ctrl-C; what was measured is kept.
@@ -148,12 +150,8 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
     parts = parts_of(wanted.targets, quick=wanted.quick)
     # A mistake in a file shows before anything is begun.
     experiments = {part.name: part.of(_experiment_of(checkout, part)) for part in parts}
-    if not wanted.inventory.is_file():
-        raise MissingRequirementError(
-            "no such inventory",
-            where=str(wanted.inventory),
-            mend="run: slicebed lab up -t experiments/reproduce/testbeds/mid.yml",
-        )
+    # So does a lab that lacks a link, which most of the parts would otherwise meet one after the other.
+    _require_links(wanted.inventory, experiments.values())
 
     def play(part: Part, results: Path, resume: bool, deploy: bool) -> None:  # noqa: FBT001 - as `play_parts` calls it
         _play(
@@ -273,6 +271,16 @@ def require_whole(reproduction: Reproduction) -> None:
             where=str(reproduction.folder),
             mend="what they leave open is in the report; go on with --resume",
         )
+
+
+def _require_links(inventory: Path, experiments: Iterable[Experiment]) -> None:
+    """Refuse hosts that lack a link which the frames of some experiment pass."""
+    if not inventory.is_file():
+        raise MissingRequirementError("no such inventory", where=str(inventory), mend=_RAISE)
+    found = read_inventory(inventory)
+    for a, b in dict.fromkeys(pair for experiment in experiments for pair in experiment.pairs):
+        if a not in found or b not in {link.peer for link in found[a].links}:
+            raise SpecError(f"no link between {a} and {b}", where=str(inventory), mend=_RAISE)
 
 
 def _experiment_of(checkout: Checkout, part: Part) -> Experiment:
