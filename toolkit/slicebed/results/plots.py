@@ -82,6 +82,11 @@ def write_plots(campaign_dir: Path, reference: Path = REFERENCE) -> tuple[Path, 
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write a figure as SVG and PNG; the same figure gives the same SVG."""
     svg, png = folder / f"{stem}.svg", folder / f"{stem}.png"
+    # The places that the layout finds differ behind the twelfth digit now and then, and names in the SVG with them.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(each, 9) for each in axes.get_position().bounds])
     figure.savefig(svg, metadata={"Date": None})
     figure.savefig(png, dpi=150)
     return [svg, png]

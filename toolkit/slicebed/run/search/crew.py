@@ -19,6 +19,7 @@ ATTEMPTS: Final = 3
 """So often a cell is tried before the search goes on without it."""
 IN_A_ROW: Final = 6
 """So many attempts that fail one after the other end the search: then it is not the cells."""
+_TURN_S: Final = 0.5
 
 
 class SiteLostError(ProvisionError):
@@ -105,7 +106,9 @@ class Crew:
             with ThreadPoolExecutor(len(self._workers), thread_name_prefix="site") as pool:
                 try:
                     serving = [pool.submit(self._serve, worker) for worker in list(self._workers)]
-                    wait(serving)
+                    # By turns: a Ctrl-C that comes just before a wait without an end would not be heard.
+                    while wait(serving, _TURN_S).not_done:
+                        pass
                 except BaseException:
                     self._stopped.set()
                     raise
