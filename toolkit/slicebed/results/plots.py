@@ -86,7 +86,8 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(each, 9) for each in axes.get_position().bounds])
+        left, bottom, width, height = (round(each, 9) for each in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
     figure.savefig(svg, metadata={"Date": None})
     figure.savefig(png, dpi=150)
     return [svg, png]
