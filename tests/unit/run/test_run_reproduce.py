@@ -223,5 +223,5 @@ def test_a_lab_that_lacks_a_link_shows_before_anything_is_begun(wanted):
     wanted.inventory.write_text(json.dumps({"testbed": {"hosts": hosts}}))
     with pytest.raises(SpecError, match="no link between edge and cloud") as raised:
         reproduce(CHECKOUT, wanted, Progress(), lambda _: None)
-    assert "testbeds/mid.yml" in str(raised.value)
+    assert "testbeds/lab_table4_mid.yml" in str(raised.value)
     assert not wanted.results.exists()

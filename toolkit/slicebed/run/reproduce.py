@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 KIND = "reproduce"
 _STATE, _PARTS = "reproduce.json", "parts"
-_RAISE = "run: slicebed lab up -t experiments/reproduce/testbeds/mid.yml"
+_RAISE = "run: slicebed lab up -t inventory/testbeds/lab_table4_mid.yml"
 WHOLE, FAILED, OPEN = "whole", "failed", "open"
 
 
