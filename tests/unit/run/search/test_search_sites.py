@@ -39,6 +39,15 @@ class Waiting:
         raise AssertionError
 
 
+@pytest.fixture
+def heeds_control_c():
+    """A shell's background job ignores it, and what it starts does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_control_c")
 def test_control_c_stops_every_site_before_it_is_told():
     workers = [Waiting(), Waiting()]
 
