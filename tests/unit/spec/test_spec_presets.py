@@ -59,11 +59,18 @@ def test_couper_table_4(name):
 
 @pytest.mark.parametrize("name", ["low", "mid", "high"])
 def test_couper_table_4_scaled_to_the_lab(name):
-    testbed, published = (load_testbed(TESTBEDS / f"{each}_table4_{name}.yml") for each in ("lab", "couper"))
+    testbed, published, table_3 = (
+        load_testbed(TESTBEDS / f"{each}.yml")
+        for each in (f"lab_table4_{name}", f"couper_table4_{name}", "couper_table3")
+    )
     for a, b in (("client", "edge"), ("edge", "cloud")):
-        assert testbed.link(a, b) == published.link(a, b)
-    assert len(testbed.links) == len(published.links)
-    for host, scale in (("client", 4), ("edge", 20), ("cloud", 40)):
+        assert testbed.link(a, b).asked.rtt_us == published.link(a, b).asked.rtt_us
+        assert testbed.link(a, b).forward.jitter_us == 0
+    whole_us = sum(testbed.link(a, b).asked.rtt_us for a, b in (("client", "edge"), ("edge", "cloud")))
+    assert testbed.link("client", "cloud").asked.rtt_us == whole_us
+    for link in testbed.links:
+        assert link.forward.rate_bit_per_s == table_3.link(link.a, link.b).forward.rate_bit_per_s
+    for host, scale in (("edge", 20), ("cloud", 40)):
         there, here = published.host(host), testbed.host(host)
         processors = there.online_cores * there.cpu_frequency_khz / 3_100_000
         assert here.cpu_quota == pytest.approx(processors / scale, abs=0.005)
