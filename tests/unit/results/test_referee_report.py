@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import json
 import re
 import subprocess
@@ -68,7 +69,7 @@ def _page(folder) -> _Page:
 
 def _printed(folder) -> str:
     out = StringIO()
-    show(Console(file=out, width=120), referee_of(folder))
+    show(Console(file=out, width=120), referee_of(folder), front=True)
     return out.getvalue()
 
 
@@ -194,7 +195,13 @@ def test_report_knows_a_search(folder):
     done = _slicebed("report", folder, "--pareto", "throughput,bytes")
     assert (done.returncode, done.stderr) == (0, "")
     assert "What the methods chose" in done.stdout
-    assert (folder / "tables" / "pareto_throughput_bytes.csv").is_file()
+    printed = done.stdout.partition("Front of throughput and bytes")[2].splitlines()
+    with (folder / "tables" / "pareto_throughput_bytes.csv").open(newline="") as file:
+        on_front = [row for row in csv.DictReader(file) if row["on_front"] == "True"]
+    assert len(on_front) >= 2
+    for row in on_front:
+        wanted = {row["number"], row["name"], f"{row['completed']}/24"}
+        assert any(wanted <= set(line.split()) and len(line) <= 120 for line in printed)
     assert (folder / "plots" / "pareto_throughput_bytes.svg").is_file()
 
 

@@ -69,5 +69,5 @@ def _show_search(campaign: Path, pareto: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(to_json(judged))
     else:
-        show(console(), judged)
+        show(console(), judged, front=pareto is not None)
         console().print(f"Report: {page}  tables: {campaign / 'tables'}", markup=False, soft_wrap=True)

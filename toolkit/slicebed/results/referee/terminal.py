@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from slicebed.results.referee.cuts import measured
 from slicebed.results.referee.methods import minutes_by_method, runs_by_method
 from slicebed.results.referee.names import problem_title, shortened, without_scope
 from slicebed.results.referee.words import NOT_KNOWN, amount, ends, number, share, shares
+from slicebed.spec.objective import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +30,14 @@ _MOST_METHODS = 6
 _NOT_METHODS = frozenset({"problem", "model", "condition", "objective", "candidates"})
 
 
-def show(console: Console, referee: Referee) -> None:
-    """Print what every method chose, what that took, the cuts where there is one problem, and what is left out."""
+def show(console: Console, referee: Referee, *, front: bool = False) -> None:
+    """Print what every method chose, what that took, the cuts where there is one problem, and what is left out.
+
+    Args:
+        console: where to.
+        referee: what it says.
+        front: whether to print the candidates on its front as well.
+    """
     title = f"{referee.name}, wire {referee.wire}, {referee.frames_per_s:g} frame/s"
     if len(referee.methods):
         console.print(_decisions(referee.methods, title))
@@ -40,6 +48,8 @@ def show(console: Console, referee: Referee) -> None:
         console.print(_cuts(problems[0][1]))
     elif problems:
         console.print(f"{len(problems)} problems; their cuts: tables/referee_cuts.csv, report.html")
+    if front:
+        console.print(_front(referee.front[referee.front["on_front"]], referee.metrics))
     for note in referee.notes:
         console.print(Text(note), soft_wrap=True)
     for attempt in referee.attempts:
@@ -115,6 +125,31 @@ def _cuts(rows: pd.DataFrame) -> Table:
     records = rows.to_dict("records")
     for row, name in zip(records, without_scope([str(row["name"]) for row in records]), strict=True):
         table.add_row(str(row["number"]), escape(shortened(name, _NAME_LETTERS + 12)), *_figures(row))
+    return table
+
+
+def _front(rows: pd.DataFrame, metrics: tuple[str, str]) -> Table:
+    names = [metric.replace("_", " ") for metric in metrics]
+    table = _new_table(f"Front of {' and '.join(names)}: no other candidate of the problem is better in both")
+    table.add_column("problem", overflow="fold", max_width=_PROBLEM_LETTERS)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("cut", overflow="fold", max_width=_NAME_LETTERS)
+    table.add_column("done\nof", justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True, style="bold")
+        table.add_column("95 %", no_wrap=True, style="dim")
+    for row in rows.to_dict("records"):
+        figures = (
+            (amount(METRICS[metric], row[metric]), ends(METRICS[metric], row[f"{metric}_low"], row[f"{metric}_high"]))
+            for metric in metrics
+        )
+        table.add_row(
+            escape(problem_title(row["model"], row["condition"])),
+            str(row["number"]),
+            escape(shortened(row["name"], _NAME_LETTERS)),
+            f"{row['completed']}/{row['captured']}",
+            *chain.from_iterable(figures),
+        )
     return table
 
 
