@@ -18,6 +18,7 @@ from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.store import create_campaign, find_unfinished
 from slicebed.split.search import registry
 from slicebed.split.search.contracts import Ask, Choice, Figure, Foretold
+from slicebed.split.search.objective import best_of
 
 SETTINGS = Settings(LATENCY, at_least=1, at_most=3, until=0.02, order_seed=1)
 METHODS = ("strongman", "hybrid", "halving")
@@ -104,7 +105,8 @@ def test_a_search_that_is_killed_at_any_cell_goes_on_there(small, undisturbed, w
         try:
             search(campaign, spaces, [hosts])
         except Killed:
-            campaign = find_unfinished(results, "small", plan(spaces))
+            with find_unfinished(results, "small", plan(spaces)).taken() as campaign:
+                pass
             runs = {path.parent.name: path.stat().st_mtime_ns for path in campaign.folder.glob("*_r?*/manifest.json")}
             assert done.items() <= runs.items(), "a finished cell was lost or repeated"
             done = runs
@@ -156,7 +158,7 @@ def test_the_last_site_s_death_ends_the_search(small):
 @pytest.mark.parametrize(
     ("error", "event"), [(RunError("it broke"), "cell_failed"), (VerdictError("slow"), "cell_invalid")]
 )
-def test_a_cell_that_keeps_failing_is_given_up_also_after_a_resume(small, error, event):
+def test_a_cell_that_keeps_failing_is_given_up_until_a_resume(small, error, event):
     spaces, create, results = small
     campaign = create()
 
@@ -175,8 +177,44 @@ def test_a_cell_that_keeps_failing_is_given_up_also_after_a_resume(small, error,
     (campaign.folder / "journal.jsonl").write_text("".join(kept))
     again = SimulatedHosts(find_unfinished(results, "small", plan(spaces)), spaces)
     search(campaign, spaces, [again], ["strongman"])
-    assert again.measured == []
-    assert tables(campaign)["decisions"][0]["chosen"] == decision["chosen"]
+    assert {cell.key for cell in again.measured} == {"split:op5"}
+    assert tables(campaign)["decisions"][0]["chosen"] == "split:op5"
+
+
+def choosy(problem):
+    """Wants one candidate, and no other."""
+    measures = yield Ask(("split:op3",))
+    return Choice(best_of(measures, problem.objective).key, "as wanted")
+
+
+def refusing(problem):
+    raise SpecError("not this one")
+    yield
+
+
+def test_a_method_that_cannot_decide_hinders_no_other_and_tries_again_after_a_resume(small):
+    spaces, create, results = small
+    campaign = create()
+
+    def fail(hosts, cell):
+        return RunError("no memory") if cell.key == "split:op3" else None
+
+    names = {"choosy": choosy, "refusing": refusing, **methods("strongman")}
+    with pytest.raises(SpecError, match="method refusing: not this one"):
+        search(campaign, spaces, [SimulatedHosts(campaign, spaces, fail=fail)], names)
+    failed = [line for line in campaign.events() if line["event"] == "session_failed"]
+    assert [(line["problem"], line["method"]) for line in failed] == [
+        ("net-testbed", "refusing"),
+        ("net-testbed", "choosy"),
+    ]
+    assert "could be measured" in failed[1]["error"]
+    assert [row["method"] for row in tables(campaign)["decisions"]] == ["strongman"]
+    campaign = find_unfinished(results, "small", plan(spaces))
+    again = SimulatedHosts(campaign, spaces)
+    search(campaign, spaces, [again], names | {"refusing": choosy})
+    assert {cell.key for cell in again.measured} == {"split:op3"}
+    chosen = {row["method"]: row["chosen"] for row in tables(campaign)["decisions"]}
+    assert (chosen["choosy"], chosen["refusing"]) == ("split:op3", "split:op3")
 
 
 def test_too_many_failures_in_a_row_end_the_search(small):

@@ -7,10 +7,11 @@ import random
 import statistics
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from slicebed.errors import RunError, SpecError, VerdictError
 from slicebed.run.search.cells import Repeats, cell_of, measure, ordered, read_cell
-from slicebed.run.search.crew import Crew, Trouble
+from slicebed.run.search.crew import Crew
 from slicebed.run.search.record import Record
 from slicebed.run.search.space import Cell
 from slicebed.split.search.contracts import Problem
@@ -20,13 +21,18 @@ from slicebed.split.search.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from slicebed.errors import SlicebedError
     from slicebed.run.progress import Progress
-    from slicebed.run.search.crew import Worker
+    from slicebed.run.search.crew import Trouble, Worker
     from slicebed.run.search.foresight import Foresight
     from slicebed.run.search.space import Space
     from slicebed.run.store import Campaign
     from slicebed.spec.objective import Objective
     from slicebed.split.search.contracts import Ask, Foretold, Measure, Method
+
+
+# What is one method's matter on one problem; the others go on.
+_OF_A_SESSION: Final = (RunError, SpecError, VerdictError)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class _Sitting:
 
     Attributes:
         space: its problem.
+        method: its name.
         session: its method's.
         profiles_s: seconds of profiling that it uses.
         told: cells that it was told of, in their order.
@@ -73,6 +80,7 @@ class _Sitting:
     """
 
     space: Space
+    method: str
     session: Session
     profiles_s: float
     foretold: dict[str, Foretold]
@@ -105,12 +113,12 @@ class Searching:
         self._progress, self._foresee = progress, foresee
         self._spaces = {space.id: space for space in spaces}
         self._record = Record(campaign.folder, self._spaces, settings.objective)
+        # Only those of this process: after a pause what was given up may be measured.
         self._lost: set[str] = set()
+        self._failed: list[SlicebedError] = []
         self._decisions: dict[tuple[str, str], Mapping[str, Any]] = {}
         for event in campaign.events():
-            if event["event"] in {Trouble.FAILED, Trouble.INVALID} and event["given_up"]:
-                self._lost.add(event["cell"])
-            elif event["event"] == "decision":
+            if event["event"] == "decision":
                 self._decisions[event["problem"], event["method"]] = event
         for path in sorted(campaign.folder.glob("*/manifest.json")):
             manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -121,10 +129,11 @@ class Searching:
         self._left = 0
 
     def run(self, workers: Sequence[Worker]) -> None:
-        """Search until every method has decided on every problem.
+        """Search until every method has decided on every problem, or cannot.
 
         Raises:
-            SlicebedError: as `Crew.work` and `Session` say.
+            SlicebedError: as `Crew.work` says; and when all else is decided, why the first method that could not decide
+                could not, as `Session` or the profiles say.
             KeyboardInterrupt: Ctrl-C.
         """
         candidates = sum(len(space.variants) for space in self._spaces.values())
@@ -137,25 +146,48 @@ class Searching:
         for condition in conditions:
             self._search([space for space in self._spaces.values() if space.condition == condition])
         self._record.write(self._decisions.values())
+        if self._failed:
+            raise self._failed[0]
 
     def _search(self, spaces: Sequence[Space]) -> None:
         """Bring every session of a condition to its end, all of them in step: so that they share their cells."""
         sittings = [
-            self._sit_down(space, name)
+            sitting
             for space in spaces
             for name in self._methods
-            if (space.id, name) not in self._decisions
+            if (space.id, name) not in self._decisions and (sitting := self._sit_down(space, name)) is not None
         ]
         while sittings:
             asks = [(sitting, ask) for sitting in sittings if (ask := sitting.session.ask) is not None]
             self._measure(asks)
-            for sitting, ask in asks:
-                sitting.session.feed(self._tell(sitting, ask))
-                if sitting.session.ask is None:
-                    self._decide(sitting)
-            sittings = [sitting for sitting, _ in asks if sitting.session.ask is not None]
+            sittings = [sitting for sitting, ask in asks if self._go_on(sitting, ask)]
 
-    def _sit_down(self, space: Space, name: str) -> _Sitting:
+    def _go_on(self, sitting: _Sitting, ask: Ask) -> bool:
+        """Tell a session what it asked for; whether it asks for more."""
+        try:
+            more = sitting.session.feed(self._tell(sitting, ask)) is not None
+        except _OF_A_SESSION as error:
+            self._cannot(sitting.space, sitting.method, error)
+            return False
+        if not more:
+            self._decide(sitting)
+        return more
+
+    def _cannot(self, space: Space, method: str, error: SlicebedError) -> None:
+        """Write down that a method cannot decide on a problem; --resume lets it try again."""
+        self._campaign.note("session_failed", problem=space.id, method=method, error=str(error))
+        self._progress.say(f"{space.id}, {method}: {error}")
+        self._failed.append(error)
+
+    def _sit_down(self, space: Space, name: str) -> _Sitting | None:
+        """Begin a session; None where the method cannot."""
+        try:
+            return self._begin(space, name)
+        except _OF_A_SESSION as error:
+            self._cannot(space, name, error)
+            return None
+
+    def _begin(self, space: Space, name: str) -> _Sitting:
         settings, method = self._settings, self._methods[name]
         foresight = self._foresee(space) if needs_profiles(method) else None
         foretold: dict[str, Foretold] = {}
@@ -175,7 +207,7 @@ class Searching:
             rate_per_s=space.experiment.source.rate_per_s,
         )
         session = Session(name, method, problem)
-        return _Sitting(space, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
+        return _Sitting(space, name, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
 
     def _measure(self, asks: Sequence[tuple[_Sitting, Ask]]) -> None:
         """Measure until every ask can be answered, one repeat of everything after the other."""
