@@ -59,8 +59,8 @@ def test_every_failed_attempt_is_kept(tmp_path):
 def test_remains_of_a_killed_control_machine_become_a_failed_run(tmp_path):
     campaign = create_campaign(tmp_path, "dnn", PLAN)
     (campaign.begin_run("c1_1-8_r1") / "half").write_text("written before the machine died")
-    again = find_unfinished(tmp_path, "dnn", PLAN)
-    again.begin_run("c1_1-8_r1")
+    with find_unfinished(tmp_path, "dnn", PLAN).taken() as again:
+        again.begin_run("c1_1-8_r1")
     assert (again.folder / "c1_1-8_r1.failed-1" / "half").exists()
     assert ("run_abandoned", "c1_1-8_r1") in events(again)
 
@@ -76,7 +76,8 @@ def test_a_run_that_was_whole_but_for_its_name_is_adopted(tmp_path):
     campaign = create_campaign(tmp_path, "dnn", PLAN)
     folder = campaign.begin_run("c1_1-8_r1")
     write_json(folder / "manifest.json", {"status": "complete"})
-    again = find_unfinished(tmp_path, "dnn", PLAN)
+    with find_unfinished(tmp_path, "dnn", PLAN).taken() as again:
+        pass
     assert again.is_done("c1_1-8_r1")
     assert again.manifest("c1_1-8_r1") == {"status": "complete"}
     assert events(again)[-1] == ("run_complete", "c1_1-8_r1")
@@ -88,18 +89,19 @@ def test_a_journal_line_that_was_cut_short_is_taken_out(tmp_path):
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"at": "2026-01-01", "event": "run_sta')
     assert [line["event"] for line in campaign.events()] == ["campaign_created"]
-    again = find_unfinished(tmp_path, "dnn", PLAN)
-    assert journal.read_bytes() == whole
-    again.note("run_started", run="c1_1-8_r1")
+    with find_unfinished(tmp_path, "dnn", PLAN).taken() as again:
+        assert journal.read_bytes() == whole
+        again.note("run_started", run="c1_1-8_r1")
     assert [line["event"] for line in again.events()] == ["campaign_created", "run_started"]
 
 
-def test_a_journal_damaged_in_its_middle_is_refused(tmp_path):
+@pytest.mark.parametrize("line", ["no line", "[1]", '{"at": "2026-01-01"}'])
+def test_a_journal_damaged_in_its_middle_is_refused(tmp_path, line):
     campaign = create_campaign(tmp_path, "dnn", PLAN)
     with (campaign.folder / "journal.jsonl").open("a") as journal:
-        journal.write("no line\n")
+        journal.write(line + "\n")
     campaign.note("campaign_complete")
-    with pytest.raises(RunError, match=r"journal\.jsonl: a line of the journal cannot be read"):
+    with pytest.raises(RunError, match=r"journal\.jsonl, line 2: a line of the journal cannot be read"):
         campaign.events()
 
 
@@ -137,6 +139,47 @@ def test_resume_refuses_another_experiment_and_says_what_differs(tmp_path, chang
     create_campaign(tmp_path, "dnn", PLAN)
     with pytest.raises(SpecError, match=f"begun with another {next(iter(changed))}"):
         find_unfinished(tmp_path, "dnn", {**PLAN, **changed})
+
+
+NEWER = "dnn-99990101T000000Z"
+
+
+def newer(results, plan, journal='{"event": "campaign_created"}\n'):
+    (results / NEWER).mkdir()
+    (results / NEWER / "campaign.json").write_text(plan)
+    (results / NEWER / "journal.jsonl").write_text(journal)
+
+
+@pytest.mark.parametrize(
+    ("plan", "journal"), [('{"kind": "sea', ""), ("[]", ""), (json.dumps(PLAN), "bad\n"), (json.dumps(PLAN), "[1]\n")]
+)
+def test_resume_passes_over_what_cannot_be_read(tmp_path, plan, journal):
+    newer(tmp_path, plan, journal)
+    with pytest.raises(RunError, match=rf"{NEWER}/.* cannot be read"):
+        find_unfinished(tmp_path, "dnn", PLAN)
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    assert find_unfinished(tmp_path, "dnn", PLAN).folder == campaign.folder
+
+
+def test_resume_passes_over_newer_campaigns_of_other_options_and_names_the_newest_where_all_are(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    newer(tmp_path, json.dumps({**PLAN, "frames": 20}))
+    assert find_unfinished(tmp_path, "dnn", PLAN).folder == campaign.folder
+    with pytest.raises(SpecError, match=f"{NEWER}: begun with another frames, seed"):
+        find_unfinished(tmp_path, "dnn", {**PLAN, "seed": 1})
+
+
+def test_two_commands_do_not_work_on_one_campaign(tmp_path):
+    campaign = create_campaign(tmp_path, "dnn", PLAN)
+    with campaign.taken():
+        campaign.begin_run("c1_1-8_r1")
+        (campaign.folder / "c1_1-8_r1.partial" / "manifest.json").write_text('{"status": "complete"}')
+        other = find_unfinished(tmp_path, "dnn", PLAN)
+        with pytest.raises(ConflictError, match="works on this campaign"), other.taken():
+            pass
+        assert not campaign.is_done("c1_1-8_r1"), "what is under way was taken for a dead process's"
+    with other.taken():
+        assert campaign.is_done("c1_1-8_r1")
 
 
 def test_two_campaigns_in_one_second_do_not_share_a_folder(tmp_path):

@@ -86,8 +86,8 @@ def run_campaign(
         runs, model = wanted.runs(), slice_model(wanted.experiment, opened)
         image = read_image_facts(checkout)
         hosts = hosts_of(wanted.experiment, wanted.inventory)
-        with hosts_taken(wanted.inventory):
-            campaign = find(wanted.results, wanted.experiment.name, wanted.plan(model))
+        plan = wanted.plan(model)
+        with hosts_taken(wanted.inventory), find(wanted.results, wanted.experiment.name, plan).taken() as campaign:
             left = [run for run in runs if not campaign.is_done(run.run_id)]
             stage = Stage(checkout, wanted.inventory, campaign, progress, campaign.folder)
             progress.begin(campaign.name, len(runs), len(runs) - len(left))

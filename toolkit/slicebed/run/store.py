@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from slicebed.errors import ConflictError, MissingRequirementError, RunError, SpecError
+from slicebed.errors import ConflictError, MissingRequirementError, RunError, SlicebedError, SpecError
 from slicebed.run.stream.desk import END_IT, listens, socket_path
 
 if TYPE_CHECKING:
@@ -50,9 +50,42 @@ class Campaign:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What campaign.json holds."""
-        loaded: dict[str, Any] = json.loads((self.folder / "campaign.json").read_text())
+        """What campaign.json holds.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        path = self.folder / "campaign.json"
+        try:
+            loaded = json.loads(path.read_text())
+        except (OSError, ValueError):
+            loaded = None
+        if not isinstance(loaded, dict):
+            raise RunError("a campaign's plan cannot be read", where=str(path), mend="take its folder away")
         return loaded
+
+    @contextmanager
+    def taken(self) -> Iterator[Campaign]:
+        """Keep other commands from working on it, and make it fit to be gone on with.
+
+        The kernel lets go when the process ends, however it ends.
+
+        Yields:
+            The campaign itself.
+
+        Raises:
+            ConflictError: another command works on it.
+        """
+        path = self.folder / "campaign.json"
+        with path.open() as file:
+            if not _lock(file, fcntl.LOCK_EX):
+                raise ConflictError(
+                    "another slicebed command works on this campaign",
+                    where=str(path),
+                    mend="wait until it has ended, or end it with Ctrl-C",
+                )
+            self._recover()
+            yield self
 
     def is_done(self, run_id: str) -> bool:
         """True when that run is whole."""
@@ -93,14 +126,11 @@ class Campaign:
         """The journal's lines, first to last; without a last one that was cut short.
 
         Raises:
-            RunError: a line cannot be read.
+            RunError: a line is no event.
         """
         path = self.folder / "journal.jsonl"
         whole = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-        try:
-            return tuple(json.loads(line) for line in whole)
-        except ValueError:
-            raise RunError("a line of the journal cannot be read", where=str(path), mend="take it out") from None
+        return tuple(_event(line, f"{path}, line {number}") for number, line in enumerate(whole, start=1))
 
     @property
     def is_complete(self) -> bool:
@@ -111,8 +141,8 @@ class Campaign:
         """Note that nothing is left to do."""
         self.note(_COMPLETE)
 
-    def recover(self) -> None:
-        """Make it fit to go on with after its process was killed, at whatever moment.
+    def _recover(self) -> None:
+        """Mend what is left of a process that was killed, at whatever moment.
 
         A journal's line that was cut short is taken out, and a run that was whole but for its name is given it.
         """
@@ -210,6 +240,16 @@ def _is_whole(partial: Path) -> bool:
         return False
 
 
+def _event(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(line)
+    except ValueError:
+        loaded = None
+    if not isinstance(loaded, dict) or "event" not in loaded:
+        raise RunError("a line of the journal cannot be read", where=where, mend="take it out")
+    return loaded
+
+
 def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:
     """Make the folder of a new campaign with its plan."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -227,30 +267,39 @@ def create_campaign(results: Path, experiment: str, plan: Mapping[str, Any]) -> 
 
 
 def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> Campaign:
-    """Give the newest unfinished campaign of the experiment.
+    """Give the newest unfinished campaign of the experiment that was begun with this plan.
 
     Raises:
-        SpecError: there is none, or it was begun with another experiment file or other options.
+        SpecError: there is none; it says what the newest unfinished one was begun with instead.
+        RunError: there is none that can be read.
     """
     # As campaign.json gives it back: JSON knows no tuples.
     plan = json.loads(json.dumps(plan))
+    others: list[SlicebedError] = []
+    unreadable: list[SlicebedError] = []
     for folder in sorted(results.glob(f"{experiment}-*"), reverse=True):
         if not (folder / "campaign.json").is_file():
             continue
         campaign = Campaign(folder)
-        found = campaign.plan
-        if any(found.get(key) != plan.get(key) for key in ("experiment", "kind")) or _is_finished(campaign, found):
+        try:
+            found = campaign.plan
+            if any(found.get(key) != plan.get(key) for key in ("experiment", "kind")) or _is_finished(campaign, found):
+                continue
+        except RunError as error:
+            unreadable.append(error)
             continue
         different = [name for name in plan if found.get(name) != plan[name]]
-        if different:
-            raise SpecError(
+        if not different:
+            return campaign
+        others.append(
+            SpecError(
                 f"begun with another {', '.join(different)}",
                 where=str(folder),
                 mend="resume with the options and the experiment file it was begun with, or run without --resume",
             )
-        campaign.recover()
-        return campaign
-    raise SpecError(f"no unfinished campaign of {experiment}", where=str(results), mend="run without --resume")
+        )
+    none = SpecError(f"no unfinished campaign of {experiment}", where=str(results), mend="run without --resume")
+    raise [*others, *unreadable, none][0]
 
 
 def _is_finished(campaign: Campaign, plan: Mapping[str, Any]) -> bool:

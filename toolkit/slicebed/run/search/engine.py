@@ -152,7 +152,8 @@ def run_search(
         with ExitStack() as taken:
             for inventory in wanted.sites.values():
                 taken.enter_context(hosts_taken(inventory))
-            campaign = find(wanted.results, wanted.experiment.name, wanted.plan(spaces))
+            found = find(wanted.results, wanted.experiment.name, wanted.plan(spaces))
+            campaign = taken.enter_context(found.taken())
             stages = {
                 site: Stage(checkout, inventory, campaign, progress, _home(campaign, wanted, site))
                 for site, inventory in wanted.sites.items()
@@ -162,16 +163,16 @@ def run_search(
                     stage.deploy()
                 with ExitStack() as held:
                     by_id = {space.id: space for space in spaces}
-                    workers = [
-                        held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
+                    workers = {
+                        site: held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
                         for site, stage in stages.items()
-                    ]
+                    }
 
                     def foresight(space: Space) -> Foresight:
-                        return foresee(workers[0], space, wanted.profiles)
+                        return foresee(workers[searching.site], space, wanted.profiles)
 
                     searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
-                    searching.run(workers)
+                    searching.run(tuple(workers.values()))
             for stage in stages.values():
                 stage.gather()
             campaign.complete()
