@@ -15,7 +15,7 @@ from searches import make_spaces
 from slicebed.errors import ProvisionError, RunError, VerdictError
 from slicebed.run.bench import Stage
 from slicebed.run.progress import Progress
-from slicebed.run.search.crew import Crew, SiteLostError
+from slicebed.run.search.crew import IN_A_ROW, Crew, SiteLostError, Trouble
 from slicebed.run.search.space import Cell
 from slicebed.run.search.worker import SiteWorker
 from slicebed.run.store import create_campaign
@@ -71,6 +71,67 @@ def test_a_mistake_of_the_program_itself_ends_the_search():
 
     with pytest.raises(ZeroDivisionError):
         Crew([Broken(), Waiting()], None).work([Cell("p", "a", 1), Cell("p", "b", 1)])
+
+
+class Heard:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.whole, self.troubles = [], []
+
+    def done(self, cell, manifest):
+        self.whole.append(cell.key)
+
+    def trouble(self, cell, kind, site, error, *, given_up):
+        self.troubles.append((cell.key, kind, site, given_up))
+
+
+class Site:
+    """A worker on which some cells fail; one that is slow ends nothing until enough has failed elsewhere."""
+
+    def __init__(self, site, fails, heard=None, wait_for=0):
+        self.site, self.fails, self.heard, self.wait_for = site, fails, heard, wait_for
+
+    def measure(self, cell, stopped):
+        while len(self.heard.troubles if self.heard else ()) < self.wait_for and not stopped.wait(0.001):
+            pass
+        if self.fails(cell):
+            raise RunError(f"no samples on {self.site}")
+        return {}
+
+    def mend(self):
+        pass
+
+
+CELLS = [Cell("p", f"k{number}", 1) for number in range(12)]
+
+
+def test_a_site_on_which_everything_fails_is_left_out_and_costs_no_cell():
+    heard = Heard()
+    crew = Crew([Site("bad", lambda _: True), Site("good", lambda _: False, heard, IN_A_ROW)], heard)
+    crew.work(CELLS)
+    assert crew.sites == ("good",)
+    assert sorted(heard.whole) == sorted(cell.key for cell in CELLS)
+    kinds = [(kind, site) for _, kind, site, _ in heard.troubles]
+    assert kinds == [(Trouble.FAILED, "bad")] * (IN_A_ROW - 1) + [(Trouble.GIVEN_BACK, "bad")]
+    assert len({key for key, *_ in heard.troubles}) == IN_A_ROW
+
+
+def test_a_cell_that_failed_on_one_site_is_tried_on_the_others_first():
+    heard = Heard()
+    crew = Crew([Site(site, lambda cell: cell.key == "k5") for site in ("a", "b")], heard)
+    crew.work(CELLS)
+    assert len(heard.whole) == len(CELLS) - 1
+    first, second, _ = (site for *_, site, _ in heard.troubles)
+    assert first != second
+    assert [given_up for *_, given_up in heard.troubles] == [False, False, True]
+
+
+def test_where_everything_fails_on_the_last_site_too_the_search_ends():
+    heard = Heard()
+    with pytest.raises(RunError, match=f"{IN_A_ROW} attempts failed one after the other"):
+        Crew([Site(site, lambda _: True) for site in ("a", "b")], heard).work(CELLS)
+    assert [kind for _, kind, *_ in heard.troubles].count(Trouble.GIVEN_BACK) == 1
 
 
 class Control:

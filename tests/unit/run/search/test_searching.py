@@ -143,6 +143,28 @@ def test_a_site_whose_hosts_die_gives_its_cell_back(small, undisturbed):
     assert [row["cell"] for row in tables(campaign)["cells"]] == [row["cell"] for row in undisturbed[0]["cells"]]
 
 
+def test_profiles_are_made_on_a_site_that_is_not_lost(tmp_path):
+    named = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{near: {named}, far: {named}}}}}")
+    campaign = create_campaign(tmp_path / "results", "small", plan(spaces))
+    sites = [SimulatedHosts(campaign, spaces, site) for site in ("left", "right")]
+    sites[0].fail = lambda *_: RunError("no memory")
+    asked = []
+
+    def foresee(space):
+        asked.append(searching.site)
+        return Foresight(space.candidates, lambda _: {}, 1.0)
+
+    @registry.with_profiles
+    def wants_profiles(problem):
+        return (yield from choosy(problem))
+
+    chosen = {"wants_profiles": wants_profiles, **methods("strongman")}
+    searching = Searching(campaign, spaces, chosen, SETTINGS, Progress(), foresee)
+    searching.run(sites)
+    assert asked == ["left", "right"]
+
+
 def test_the_last_site_s_death_ends_the_search(small):
     spaces, create, _ = small
     campaign = create()

@@ -1,9 +1,12 @@
-"""One worker for each site, all of them at one queue of cells; a cell that fails is tried again, then given up."""
+"""One worker for each site, all of them at one queue of cells; a cell that fails is tried again, then given up.
+
+A cell that failed on one site is tried next on another, if there is one; a site on which everything fails is left out.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3
 """So often a cell is tried before the search goes on without it."""
 IN_A_ROW: Final = 6
-"""So many attempts that fail one after the other end the search: then it is not the cells."""
+"""So many attempts that fail one after the other on a site end its part in the search: then it is not the cells."""
 _TURN_S: Final = 0.5
 
 
@@ -83,25 +86,25 @@ class Crew:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._queue: deque[Cell] = deque()
-        self._attempts: Counter[Cell] = Counter()
-        self._in_a_row = 0
+        self._attempts: defaultdict[Cell, Counter[str]] = defaultdict(Counter)
+        self._in_a_row: Counter[str] = Counter()
 
     @property
-    def sites(self) -> int:
-        """How many workers are left."""
-        return len(self._workers)
+    def sites(self) -> tuple[str, ...]:
+        """Names of those that are left."""
+        return tuple(worker.site for worker in self._workers)
 
     def work(self, cells: Iterable[Cell]) -> None:
         """Measure these cells; returns when each is done or given up.
 
         Raises:
-            RunError: too many attempts failed in a row.
+            RunError: too many attempts failed in a row on the last site.
             VerdictError: likewise, because links were not as asked.
             SiteLostError: no site is left.
             KeyboardInterrupt: Ctrl-C; the runs under way are kept as failed ones.
         """
         self._queue.extend(cells)
-        # A site that is lost gives its cell back when the others may have ended already.
+        # What a site gives back, or leaves to others, may come when these have ended already.
         while self._queue:
             with ThreadPoolExecutor(len(self._workers), thread_name_prefix="site") as pool:
                 try:
@@ -120,9 +123,10 @@ class Crew:
     def _serve(self, worker: Worker) -> None:
         while not self._stopped.is_set():
             with self._lock:
-                if not self._queue:
+                cell = next((cell for cell in self._queue if self._may_take(worker, cell)), None)
+                if cell is None:
                     return
-                cell = self._queue.popleft()
+                self._queue.remove(cell)
             try:
                 if not self._attempt(worker, cell):
                     return
@@ -130,17 +134,21 @@ class Crew:
                 self._stopped.set()
                 raise
 
+    def _may_take(self, worker: Worker, cell: Cell) -> bool:
+        """Whether no other site has tried a cell less often; of every cell, that holds of one site at least."""
+        attempts = self._attempts[cell]
+        return attempts[worker.site] <= min(attempts[site] for site in self.sites)
+
     def _attempt(self, worker: Worker, cell: Cell) -> bool:
         """Try a cell; whether the site can go on."""
         try:
             manifest = worker.measure(cell, self._stopped)
         except VerdictError as error:
-            self._again(cell, Trouble.INVALID, worker, error)
-            return True
+            return self._again(cell, Trouble.INVALID, worker, error)
         except (RunError, ProvisionError) as error:
             return self._mended(worker, cell, error)
         with self._lock:
-            self._in_a_row = 0
+            self._in_a_row[worker.site] = 0
             self._heard.done(cell, manifest)
         return True
 
@@ -149,26 +157,36 @@ class Crew:
             worker.mend()
         except SiteLostError as lost:
             with self._lock:
-                # Not the cell's fault: this attempt does not count.
-                self._heard.trouble(cell, Trouble.GIVEN_BACK, worker.site, lost, given_up=False)
-                self._queue.appendleft(cell)
-                self._workers.remove(worker)
+                self._leave_out(worker, cell, lost)
                 if not self._workers:
                     raise
             return False
-        self._again(cell, Trouble.FAILED, worker, error)
-        return True
+        return self._again(cell, Trouble.FAILED, worker, error)
 
     def _again(
         self, cell: Cell, kind: Trouble, worker: Worker, error: RunError | ProvisionError | VerdictError
-    ) -> None:
+    ) -> bool:
+        """Count an attempt that failed; whether the site can go on."""
+        site = worker.site
         with self._lock:
-            self._attempts[cell] += 1
-            self._in_a_row += 1
-            given_up = self._attempts[cell] >= ATTEMPTS
-            self._heard.trouble(cell, kind, worker.site, error, given_up=given_up)
-            if self._in_a_row >= IN_A_ROW:
-                error.what = f"{self._in_a_row} attempts failed one after the other; the last: {error.what}"
+            self._in_a_row[site] += 1
+            hopeless = self._in_a_row[site] >= IN_A_ROW
+            if hopeless:
+                error.what = f"{IN_A_ROW} attempts failed one after the other; the last: {error.what}"
+            if hopeless and len(self._workers) > 1:
+                self._leave_out(worker, cell, error)
+                return False
+            self._attempts[cell][site] += 1
+            given_up = self._attempts[cell].total() >= ATTEMPTS
+            self._heard.trouble(cell, kind, site, error, given_up=given_up)
+            if hopeless:
                 raise error
             if not given_up:
                 self._queue.append(cell)
+        return True
+
+    def _leave_out(self, worker: Worker, cell: Cell, error: Exception) -> None:
+        """Go on without a site. Not the cell's fault: its attempt does not count."""
+        self._heard.trouble(cell, Trouble.GIVEN_BACK, worker.site, error, given_up=False)
+        self._queue.appendleft(cell)
+        self._workers.remove(worker)

@@ -149,6 +149,11 @@ class Searching:
         if self._failed:
             raise self._failed[0]
 
+    @property
+    def site(self) -> str:
+        """One that was not lost so far."""
+        return self._crew.sites[0]
+
     def _search(self, spaces: Sequence[Space]) -> None:
         """Bring every session of a condition to its end, all of them in step: so that they share their cells."""
         sittings = [
@@ -272,7 +277,7 @@ class Searching:
 
     def _tell_progress(self) -> None:
         took = [data.testbed_s for data in self._record.cells.values()]
-        left_s = statistics.fmean(took) * self._left / max(1, self._crew.sites) if took else None
+        left_s = statistics.fmean(took) * self._left / max(1, len(self._crew.sites)) if took else None
         self._progress.cells(len(took), self._left, left_s)
 
 
