@@ -102,6 +102,8 @@ def test_the_page_has_figures_with_their_evidence(folder):
     assert "Minutes to a decision, as Couper's Table 6 has them" in text
     assert "InceptionV3-low/sliced/mixed_7/raw/r1" in text
     assert "invalid, done since" in text
+    assert "coverage InceptionV3, low5 of 6 5.0 %5 of 5 100.0 %" in text
+    assert "of its own picks" in text
 
 
 def test_the_plots_say_what_they_show(folder):
@@ -150,6 +152,7 @@ def test_the_terminal_says_what_was_chosen_and_what_is_left_out(folder):
     assert "Candidates measured (Couper, Table 5)" in text
     assert "1 cell(s) not done" in text
     assert "2 problems; their cuts" in text
+    assert re.search(r"InceptionV3, low +5 of 6 +5\.0 % +5 of 5 \(100\.0 %\)", text)
 
 
 def test_the_cuts_of_one_problem_are_printed(tmp_path):

@@ -204,6 +204,24 @@ def test_a_cloud_that_drops_nothing_gives_no_ratio_of_drops(tmp_path):
     assert set(judged.normalised["missing"]) == {"nothing was dropped in the cloud"}
 
 
+def test_predictions_are_judged_by_all_that_was_measured(tmp_path):
+    folder = SearchWritten(tmp_path / "foretold").write()
+    changes = dict(enumerate(("0.8", "1.5", "", "1.02", "1.1", "1.3")))
+
+    def guess(rows):
+        for at, row in enumerate(rows):
+            median = float(row["predicted_latency_ms"]) / 1.05
+            ends = [median * float(changes[at]) * part for part in (1.0, 0.95, 1.05)] if changes[at] else [""] * 3
+            names = ("predicted_latency_ms", "predicted_low_ms", "predicted_high_ms")
+            yield row | dict(zip(names, ends, strict=True))
+
+    _edit(folder, "candidates", lambda rows: list(guess(rows)))
+    (row,) = referee_of(folder).predicted.to_dict("records")
+    assert (row["candidates"], row["n"], row["inside"]) == (6, 5, 1)
+    assert row["median_error"] == pytest.approx(0.2, abs=1e-3)
+    assert row["coverage"] == pytest.approx(0.2)
+
+
 def test_nothing_beats_the_front(judged):
     for _, rows in judged.front.groupby("problem"):
         best = rows[rows["on_front"]]
@@ -234,7 +252,7 @@ def test_a_front_of_what_was_not_measured_is_refused(written):
 def test_files_hold_the_tables(judged, written):
     paths = write_tables(judged, written)
     assert [path.name for path in paths] == [
-        "referee_cuts.csv", "referee_methods.csv", "normalised.csv", "pareto_latency_drop_rate.csv"
+        "referee_cuts.csv", "referee_methods.csv", "normalised.csv", "predicted.csv", "pareto_latency_drop_rate.csv"
     ]  # fmt: skip
     again = pd.read_csv(paths[0])
     assert again["latency_median_ms"].notna().sum() == len(measured(judged.cuts))

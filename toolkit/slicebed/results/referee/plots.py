@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from slicebed.results.plots import save_figure
 from slicebed.results.referee.bars import best_figure, cuts_figure
 from slicebed.results.referee.names import stem_of
+from slicebed.results.referee.predicted import predicted_and_measured
 from slicebed.results.referee.ratios import ratios_figure
-from slicebed.results.referee.scatter import front_figure, predicted_and_measured, predicted_figure
+from slicebed.results.referee.scatter import front_figure, predicted_figure
 from slicebed.results.referee.style import STYLE
 
 if TYPE_CHECKING:

@@ -75,6 +75,7 @@ def _page(referee: Referee, plots: dict[str, Path]) -> str:
         minutes=_by_method(minutes_by_method(referee.methods)),
         models=_models(referee, {stem: _image(path) for stem, path in plots.items()}),
         normalised=[row for row in _records(referee.normalised) if row["chosen_by"]],
+        predicted=_records(referee.predicted),
         images={stem: _image(plots[stem]) for stem in ("normalised", "predicted") if stem in plots},
         front=_image(plots[front_stem(referee.metrics)]) if front_stem(referee.metrics) in plots else "",
         on_front=_records(referee.front[referee.front["on_front"]]) if len(referee.front) else [],

@@ -29,16 +29,6 @@ _SHOWN = {
 _NUMBERED = 24
 
 
-def predicted_and_measured(cuts: pd.DataFrame) -> pd.DataFrame:
-    """The cuts that have a median latency and a prediction of it, with ``error`` and ``inside`` the interval or not."""
-    known = cuts[cuts["latency_median_ms"].notna() & cuts["predicted_latency_ms"].notna()]
-    median = known["latency_median_ms"]
-    return known.assign(
-        error=(known["predicted_latency_ms"] - median).abs() / median,
-        inside=(known["predicted_low_ms"] <= median) & (median <= known["predicted_high_ms"]),
-    )
-
-
 def predicted_figure(known: pd.DataFrame, context: str) -> Figure:
     """Predicted latency across, measured upwards, both with their intervals; on the line they are the same.
 

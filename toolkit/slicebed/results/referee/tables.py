@@ -11,6 +11,7 @@ from slicebed.results.referee.folder import Attempt, SearchFolder, read_search
 from slicebed.results.referee.front import LATENCY_AND_DROPS, front_table
 from slicebed.results.referee.methods import methods_table
 from slicebed.results.referee.normalised import normalised_table
+from slicebed.results.referee.predicted import predicted_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ class Referee:
         cuts: see `cuts.FIRST_COLUMNS` and `cuts.LAST_COLUMNS`.
         methods: see `methods.COLUMNS`.
         normalised: see `normalised.COLUMNS`.
+        predicted: see `predicted.COLUMNS`.
         metrics: the two of the front.
         front: see `front.front_table`.
         attempts: cells that failed, were invalid, or were cut off.
@@ -41,6 +43,7 @@ class Referee:
     cuts: pd.DataFrame
     methods: pd.DataFrame
     normalised: pd.DataFrame
+    predicted: pd.DataFrame
     metrics: tuple[str, str]
     front: pd.DataFrame
     attempts: tuple[Attempt, ...]
@@ -69,6 +72,7 @@ def referee_of(folder: Path, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Re
         cuts=cuts,
         methods=methods,
         normalised=normalised,
+        predicted=predicted_table(cuts),
         metrics=metrics,
         front=front_table(cuts, metrics),
         attempts=search.attempts,
@@ -84,6 +88,7 @@ def write_tables(referee: Referee, folder: Path) -> tuple[Path, ...]:
         "referee_cuts": referee.cuts,
         "referee_methods": referee.methods,
         "normalised": referee.normalised,
+        "predicted": referee.predicted,
         f"pareto_{'_'.join(referee.metrics)}": referee.front,
     }
     written = []
@@ -97,8 +102,9 @@ def to_json(referee: Referee) -> dict[str, Any]:
     """The report as JSON-ready values.
 
     Returns:
-        ``{"campaign", "kind": "search", "wire", "cuts", "methods", "normalised", "pareto", "not_done", "notes"}``: rows
-        have the fields of the CSV tables, null where a figure is not known; ``pareto`` has ``metrics`` and ``rows``.
+        ``{"campaign", "kind": "search", "wire", "cuts", "methods", "normalised", "predicted", "pareto", "not_done",
+        "notes"}``: rows have the fields of the CSV tables, null where a figure is not known; ``pareto`` has
+        ``metrics`` and ``rows``.
     """
     return {
         "campaign": referee.name,
@@ -107,6 +113,7 @@ def to_json(referee: Referee) -> dict[str, Any]:
         "cuts": _rows(referee.cuts),
         "methods": _rows(referee.methods),
         "normalised": _rows(referee.normalised),
+        "predicted": _rows(referee.predicted),
         "pareto": {"metrics": list(referee.metrics), "rows": _rows(referee.front)},
         "not_done": [asdict(attempt) for attempt in referee.attempts],
         "notes": list(referee.notes),

@@ -43,6 +43,8 @@ def show(console: Console, referee: Referee, *, front: bool = False) -> None:
         console.print(_decisions(referee.methods, title))
         console.print(_by_method(runs_by_method(referee.methods), "Candidates measured (Couper, Table 5)", 0))
         console.print(_by_method(minutes_by_method(referee.methods), "Minutes to a decision (Couper, Table 6)", 1))
+    if len(referee.predicted):
+        console.print(_predicted(referee.predicted))
     problems = list(measured(referee.cuts).groupby("problem", sort=False))
     if len(problems) == 1:
         console.print(_cuts(problems[0][1]))
@@ -106,6 +108,21 @@ def _by_method(rows: pd.DataFrame, title: str, digits: int) -> Table:
     for row in rows.to_dict("records"):
         values = ("" if pd.isna(row[name]) else number(float(row[name]), digits) for name in names[:_MOST_METHODS])
         table.add_row(escape(problem_title(row["model"], row["condition"])), str(row["candidates"]), *values)
+    return table
+
+
+def _predicted(rows: pd.DataFrame) -> Table:
+    table = _new_table("Last predictions of the latency, by all that was measured")
+    table.add_column("problem", overflow="fold", max_width=_PROBLEM_LETTERS + 8)
+    for name in ("measured", "median error", "inside predicted 95 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows.to_dict("records"):
+        table.add_row(
+            escape(problem_title(row["model"], row["condition"])),
+            f"{row['n']} of {row['candidates']}",
+            share(row["median_error"]),
+            f"{row['inside']} of {row['n']} ({share(row['coverage'])})",
+        )
     return table
 
 
