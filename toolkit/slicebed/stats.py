@@ -1,6 +1,7 @@
 """Intervals that go with the figures.
 
-Frames of one run are taken as independent; a queue that is full for a while makes that only roughly true.
+Frames of one run are taken as independent; a queue that is full for a while makes that only roughly true. What whole
+runs differ by is not in these intervals: `slicebed.run.search.cells.measure` adds it.
 """
 
 from __future__ import annotations

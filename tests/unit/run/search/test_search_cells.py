@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 import statistics
 
 import pandas as pd
@@ -17,6 +18,7 @@ from slicebed.run.search.cells import CellData, Repeats, cell_of, measure, order
 from slicebed.run.search.space import Cell
 from slicebed.run.store import create_campaign
 from slicebed.spec.objective import Objective
+from slicebed.stats import median_interval
 
 
 def data(latencies_s=(0.1, 0.11, 0.12, 0.13, 0.14, 0.15), dropped=0, repeat=1, sent=(100, 100), energy=None):
@@ -40,6 +42,28 @@ def test_a_measure_is_of_all_frames_together():
     assert (found.frames, found.repeats, found.testbed_s, found.compute_s) == (16, 2, 10.0, (0.01,))
     assert "energy" not in found.figures
     assert measure("k", [data(energy=3.0)]).figures["energy"].value == pytest.approx(0.5)
+
+
+def test_the_interval_of_several_runs_holds_what_runs_differ_by():
+    draw = random.Random(1)
+    hits = pooled_hits = 0
+    for _ in range(300):
+        middles = [draw.gauss(100, 5) for _ in range(3)]
+        cells = [data([draw.gauss(middle, 3) for _ in range(12)], repeat=at) for at, middle in enumerate(middles, 1)]
+        found = measure("k", cells).figures["latency"]
+        low, high = median_interval([each for cell in cells for each in cell.latencies_s])
+        assert found.low <= low <= found.value <= high <= found.high
+        hits += found.low <= 100 <= found.high
+        pooled_hits += low <= 100 <= high
+    assert hits >= 0.925 * 300 > pooled_hits
+
+
+def test_the_interval_of_a_single_run_is_that_of_its_frames():
+    latencies = [draw / 100 for draw in range(10, 22)]
+    alone = measure("k", [data(latencies)]).figures["latency"]
+    assert (alone.low, alone.high) == median_interval(latencies)
+    assert measure("k", [data(latencies), data((), dropped=5)]).figures["latency"] == alone
+    assert measure("k", [data([0.1] * 6), data([0.2] * 6)]).figures["latency"].low == 0
 
 
 def test_a_cell_without_completed_frames_has_a_drop_rate_and_no_latency():

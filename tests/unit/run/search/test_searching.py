@@ -20,7 +20,7 @@ from slicebed.split.search import registry
 from slicebed.split.search.contracts import Ask, Choice, Figure, Foretold
 from slicebed.split.search.objective import best_of
 
-SETTINGS = Settings(LATENCY, at_least=1, at_most=3, until=0.02, order_seed=1)
+SETTINGS = Settings(LATENCY, at_least=1, at_most=3, until=0.05, order_seed=1)
 METHODS = ("strongman", "hybrid", "halving")
 WINDOWS = ("started", "measured", "whole", "named")
 

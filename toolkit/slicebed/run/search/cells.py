@@ -16,6 +16,7 @@ from slicebed.run.search.space import Cell
 from slicebed.split.search.contracts import Figure, Measure
 from slicebed.split.search.objective import INFEASIBLE, interval
 from slicebed.stats import median_interval, quantile_interval, wilson_interval
+from slicebed.testbed.verify.statistics import mean_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,8 +108,11 @@ def read_cell(cell: Cell, folder: Path, manifest: Mapping[str, Any]) -> CellData
 def measure(key: str, cells: Sequence[CellData]) -> Measure:
     """What a candidate's cells give together, every figure with its 95 % interval.
 
-    Latencies are the frames of all cells; the drop rate's interval is Wilson's, and so is that of the throughput, whose
-    frames come at a fixed rate; that of the bytes is of their mean over frames. Energy has none.
+    Latencies are those of the frames of all cells. Of a single cell their intervals speak of its frames alone: how far
+    another run would be off they cannot know. Of several cells they are at least as wide as the cells themselves tell
+    (`_over_runs`). The other figures take all frames as independent: the drop rate's interval is Wilson's, and so is
+    that of the throughput, whose frames come at a fixed rate; that of the bytes is of their mean over frames. Energy
+    has none.
     """
     latencies = [latency for cell in cells for latency in cell.latencies_s]
     captured, completed, dropped = (sum(cell.frames[name] for cell in cells) for name in _COUNTED)
@@ -118,8 +122,10 @@ def measure(key: str, cells: Sequence[CellData]) -> Measure:
         low, high = (share * captured / total_s for share in wilson_interval(completed, captured))
         figures["throughput"] = Figure(completed / total_s, low, high)
     if latencies:
-        figures["latency"] = _figure(statistics.median(latencies), median_interval(latencies))
-        figures["latency_p95"] = _figure(float(pd.Series(latencies).quantile(_P95)), quantile_interval(latencies, _P95))
+        runs = [cell.latencies_s for cell in cells if cell.latencies_s]
+        medians, tails = [statistics.median(run) for run in runs], [_p95(run) for run in runs]
+        figures["latency"] = _figure(statistics.median(latencies), _over_runs(median_interval(latencies), medians))
+        figures["latency_p95"] = _figure(_p95(latencies), _over_runs(quantile_interval(latencies, _P95), tails))
         figures["bytes"] = _bytes([count for cell in cells for count in cell.sent_bytes], completed)
         energy = [cell.energy_j for cell in cells]
         if None not in energy:
@@ -208,6 +214,28 @@ _COUNTED = ("captured", "completed", "dropped")
 
 def _seconds(milliseconds: pd.Series[float]) -> tuple[float, ...]:
     return tuple(float(value) / 1000 for value in milliseconds.dropna())
+
+
+def _p95(latencies: Sequence[float]) -> float:
+    return float(pd.Series(latencies).quantile(_P95))
+
+
+def _over_runs(pooled: tuple[float, float], of_runs: Sequence[float]) -> tuple[float, float]:
+    """Widen the interval of all frames together by what whole runs differ from each other.
+
+    Frames of one run have that run's placing, clock and caches in common, so that more of them tell nothing of the next
+    run. Each run is one value here: Student's interval of their mean (W. S. Gosset, 1908), which takes the runs as
+    independent and what they differ by as normal. It is wide where there are few: of two runs, six times their
+    distance to either side of the middle.
+
+    Args:
+        pooled: interval that takes all frames as independent; not numbers where these are too few.
+        of_runs: the figure of each run alone.
+    """
+    if len(of_runs) < 2 or math.isnan(pooled[0]):
+        return pooled
+    found = mean_estimate(of_runs)
+    return min(pooled[0], max(found.low, 0.0)), max(pooled[1], found.high)
 
 
 def _figure(value: float, bounds: tuple[float, float]) -> Figure:
