@@ -12,6 +12,7 @@ from slicebed.errors import SpecError
 from slicebed.run.bench import Stage, hosts_of, image_if_built, journaled
 from slicebed.run.found_cuts import resolve_cuts
 from slicebed.run.search.foresight import foresee
+from slicebed.run.search.rehearsal import rehearse
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.search.space import conditions_of, space_of
 from slicebed.run.search.worker import site_worker
@@ -144,8 +145,13 @@ def run_search(
     try:
         if wanted.frames is not None and not 1 <= wanted.frames <= MAX_FRAMES:
             raise SpecError(f"{wanted.frames} frames are out of range", mend=f"allowed: 1 to {MAX_FRAMES}")
+        if wanted.profiles is not None and not wanted.profiles.is_dir():
+            raise SpecError(
+                "no such folder", where=str(wanted.profiles), mend="name an earlier search's with --profiles"
+            )
         methods = {name: registry.load(name) for name in dict.fromkeys(wanted.methods)}
         spaces = open_spaces(checkout, wanted, progress.say)
+        rehearse(spaces, methods, wanted.settings)
         image = read_image_facts(checkout)
         # All conditions have the same hosts, and all models the same placements.
         hosts = {site: hosts_of(spaces[0].experiment, inventory) for site, inventory in wanted.sites.items()}

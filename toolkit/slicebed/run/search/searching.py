@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +64,17 @@ class Settings:
         if paired:
             return Repeats(self.at_least, self.at_least, None, self.objective)
         return Repeats(self.at_least, self.at_most, self.until, self.objective)
+
+    def problem(self, space: Space, method: str) -> Problem:
+        """A space as a method of that name sees it without profiles."""
+        return Problem(
+            candidates=space.candidates,
+            objective=self.objective,
+            budget=self.budget,
+            seed=self.seed,
+            options=self.options.get(method, {}),
+            rate_per_s=space.experiment.source.rate_per_s,
+        )
 
 
 @dataclass
@@ -193,7 +204,7 @@ class Searching:
             return None
 
     def _begin(self, space: Space, name: str) -> _Sitting:
-        settings, method = self._settings, self._methods[name]
+        method = self._methods[name]
         foresight = self._foresee(space) if needs_profiles(method) else None
         foretold: dict[str, Foretold] = {}
 
@@ -202,15 +213,9 @@ class Searching:
                 foretold.update(foresight.foretell(measures))
             return dict(foretold)
 
-        problem = Problem(
-            candidates=space.candidates if foresight is None else foresight.candidates,
-            objective=settings.objective,
-            budget=settings.budget,
-            seed=settings.seed,
-            options=settings.options.get(name, {}),
-            foretell=None if foresight is None else foretell,
-            rate_per_s=space.experiment.source.rate_per_s,
-        )
+        problem = self._settings.problem(space, name)
+        if foresight is not None:
+            problem = replace(problem, candidates=foresight.candidates, foretell=foretell)
         session = Session(name, method, problem)
         return _Sitting(space, name, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
 

@@ -1,0 +1,81 @@
+"""What a method refuses is known before any host is asked for anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from searches import LATENCY, REPOSITORY, make_spaces, write_experiment
+
+from slicebed.errors import SpecError
+from slicebed.run.progress import Progress
+from slicebed.run.search.engine import SearchWanted, run_search
+from slicebed.run.search.rehearsal import rehearse
+from slicebed.run.search.searching import Settings
+from slicebed.spec.experiment import load_experiment
+from slicebed.spec.objective import Objective
+from slicebed.split.search import registry
+from slicebed.split.search.contracts import Ask, Choice
+from slicebed.testbed.checkout import Checkout
+
+NAMED = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+
+
+@pytest.fixture(scope="module")
+def spaces(tmp_path_factory):
+    search = f"search: {{testbeds: {{near: {NAMED}, far: {NAMED}}}}}"
+    return make_spaces(tmp_path_factory.mktemp("rehearsed"), search)[1]
+
+
+def methods(*names):
+    return {name: registry.load(name) for name in names}
+
+
+def test_every_own_method_gets_as_far_as_it_can(spaces):
+    rehearse(spaces, methods(*registry.names()), Settings(LATENCY))
+
+
+def test_a_refusal_of_one_condition_names_both(spaces):
+    def near_only(problem):
+        if problem.rate_per_s > 8:
+            raise SpecError("too fast")
+        yield Ask((problem.candidates[0].key,))
+        return Choice(problem.candidates[0].key, "near")
+
+    near, far = spaces
+    source = replace(far.experiment.source, rate_per_s=9)
+    far = replace(far, experiment=replace(far.experiment, source=source))
+    with pytest.raises(SpecError, match="method near_only, problem net-far: too fast"):
+        rehearse((near, far), {"near_only": near_only}, Settings(LATENCY))
+
+
+@pytest.mark.parametrize("name", ["predict", "scission", "hybrid"])
+def test_options_that_there_are_not_are_refused(spaces, name):
+    with pytest.raises(SpecError, match=f"method {name}, problem net-near: there is no option mots"):
+        rehearse(spaces, methods(name), Settings(LATENCY, options={name: {"mots": 8.0}}))
+
+
+@pytest.mark.parametrize("name", ["predict", "scission"])
+@pytest.mark.parametrize("objective", [Objective({"energy": 1.0}), Objective({"latency": 1.0}, {}, {"energy": 3.0})])
+def test_an_objective_that_is_not_predicted_is_refused(spaces, name, objective):
+    with pytest.raises(SpecError, match="energy"):
+        rehearse(spaces, methods(name), Settings(objective))
+    rehearse(spaces, methods("strongman"), Settings(objective))
+
+
+@pytest.mark.parametrize(
+    ("search", "profiles", "said"),
+    [
+        ("search: {options: {hybrid: {mots: 8}}}", None, "no option mots"),
+        ("", "there_is_none", "there_is_none: no such folder"),
+    ],
+)
+def test_a_search_ends_before_it_looks_for_hosts(tmp_path, search, profiles, said):
+    experiment = load_experiment(write_experiment(tmp_path, search))
+    wanted = SearchWanted(
+        experiment, tmp_path / "no_inventory.yml", tmp_path / "results", ("strongman", "hybrid"), LATENCY
+    )
+    wanted = replace(wanted, profiles=profiles and tmp_path / profiles)
+    with pytest.raises(SpecError, match=said):
+        run_search(Checkout(tmp_path), wanted, Progress())
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,57 @@
+"""Every method's first step, before a host is asked for anything: refusals are known before hours of runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from slicebed.errors import SpecError
+from slicebed.split.predict.predictor import METRICS
+from slicebed.split.search.registry import needs_profiles
+from slicebed.split.search.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from slicebed.run.search.searching import Settings
+    from slicebed.run.search.space import Space
+    from slicebed.split.search.contracts import Measure, Method, Problem
+
+# Stands for what a host computes until it is profiled.
+_SOME_S: Final = 0.001
+
+
+class _EnoughError(Exception):
+    """What comes now depends on profiles."""
+
+
+def rehearse(spaces: Sequence[Space], methods: Mapping[str, Method], settings: Settings) -> None:
+    """Start every method on every problem; one that needs profiles goes as far as it gets without predictions.
+
+    Raises:
+        SpecError: a method refuses a problem or its options, or cannot predict the objective.
+    """
+    for space in spaces:
+        for name, method in methods.items():
+            problem = settings.problem(space, name)
+            try:
+                Session(name, method, _unprofiled(problem) if needs_profiles(method) else problem)
+            except SpecError as error:
+                if isinstance(error.__cause__, _EnoughError):
+                    continue
+                error.where = ", ".join(filter(None, (error.where, f"problem {space.id}")))
+                raise
+
+
+def _unprofiled(problem: Problem) -> Problem:
+    objective = problem.objective
+    unpredicted = [metric for metric in (*objective.weights, *objective.limits) if metric not in METRICS]
+
+    def foretell(_: Sequence[Measure]) -> NoReturn:
+        if unpredicted:
+            raise SpecError(f"{unpredicted[0]} is not predicted", mend=f"minimise {', '.join(METRICS)}")
+        raise _EnoughError
+
+    candidates = tuple(replace(each, compute_s=(_SOME_S,) * len(each.hosts)) for each in problem.candidates)
+    return replace(problem, candidates=candidates, foretell=foretell)
