@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from PIL import Image
 
 from slicebed.errors import RunError, SpecError
 from slicebed.run.search.profile_record import ANSWER, INPUT, Limits, read_profile
-from slicebed.run.search.profiles import Profiles, Subject, knobs_of, obtain
+from slicebed.run.search.profiles import Profiles, Subject, knobs_of, obtain, spent_s
 from slicebed_agent.model.load import open_model
 from slicebed_agent.model.source import ModelSource
 from slicebed_agent.pipeline.codecs import Codec
@@ -99,6 +100,47 @@ def test_another_condition_of_the_host_is_another_profile(edge, subject, tmp_pat
     assert len(list(tmp_path.iterdir())) == 2
     for limits, profile in ((FREE, found), (Limits(cpu_quota=0.5), slower)):
         assert obtain(edge, subject, limits, tmp_path, condition="low").whole_s == profile.whole_s
+
+
+def test_a_campaign_profiles_a_host_once_whatever_the_condition_is_called(edge, subject, tmp_path):
+    found = obtain(edge, subject, FREE, tmp_path, condition="low")
+    assert obtain(edge, subject, FREE, tmp_path, condition="high") == replace(found, testbed_s=0.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["cnn14_low_edge.json"]
+    cloud = obtain(edge.named("cloud"), subject, FREE, tmp_path, condition="low")
+    assert spent_s(tmp_path, subject, "low") == pytest.approx(found.testbed_s + cloud.testbed_s)
+    assert spent_s(tmp_path, subject, "high") == spent_s(tmp_path, replace(subject, sha256="0" * 64), "low") == 0
+
+
+class Bent:
+    """Control of a real agent, whose profiles are spoilt before they are handed on."""
+
+    def __init__(self, control, spoil):
+        self.Describe, self._control, self._spoil = control.Describe, control, spoil
+
+    def Profile(self, request, timeout):  # noqa: N802 - as the stub names it
+        reply = self._control.Profile(request, timeout=timeout)
+        self._spoil(reply)
+        return reply
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda reply: reply.cuts.pop(), "4 split points instead of 5"),
+        (lambda reply: reply.ClearField("whole_s"), "0 times of the whole model and"),
+        (lambda reply: reply.whole_cpu_s.append(1.0), "processor times"),
+        (lambda reply: reply.whole_s.__setitem__(0, math.nan), "nan for whole_s"),
+        (lambda reply: setattr(reply, "took_s", math.inf), "inf for took_s"),
+        (lambda reply: setattr(reply.cuts[1].before, "low", -1.0), "-1.0 for call_s, transform_s or a share"),
+        (lambda reply: setattr(reply.cuts[1].codecs[0], "encode_s", -2.0), "-2.0 for a codec"),
+        (lambda reply: setattr(reply.cuts[0].codecs[0], "codec", 99), r"codecs \[99\] at .input instead of"),
+        (lambda reply: reply.cuts[0].ClearField("codecs"), r"codecs \[\] at .input"),
+    ],
+)
+def test_an_answer_that_is_no_profile_is_refused_and_not_kept(edge, subject, tmp_path, spoil, told):
+    with pytest.raises(RunError, match=f"host edge: profile of cnn14: the agent answered .*{told}"):
+        obtain(Host(edge.host, Bent(edge.control, spoil)), subject, FREE, tmp_path, condition="low")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_earlier_campaigns_profile_is_taken_where_everything_is_the_same(edge, subject, tmp_path):

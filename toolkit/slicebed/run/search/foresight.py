@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed.run.assignments import source_config
 from slicebed.run.search.forecast import Facts, LinkFacts, forecast, with_times
-from slicebed.run.search.profiles import Limits, Profiles, Subject, knobs_of, obtain
+from slicebed.run.search.profiles import Limits, Profiles, Subject, knobs_of, obtain, spent_s
 from slicebed.run.search.space import makers_of
 from slicebed.run.store import write_json
 from slicebed_agent.pipeline.codecs import Codec
@@ -34,7 +34,7 @@ class Foresight:
     Attributes:
         candidates: the space's, with what they compute.
         foretell: predictions of all of them.
-        testbed_s: seconds that the hosts were used for profiling.
+        testbed_s: seconds that the hosts were used for the profiles that were made under this condition.
     """
 
     candidates: tuple[Candidate, ...]
@@ -84,7 +84,8 @@ def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
     else:
-        testbed_s = sum(profile.testbed_s for profile in found.values())
+        # As the files say: some of them may be from before this campaign was gone on with.
+        testbed_s = spent_s(folder, subject, space.condition)
         kept = {"links": _links(space, links), "testbed_s": testbed_s}
         write_json(path, kept)
         campaign.note("profiled", problem=space.id, testbed_s=testbed_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from slicebed.run.connection import HostConnection
 
-__all__ = ["HostProfile", "Knobs", "Limits", "Profiles", "Subject", "knobs_of", "obtain"]
+__all__ = ["HostProfile", "Knobs", "Limits", "Profiles", "Subject", "knobs_of", "obtain", "spent_s"]
 
 Knobs = tuple[tuple[str, float | str], ...]
 """Of one host, sorted by name: (("edge.cores", 2.0),)."""
@@ -128,20 +129,23 @@ def obtain(  # noqa: PLR0913 - where profiles may come from are three places
 ) -> HostProfile:
     """Profile a model on a host in its present condition; or take the profile that is kept of just that.
 
+    A campaign does so once per host, model and limits, whatever the condition is called.
+
     The agent's current run is ended.
 
     Args:
         connection: to the host, whose agent has the model's file.
         subject: what is profiled.
         limits: the host's condition, which was applied already.
-        folder: the campaign's ``profiles``, where it is kept as ``<model>_<condition>_<host>.json``; where such a file
-            is there under other limits, digits that tell them apart follow.
+        folder: the campaign's ``profiles``, where it is kept as ``<model>_<condition>_<host>.json``, by the condition
+            that it was first made under; where such a file is there under other limits, digits that tell them apart
+            follow.
         condition: its name.
         earlier: ``profiles`` of an earlier campaign; a profile in it is taken where all is the same.
         alike: profiles of other hosts, of which one is shared if that host has the same processor and limits.
 
     Raises:
-        RunError: the agent cannot profile it.
+        RunError: the agent cannot profile it, or answers with what is no profile of it.
         SpecError: ``earlier`` is no folder, or a file of ``folder`` is no profile.
     """
     host = connection.host.name
@@ -149,12 +153,18 @@ def obtain(  # noqa: PLR0913 - where profiles may come from are three places
         facts = _facts(connection.control.Describe(agent_pb2.DescribeRequest(), timeout=_ASK_S))
         shown, camera = _camera(connection, subject)
         wanted = _Wanted(subject, limits, facts, host, shown)
-        own = next(filter(wanted.is_met_by, _own(folder, subject.model, condition, host)), None)
+        own = next(filter(wanted.is_met_by, _own(folder, subject.model, host)), None)
         if own is not None:
             return replace(own, testbed_s=0.0)
         profile = _found(wanted, earlier, alike)
         if profile is None:
             reply = connection.control.Profile(_request(subject, limits, camera), timeout=_CALL_S)
+            fault = _fault(subject, reply)
+            if fault is not None:
+                mend = "see the agent's log, and that the host has this version"
+                raise RunError(
+                    f"the agent answered {fault}", where=f"host {host}: profile of {subject.model}", mend=mend
+                )
             profile = _profile(wanted, reply)
     except grpc.RpcError as error:
         raise RunError(refusal_of(error, host), where=f"host {host}: profile of {subject.model}") from error
@@ -230,6 +240,32 @@ def _request(subject: Subject, limits: Limits, camera: agent_pb2.SourceConfig | 
     )
 
 
+def _fault(subject: Subject, reply: agent_pb2.ProfileReply) -> str | None:
+    """What makes an answer no profile of what was asked for; None: nothing does."""
+    if len(reply.cuts) != len(subject.crossings):
+        return f"{len(reply.cuts)} split points instead of {len(subject.crossings)}"
+    if not reply.whole_s or len(reply.whole_s) != len(reply.whole_cpu_s):
+        return f"{len(reply.whole_s)} times of the whole model and {len(reply.whole_cpu_s)} processor times"
+    wanted = {agent_pb2.Codec.Value(f"CODEC_{codec.name}") for codec in subject.timed_codecs}
+    for name, at in zip(subject.crossings, reply.cuts, strict=True):
+        if (found := {row.codec for row in at.codecs}) != wanted:
+            return f"codecs {sorted(found)} at {name} instead of {sorted(wanted)}"
+    estimates = [reply.call_s, reply.transform_s, *(side for at in reply.cuts for side in (at.before, at.after))]
+    numbers = {
+        "whole_s": reply.whole_s,
+        "whole_cpu_s": reply.whole_cpu_s,
+        "kernels_s": (reply.kernels_s,),
+        "took_s": (reply.took_s,),
+        "call_s, transform_s or a share": [end for each in estimates for end in (each.median, each.low, each.high)],
+        "a codec": [spent for at in reply.cuts for row in at.codecs for spent in (row.encode_s, row.decode_s)],
+    }
+    for name, values in numbers.items():
+        for number in values:
+            if not (math.isfinite(number) and number >= 0):
+                return f"{number} for {name}"
+    return None
+
+
 def _profile(wanted: _Wanted, reply: agent_pb2.ProfileReply) -> HostProfile:
     subject = wanted.subject
     points = {
@@ -264,9 +300,19 @@ def _cost(row: agent_pb2.CodecTimes) -> CodecCost:
     return CodecCost(codec.value, row.filter, row.bytes, row.encode_s, row.decode_s)
 
 
-def _own(folder: Path, model: str, condition: str, host: str) -> Iterator[HostProfile]:
-    """What this campaign keeps of a host."""
-    yield from map(read_profile, sorted(folder.glob(f"{_stem(model, condition, host)}*.json")))
+def spent_s(folder: Path, subject: Subject, condition: str) -> float:
+    """Seconds that hosts were used for what a campaign's ``profiles`` keep of a model as made under a condition.
+
+    Raises:
+        SpecError: a file of it is no profile.
+    """
+    kept = map(read_profile, sorted(folder.glob(f"{_stem(subject.model, condition)}_*.json")))
+    return math.fsum(each.testbed_s for each in kept if each.sha256 == subject.sha256)
+
+
+def _own(folder: Path, model: str, host: str) -> Iterator[HostProfile]:
+    """What this campaign keeps of a host, whatever condition it was made under."""
+    yield from map(read_profile, sorted(folder.glob(f"{_stem(model)}_*_{_stem(host)}*.json")))
 
 
 def _found(wanted: _Wanted, earlier: Path | None, alike: Iterable[HostProfile]) -> HostProfile | None:
