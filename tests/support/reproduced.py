@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from slicebed.results.reproduce.intervals import Estimate, share
 from slicebed.results.reproduce.measured import CutFigures, Decision, Searches
+from slicebed.stats import median_interval
 
 if TYPE_CHECKING:
     from slicebed.results.reproduce.statement import Statement
@@ -55,6 +59,15 @@ def whole(  # noqa: PLR0913 - a keyword for each figure
         into_cloud_bytes=2_764_800.0,
         testbed_s=10.0,
     )
+
+
+def drawn(rng, number, ms, chance, frames=48, **more):
+    """The cut at a place, of frames drawn with a true median, 15 % of it apart, and a true drop rate."""
+    dropped = int(rng.binomial(frames, chance))
+    latencies = list(rng.normal(ms, 0.15 * ms, frames - dropped))
+    low, high = median_interval(latencies)
+    latency = Estimate(float(np.median(latencies)), low, high, len(latencies))
+    return replace(cut(number, 1.0, dropped, frames=frames), latency_ms=latency, **more)
 
 
 def decision(  # noqa: PLR0913 - a keyword for each figure

@@ -13,11 +13,12 @@ from slicebed.results.reproduce.intervals import (
     bootstrap_of_shares,
     difference,
     exact,
+    least,
     rank_correlation,
     ratio,
     share,
 )
-from slicebed.results.reproduce.statement import Fact, Verdict, all_of, any_of, greater, less
+from slicebed.results.reproduce.statement import Fact, Verdict, all_of, any_of, greater, less, within
 
 HOLDS, FAILS, OPEN = Verdict
 ESTIMATES = st.tuples(st.floats(0.01, 100), st.floats(0, 0.9), st.floats(0, 2)).map(
@@ -50,6 +51,36 @@ def test_a_fact_tells_its_interval_and_its_count():
     assert Fact("count", exact(34)).text == "count: 34"
     assert Fact("latency", Estimate(1234.4, n=3), "ms").text == "latency: 1234 ms, n = 3"
     assert Fact("nothing", Estimate(math.nan)).text == "nothing: -"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.05, 0.09, HOLDS), (0.1, 0.3, FAILS), (-0.4, -0.1, FAILS), (-0.05, 0.11, OPEN), (0.02, 0.3, OPEN)],
+)
+def test_the_same_is_the_whole_interval_within_the_margin(low, high, verdict):
+    assert within(Estimate(0.0, low, high), -0.1, 0.1) is verdict
+    assert within(Estimate(0.0), -0.1, 0.1) is OPEN
+
+
+def test_the_least_of_many_is_less_sure_than_one():
+    one = share(10, 50)
+    many = least([one] * 30)
+    assert (many.value, many.low) == (one.value, one.low)
+    assert many.high > one.high
+    assert least([one]) == pytest.approx(one)
+    assert least([one, Estimate(5.0)]).low == 0
+    assert least([Estimate(0.5), Estimate(0.7)])[:3] == (0.5, 0.0, math.inf)
+    nothing = least([share(0, 50)] * 30)
+    # Wilson's bound at the level of thirty: z of 0.025 / 30 is 3.14.
+    assert nothing.high == pytest.approx(3.14**2 / (50 + 3.14**2), rel=0.15)
+
+
+def test_intervals_that_hold_together_are_wider():
+    a, b = share(20, 50), share(30, 50)
+    for apart in (difference, ratio):
+        one, many = apart(a, b), apart(a, b, among=21)
+        assert many.low < one.low < one.value == many.value < one.high < many.high
+    assert ratio(Estimate(2.0, 0.0, 3.0), exact(1.0))[:2] == pytest.approx((2.0, 0.0))
 
 
 def test_the_difference_of_shares_is_newcombes():
@@ -113,3 +144,7 @@ def test_shares_drawn_anew():
     assert 0.84 < apart.high < 0.92
     assert apart == bootstrap_of_shares([(90, 100), (10, 100)], lambda rates: rates[0] - rates[1])
     assert math.isnan(bootstrap_of_shares([(0, 0)], lambda rates: rates[0]).value)
+    for hits in (0, 20):
+        edge = bootstrap_of_shares([(hits, 20)] * 5, lambda rates: max(rates) - min(rates))
+        assert edge.value == 0
+        assert 0.05 < edge.high < 0.3

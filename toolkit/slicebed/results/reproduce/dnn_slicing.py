@@ -153,7 +153,7 @@ def _capacity_decides(splits: Sequence[SplitRun]) -> Statement:
     rates = {name: pooled(found) for name, found in known.items()}
     times = {name: sum(each.total_time_s for each in found) / len(found) for name, found in known.items()}
     low, high = min(rates.values(), key=lambda each: each.value), max(rates.values(), key=lambda each: each.value)
-    drops = difference(high, low)
+    drops = difference(high, low, among=math.comb(len(known), 2))
     spread = max(times.values()) / min(times.values()) - 1
     facts = (
         *(Fact(f"configuration {name}: drop rate", each) for name, each in rates.items()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from slicebed.results.reproduce.measured import fastest, least_dropped, measured
 from slicebed.results.reproduce.names import EDGES
 from slicebed.results.reproduce.section import Section
 from slicebed.results.reproduce.statement import (
+    SAME_LATENCY,
     Fact,
     Statement,
     Verdict,
@@ -19,6 +21,7 @@ from slicebed.results.reproduce.statement import (
     any_of,
     less,
     unmeasured,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -156,21 +159,21 @@ def _pairs(searches: Searches, best: Callable[[Sequence[CutFigures]], CutFigures
     return pairs
 
 
-def _latency_ratio(sliced: CutFigures, cloud: CutFigures) -> Estimate:
-    return ratio(sliced.latency_ms, cloud.latency_ms)
+def _latency_ratio(sliced: CutFigures, cloud: CutFigures, among: int) -> Estimate:
+    return ratio(sliced.latency_ms, cloud.latency_ms, among)
 
 
-def _drop_difference(sliced: CutFigures, cloud: CutFigures) -> Estimate:
-    return difference(sliced.drop_rate, cloud.drop_rate)
+def _drop_difference(sliced: CutFigures, cloud: CutFigures, among: int) -> Estimate:
+    return difference(sliced.drop_rate, cloud.drop_rate, among)
 
 
-def _drop_excess(sliced: CutFigures, cloud: CutFigures) -> Estimate:
+def _drop_excess(sliced: CutFigures, cloud: CutFigures, among: int) -> Estimate:
     """What is dropped above 40 % of cloud-only's, which has an interval at 0 too, where the ratio has none."""
-    return difference(sliced.drop_rate, scaled(cloud.drop_rate, 1 - _LEAST_DROPS))
+    return difference(sliced.drop_rate, scaled(cloud.drop_rate, 1 - _LEAST_DROPS), among)
 
 
 def _improves(
-    text: str, pairs: Pairs, figure: Callable[[CutFigures, CutFigures], Estimate], bound: float, what: str
+    text: str, pairs: Pairs, figure: Callable[[CutFigures, CutFigures, int], Estimate], bound: float, what: str
 ) -> Statement:
     """Whether a figure of sliced beside cloud-only is below a bound for every model, in the best of its conditions.
 
@@ -181,7 +184,7 @@ def _improves(
     by_model: dict[str, list[Verdict]] = {}
     facts = []
     for problem, (sliced, cloud) in pairs.items():
-        estimate = figure(sliced, cloud)
+        estimate = figure(sliced, cloud, len(pairs))
         by_model.setdefault(problem[0], []).append(less(estimate, bound))
         facts.append(Fact(f"{problem_title(problem)}: {what}", estimate))
     best = {model: any_of(verdicts) for model, verdicts in by_model.items()}
@@ -203,22 +206,25 @@ def _no_best_edge(searches: Searches) -> Statement:
     winners = {model: min(found.values(), key=lambda cut: cut.latency_ms.value) for model, found in edges.items()}
     facts = tuple(Fact(f"{cut.title}: best latency", cut.latency_ms, "ms") for cut in winners.values())
     common = set.intersection(*(set(found) for found in edges.values()))
-    # An edge is optimal for a model unless another one is surely faster.
-    optimal = [
-        edge
-        for edge in common
-        if not any(
-            less(ratio(other.latency_ms, found[edge].latency_ms), 1.0) is Verdict.HOLDS
+    rivals = sum(len(found) - 1 for found in edges.values())
+    beaten = {
+        edge: [
+            ratio(found[edge].latency_ms, other.latency_ms, rivals)
             for found in edges.values()
-            for other in found.values()
-        )
-    ]
-    if optimal:
-        why = f"No edge is surely faster than {', '.join(EDGES[each] for each in optimal)}, for any of these models."
-        return Statement(text, _FIGURE_9, Verdict.FAILS, why, facts)
-    return Statement(
-        text, _FIGURE_9, Verdict.HOLDS, "Every edge is surely slower than another one for some model.", facts
+            for name, other in found.items()
+            if name != edge
+        ]
+        for edge in common
+    }
+    optimal = [edge for edge, found in beaten.items() if all(each.high < SAME_LATENCY for each in found)]
+    slower = [edge for edge, found in beaten.items() if any(each.low > 1 for each in found)]
+    verdict = Verdict.FAILS if optimal else Verdict.HOLDS if len(slower) == len(common) else Verdict.OPEN
+    why = (
+        f"No edge is faster than {', '.join(EDGES[each] for each in optimal)}, within {SAME_LATENCY - 1:.0%}."
+        if optimal
+        else f"Surely slower than another one for some model: {len(slower)} of {len(common)} edges."
     )
+    return Statement(text, _FIGURE_9, verdict, why, facts)
 
 
 def _constant_drops(cloud: Mapping[tuple[str, str], CutFigures]) -> Statement:
@@ -230,24 +236,16 @@ def _constant_drops(cloud: Mapping[tuple[str, str], CutFigures]) -> Statement:
     if not groups:
         return unmeasured(text, _FIGURE_2, _NO_CLOUD)
     verdicts, facts = [], []
+    among = sum(math.comb(len(cuts), 2) for cuts in groups.values())
     for cuts in groups.values():
         low, *_, high = sorted(cuts, key=lambda cut: cut.drop_rate.value)
-        spread = difference(high.drop_rate, low.drop_rate)
+        spread = difference(high.drop_rate, low.drop_rate, among)
         facts += [Fact(f"{cut.title}: drop rate", cut.drop_rate) for cut in cuts]
         facts.append(Fact(f"{high.model} less {low.model}", spread))
-        verdicts.append(_is_same(cuts))
+        spreads = [difference(a.drop_rate, b.drop_rate, among) for a, b in combinations(cuts, 2)]
+        verdicts += [within(each, -_SAME_RATE, _SAME_RATE) for each in spreads]
     why = f"The same: every two models differ by less than {_SAME_RATE:g}, with the whole interval of the difference."
     return Statement(text, _FIGURE_2, all_of(verdicts), why, tuple(facts))
-
-
-def _is_same(cuts: Sequence[CutFigures]) -> Verdict:
-    """Whether drop rates are the same within `_SAME_RATE`; open where the intervals say neither."""
-    spreads = [difference(a.drop_rate, b.drop_rate) for a, b in combinations(cuts, 2)]
-    if any(each.low > _SAME_RATE or each.high < -_SAME_RATE for each in spreads):
-        return Verdict.FAILS
-    if all(each.low > -_SAME_RATE and each.high < _SAME_RATE for each in spreads):
-        return Verdict.HOLDS
-    return Verdict.OPEN
 
 
 def _edge_drops_less(
@@ -257,7 +255,7 @@ def _edge_drops_less(
     both = [(edge[problem], cloud[problem]) for problem in edge if problem in cloud]
     if not both:
         return unmeasured(text, _FIGURE_2, _NO_EDGE)
-    found = [(near, difference(near.drop_rate, far.drop_rate)) for near, far in both]
+    found = [(near, difference(near.drop_rate, far.drop_rate, len(both))) for near, far in both]
     facts = tuple(Fact(f"{near.title}: drop rate less cloud-only's", each) for near, each in found)
     verdicts = [less(each, 0.0) for _, each in found]
     kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
@@ -275,7 +273,8 @@ def _edge_as_fast(edge: Mapping[tuple[str, str], CutFigures], cloud: Mapping[tup
         return unmeasured(text, _FIGURE_2, _NO_EDGE)
     verdicts, facts = [], []
     for near, far in both:
-        latency, drops = ratio(near.latency_ms, far.latency_ms), difference(near.drop_rate, far.drop_rate)
+        latency = ratio(near.latency_ms, far.latency_ms, 2 * len(both))
+        drops = difference(near.drop_rate, far.drop_rate, 2 * len(both))
         verdicts.append(all_of((less(latency, 1.0), less(drops, 0.0))))
         facts += [Fact(f"{near.title}: latency of cloud-only's", latency), Fact("drop rate less cloud-only's", drops)]
     return Statement(text, _FIGURE_2, all_of(verdicts), "Both must be lower.", tuple(facts))

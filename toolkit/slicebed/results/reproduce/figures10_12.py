@@ -17,6 +17,7 @@ from slicebed.results.reproduce.measured import (
 )
 from slicebed.results.reproduce.section import Section
 from slicebed.results.reproduce.statement import (
+    SAME_LATENCY,
     Fact,
     Statement,
     Verdict,
@@ -29,11 +30,14 @@ from slicebed.results.reproduce.statement import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
-    from slicebed.results.reproduce.measured import CutFigures, Searches
+    from slicebed.results.reproduce.measured import CutFigures, Decision, Searches
 
-FIGURES = {"Inception V3": 10, "Inception ResNet V2": 11, "PNASNet 331": 12}
+    Excess = Callable[[CutFigures, Sequence[CutFigures], int], Estimate]
+
+_PNASNET = "PNASNet 331"
+FIGURES = {"Inception V3": 10, "Inception ResNet V2": 11, _PNASNET: 12}
 METHODS = ("strongman", "comm-slim", "early-stop", "hybrid", "predict")
 # "Relatively good performance": within a quarter of the best.
 _GOOD = 1.25
@@ -132,47 +136,65 @@ def _problems(searches: Searches) -> Iterator[tuple[tuple[str, str], tuple[CutFi
     return ((problem, cuts) for problem, cuts in searches.problems().items() if problem[0] in FIGURES)
 
 
-def _bests(searches: Searches) -> list[tuple[CutFigures, CutFigures]]:
-    """The best for latency and for drop rate of each problem whose split points were all measured."""
-    pairs = ((fastest(cuts), least_dropped(cuts)) for _, cuts in _problems(searches) if is_exhausted(cuts))
-    return [(fast, kept) for fast, kept in pairs if fast is not None and kept is not None]
+def _exhausted(searches: Searches) -> list[list[CutFigures]]:
+    """The split points of each problem whose split points were all measured; without those that completed nothing."""
+    every = [cuts for _, cuts in _problems(searches) if is_exhausted(cuts)]
+    known = [[each for each in cuts if not math.isnan(each.latency_ms.value)] for cuts in every]
+    return [cuts for cuts in known if cuts]
+
+
+def _slower(cut: CutFigures, cuts: Sequence[CutFigures], among: int) -> Estimate:
+    """How much longer it takes than the fastest, as a share of that; 0 of the fastest itself."""
+    other = fastest(each for each in cuts if each.key != cut.key)
+    return exact(0.0) if other is None else _above(ratio(cut.latency_ms, other.latency_ms, among), 1.0)
+
+
+def _drops_more(cut: CutFigures, cuts: Sequence[CutFigures], among: int) -> Estimate:
+    """How much higher its drop rate is than the least; 0 of the least dropping one itself."""
+    other = least_dropped(each for each in cuts if each.key != cut.key)
+    return exact(0.0) if other is None else _above(difference(cut.drop_rate, other.drop_rate, among), 0.0)
+
+
+def _above(found: Estimate, least: float) -> Estimate:
+    """What is above the least value that there can be; without an interval it may be anything."""
+    high = math.inf if math.isnan(found.high) else found.high
+    value, low, high = (max(0.0, each - least) for each in (found.value, found.low, high))
+    return Estimate(value, low, high, found.n)
+
+
+def _at_best(cuts: Sequence[CutFigures], best: CutFigures, by: Excess, of: Excess, among: int) -> Estimate:
+    """An excess at the split point that is best by another figure, over all that may be the best by it."""
+    spans = [of(each, cuts, among) for each in cuts if by(each, cuts, among).low <= 0]
+    low, high = min(each.low for each in spans), max(each.high for each in spans)
+    return of(best, cuts, among)._replace(low=low, high=high)
 
 
 def _objectives_differ(searches: Searches) -> Statement:
     text = "The best split point for latency may not be the best one for drop rate."
-    source = f"{_SOURCE}, Figures 10 to 12"
-    pairs = _bests(searches)
-    if not pairs:
-        return unmeasured(text, source, _NOT_ALL)
-    verdicts, facts = [], []
-    for fast, kept in pairs:
-        if fast.key == kept.key:
-            verdicts.append(Verdict.FAILS)
-            continue
-        gain = difference(fast.drop_rate, kept.drop_rate)
-        # Another split point with the same drop rate, as far as one can tell, is no other answer.
-        verdicts.append(greater(gain, 0.0))
-        facts.append(Fact(f"{fast.title}: drop rate at the fastest ({fast.cut}) less at the best ({kept.cut})", gain))
-    differ = sum(fast.key != kept.key for fast, kept in pairs)
-    surely = sum(verdict is Verdict.HOLDS for verdict in verdicts)
-    why = f"Two split points in {differ} of {len(pairs)} cases, with a drop rate that surely differs in {surely}."
-    return Statement(text, source, any_of(verdicts), why, tuple(facts))
+    return _at_bests(searches, text, f"{_SOURCE}, Figures 10 to 12", (_slower, _drops_more), 0.0)
 
 
 def _twice_slower(searches: Searches) -> Statement:
     text = "The split point with the lowest drop rate can have twice the latency of the fastest one."
-    source = f"{_SOURCE}, Figure 11a"
-    pairs = _bests(searches)
-    if not pairs:
+    return _at_bests(searches, text, f"{_SOURCE}, Figure 11a", (_drops_more, _slower), _TWICE - 1)
+
+
+def _at_bests(searches: Searches, text: str, source: str, figures: tuple[Excess, Excess], bound: float) -> Statement:
+    """Whether in some case the second figure is above a bound at the best split point by the first."""
+    every = _exhausted(searches)
+    if not every:
         return unmeasured(text, source, _NOT_ALL)
-    found = [
-        (fast, kept, exact(1.0) if fast.key == kept.key else ratio(kept.latency_ms, fast.latency_ms))
-        for fast, kept in pairs
-    ]
-    facts = tuple(Fact(f"{fast.title}: latency at {kept.cut} of {fast.cut}'s", each) for fast, kept, each in found)
-    verdicts = [_as_much(each, _TWICE) for _, _, each in found]
-    most = max(each.value for _, _, each in found)
-    return Statement(text, source, any_of(verdicts), f"Here it has up to {most:.2g} times.", facts)
+    by, of = figures
+    found = []
+    for cuts in every:
+        best = min(cuts, key=lambda each: (by(each, cuts, 1).value, of(each, cuts, 1).value))
+        found.append((best, _at_best(cuts, best, by, of, len(every))))
+    verdicts = [greater(each, bound) for _, each in found]
+    what = "drop rate above the least" if of is _drops_more else "latency above the fastest's, as a share of it"
+    facts = tuple(Fact(f"{best.title}: at {best.cut} {what}", each) for best, each in found)
+    surely = sum(verdict is Verdict.HOLDS for verdict in verdicts)
+    most = max(each.value for _, each in found)
+    return Statement(text, source, any_of(verdicts), f"Surely in {surely} of {len(every)}; at most {most:.2g}.", facts)
 
 
 def _hybrid_matches(searches: Searches) -> Statement:
@@ -181,63 +203,45 @@ def _hybrid_matches(searches: Searches) -> Statement:
         " 11b, c)."
     )
     source = f"{_SOURCE}, Figures 10 and 11"
-    wanted = [
-        (problem, cuts)
-        for problem, cuts in _problems(searches)
-        if problem[0] != "PNASNet 331" and problem[1] in {"mid", "high"} and is_exhausted(cuts)
-    ]
-    return _near_the_best(searches, wanted, 1.0, text, source)
+    wanted = {problem for problem, _ in _problems(searches) if problem[0] != _PNASNET and problem[1] in {"mid", "high"}}
+    return _near_the_best(text, source, _chosen(searches, "hybrid", wanted), SAME_LATENCY)
 
 
 def _hybrid_is_good(searches: Searches) -> Statement:
     text = "Even where hybrid does not find the best split point, what it finds performs well."
-    source = f"{_SOURCE}, Figures 10a and 12d"
-    every = [(problem, cuts) for problem, cuts in _problems(searches) if is_exhausted(cuts)]
-    return _near_the_best(searches, every, _GOOD, text, source)
+    wanted = {problem for problem, _ in _problems(searches)}
+    return _near_the_best(text, f"{_SOURCE}, Figures 10a and 12d", _chosen(searches, "hybrid", wanted), _GOOD)
 
 
-def _near_the_best(
-    searches: Searches,
-    problems: Sequence[tuple[tuple[str, str], tuple[CutFigures, ...]]],
-    allowed: float,
-    text: str,
-    source: str,
-) -> Statement:
-    """Whether the latency of hybrid's choice is at most so many times the best one's; surely more fails."""
-    verdicts, facts = [], []
-    for problem, cuts in problems:
-        best, chosen = fastest(cuts), searches.chosen(problem, "hybrid")
-        if best is None or chosen is None:
-            continue
-        above = exact(1.0) if best.key == chosen.key else ratio(chosen.latency_ms, best.latency_ms)
-        facts.append(Fact(f"{problem_title(problem)}: latency at {chosen.cut} of {best.cut}'s", above))
-        if best.key == chosen.key:
-            verdicts.append(Verdict.HOLDS)
-        else:
-            verdicts.append(_within(above, allowed))
-    if not verdicts:
+def _near_the_best(text: str, source: str, found: Sequence[tuple[Decision, Fact]], allowed: float) -> Statement:
+    """Whether the latency of every choice is less than so many times the best one's."""
+    if not found:
         return unmeasured(text, source, _NOT_ALL)
+    verdicts = [less(fact.estimate, allowed - 1) for _, fact in found]
     kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
-    same = sum(fact.estimate.value == 1 for fact in facts)
-    why = f"The same split point in {same} of {len(facts)} cases, "
-    why += f"within {allowed - 1:.0%}" if allowed > 1 else "as fast, as far as one can tell,"
-    return Statement(text, source, all_of(verdicts), f"{why} in {kept}.", tuple(facts))
+    same = sum(fact.estimate.high == 0 for _, fact in found)
+    why = f"The same split point in {same} of {len(found)} cases, surely within {allowed - 1:.0%} in {kept}."
+    return Statement(text, source, all_of(verdicts), why, tuple(fact for _, fact in found))
 
 
-def _within(above: Estimate, allowed: float) -> Verdict:
-    """At most `allowed` by the value, and not surely more; where 1 is allowed, anything not surely above it."""
-    if above.low > allowed:
-        return Verdict.FAILS
-    if allowed == 1:
-        return Verdict.OPEN if math.isnan(above.low) else Verdict.HOLDS
-    return Verdict.HOLDS if above.value <= allowed else Verdict.OPEN
-
-
-def _as_much(found: Estimate, wanted: float) -> Verdict:
-    """At least `wanted` by the value, and surely above 1; fails where it surely is less."""
-    if less(found, wanted) is Verdict.HOLDS:
-        return Verdict.FAILS
-    return Verdict.HOLDS if found.value >= wanted and found.low > 1 else Verdict.OPEN
+def _chosen(searches: Searches, method: str, problems: Container[tuple[str, str]]) -> list[tuple[Decision, Fact]]:
+    """What a method decided, and how much longer its choice takes than the best one, where that is known."""
+    known = [
+        (decision, chosen, cuts)
+        for cuts in _exhausted(searches)
+        if cuts[0].problem in problems
+        and (decision := searches.decision(cuts[0].problem, method)) is not None
+        and (chosen := searches.chosen(cuts[0].problem, method)) is not None
+    ]
+    found = []
+    for decision, chosen, cuts in known:
+        best = fastest(cuts)
+        same = best is not None and best.key == chosen.key
+        # The choice was picked too, among those that the method measured.
+        above = exact(0.0) if same else _slower(chosen, cuts, len(known) * max(1, decision.candidates))
+        what = f"{chosen.title}: latency at {chosen.cut} above the fastest's, as a share of it"
+        found.append((decision, Fact(what, above)))
+    return found
 
 
 def _hybrid_is_quickest(searches: Searches) -> Statement:
@@ -262,20 +266,17 @@ def _hybrid_is_quickest(searches: Searches) -> Statement:
 def _early_stop(searches: Searches) -> Statement:
     text = "Early-stop finds strongman's split point with a limited edge, within three iterations (PNASNet)."
     source = f"{_SOURCE}, Figures 12a to c"
-    verdicts, facts = [], []
-    for problem, cuts in _problems(searches):
-        decision, chosen = searches.decision(problem, "early-stop"), searches.chosen(problem, "early-stop")
-        best = fastest(cuts) if problem[0] == "PNASNet 331" and problem[1] in _LIMITED and is_exhausted(cuts) else None
-        if best is None or decision is None or chosen is None:
-            continue
-        above = exact(1.0) if best.key == chosen.key else ratio(chosen.latency_ms, best.latency_ms)
-        same = Verdict.HOLDS if best.key == chosen.key else _within(above, 1.0)
-        verdicts.append(all_of((same, truth(decision.candidates <= _ITERATIONS))))
-        facts.append(Fact(f"{problem_title(problem)}: latency at {chosen.cut} of {best.cut}'s", above))
-        facts.append(Fact("split points evaluated", exact(decision.candidates)))
-    if not verdicts:
+    found = _chosen(searches, "early-stop", {(_PNASNET, edge) for edge in _LIMITED})
+    if not found:
         return unmeasured(
             text, source, "PNASNet's split points were not all measured, or early-stop was not run on them"
         )
+    counts = [truth(decision.candidates <= _ITERATIONS) for decision, _ in found]
+    verdicts = [
+        all_of((less(fact.estimate, SAME_LATENCY - 1), few)) for (_, fact), few in zip(found, counts, strict=True)
+    ]
+    facts = [
+        each for decision, fact in found for each in (fact, Fact("split points evaluated", exact(decision.candidates)))
+    ]
     kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
-    return Statement(text, source, all_of(verdicts), f"Both so in {kept} of {len(verdicts)} cases.", tuple(facts))
+    return Statement(text, source, all_of(verdicts), f"Both so in {kept} of {len(found)} cases.", tuple(facts))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import groupby
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _Z = 1.959963984540054
+_TAIL = 0.025
 _DRAWS = 2000
 _SEED = 20191107
 # Fewer pairs have no interval of a rank correlation.
@@ -48,26 +51,45 @@ def scaled(estimate: Estimate, factor: float) -> Estimate:
     return Estimate(estimate.value * factor, estimate.low * factor, estimate.high * factor, estimate.n)
 
 
-def difference(a: Estimate, b: Estimate) -> Estimate:
+def difference(a: Estimate, b: Estimate, among: int = 1) -> Estimate:
     """Subtract: a - b, of independent estimates, from their own intervals.
 
     The square-and-add interval (R. G. Newcombe, Statistics in Medicine 17, 1998, method 10; for any estimates G. Y. Zou
     and A. Donner, Statistics in Medicine 27, 2008). The count is the smaller one.
+
+    Args:
+        a: from which the other is taken.
+        b: the other.
+        among: so many intervals shall hold together at 95 % (Bonferroni, which is Holm's first step).
     """
-    value = a.value - b.value
-    low = value - math.hypot(a.value - a.low, b.high - b.value)
-    high = value + math.hypot(a.high - a.value, b.value - b.low)
+    value, factor = a.value - b.value, _wider(among)
+    low = value - factor * math.hypot(a.value - a.low, b.high - b.value)
+    high = value + factor * math.hypot(a.high - a.value, b.value - b.low)
     return Estimate(value, low, high, min(a.n, b.n))
 
 
-def ratio(a: Estimate, b: Estimate) -> Estimate:
-    """Divide: a / b, of independent estimates, as the difference of their logarithms; at a 0 without an interval."""
+def ratio(a: Estimate, b: Estimate, among: int = 1) -> Estimate:
+    """Divide: a / b, as `difference` does their logarithms; where a is 0 without an interval."""
     if not (a.value >= 0 and b.value > 0):
         return UNKNOWN
-    if not (a.low > 0 and b.low > 0):
+    if not (a.value > 0 and a.low >= 0 and b.low >= 0):
         return Estimate(a.value / b.value, n=min(a.n, b.n))
-    found = difference(_logarithm(a), _logarithm(b))
+    found = difference(_logarithm(a), _logarithm(b), among)
     return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), found.n)
+
+
+def least(estimates: Sequence[Estimate]) -> Estimate:
+    """The least of several figures, with an interval that includes that it was picked as the least.
+
+    The least is at most each of them, so that its upper bound is the least of upper bounds that hold together; it is
+    one of them, so that its lower bound is the least of their own (after J. C. Hsu, Annals of Statistics 12, 1984).
+
+    Args:
+        estimates: none of them below 0; one without an interval may be anything. At least one.
+    """
+    best = min(estimates, key=lambda each: each.value)
+    low = min(0.0 if math.isnan(each.low) else each.low for each in estimates)
+    return best._replace(low=low, high=min(_raised(each, len(estimates)) for each in estimates))
 
 
 def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
@@ -101,7 +123,9 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
 
 
 def bootstrap_of_shares(counts: Sequence[tuple[int, int]], statistic: Callable[[Sequence[float]], float]) -> Estimate:
-    """A statistic of several shares, with the percentile interval of shares drawn anew from each; seeded.
+    """A statistic of several shares, with the percentile interval of shares drawn anew for each; seeded.
+
+    They are drawn from Jeffreys' posterior, Beta(hits + 1/2, misses + 1/2), which leaves something open at 0 and 1 too.
 
     Args:
         counts: hits and trials of each share.
@@ -110,15 +134,31 @@ def bootstrap_of_shares(counts: Sequence[tuple[int, int]], statistic: Callable[[
     if not counts or any(trials == 0 for _, trials in counts):
         return UNKNOWN
     shares = [hits / trials for hits, trials in counts]
-    trials = [each for _, each in counts]
-    draws = np.random.default_rng(_SEED).binomial(trials, shares, size=(_DRAWS, len(counts))) / trials
+    hits, misses = np.array([(hits + 0.5, trials - hits + 0.5) for hits, trials in counts]).T
+    draws = np.random.default_rng(_SEED).beta(hits, misses, size=(_DRAWS, len(counts)))
     drawn = sorted(statistic([float(each) for each in row]) for row in draws)
     edge = round(0.025 * _DRAWS)
-    return Estimate(statistic(shares), drawn[edge], drawn[-1 - edge], sum(trials))
+    return Estimate(statistic(shares), drawn[edge], drawn[-1 - edge], sum(trials for _, trials in counts))
 
 
 def _logarithm(estimate: Estimate) -> Estimate:
-    return Estimate(math.log(estimate.value), math.log(estimate.low), math.log(estimate.high), estimate.n)
+    value, low, high = (math.log(each) if each > 0 else -math.inf for each in estimate[:3])
+    return Estimate(value, low, high, estimate.n)
+
+
+@cache
+def _wider(among: int) -> float:
+    """How many times as wide an interval is of which so many hold together at 95 %."""
+    return NormalDist().inv_cdf(1 - _TAIL / among) / _Z
+
+
+def _raised(estimate: Estimate, among: int) -> float:
+    """An upper bound of which so many hold together; near 0 bounds of shares grow faster than the width does."""
+    value, _, high, _ = estimate
+    if math.isnan(high):
+        return math.inf
+    factor = _wider(among)
+    return value * (high / value) ** factor if value > 0 else high * factor**2
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

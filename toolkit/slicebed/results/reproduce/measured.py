@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.results.reproduce.intervals import UNKNOWN, Estimate
+from slicebed.results.reproduce.intervals import UNKNOWN, Estimate, least
 from slicebed.results.reproduce.names import EDGES, edge_rank, model_rank
 from slicebed.spec.search import LATENCY
 from slicebed.split.search.contracts import Boundary, Candidate, Problem
@@ -153,15 +153,21 @@ def is_exhausted(cuts: Sequence[CutFigures]) -> bool:
 
 
 def fastest(cuts: Iterable[CutFigures]) -> CutFigures | None:
-    """The lowest median latency; None where no frame was completed."""
+    """The lowest median latency, whose interval includes the choice; None where no frame was completed."""
     known = [each for each in cuts if not math.isnan(each.latency_ms.value)]
-    return min(known, key=lambda each: each.latency_ms.value) if known else None
+    if not known:
+        return None
+    best = min(known, key=lambda each: each.latency_ms.value)
+    return replace(best, latency_ms=least([each.latency_ms for each in known]))
 
 
 def least_dropped(cuts: Iterable[CutFigures]) -> CutFigures | None:
-    """The lowest drop rate, of equal ones the fastest; None without any figure."""
+    """The lowest drop rate, of equal ones the fastest; its interval includes the choice. None without any figure."""
     known = [each for each in cuts if not math.isnan(each.drop_rate.value)]
-    return min(known, key=lambda each: (each.drop_rate.value, _or_last(each.latency_ms.value))) if known else None
+    if not known:
+        return None
+    best = min(known, key=lambda each: (each.drop_rate.value, _or_last(each.latency_ms.value)))
+    return replace(best, drop_rate=least([each.drop_rate for each in known]))
 
 
 def _or_last(value: float) -> float:

@@ -120,12 +120,12 @@ def _fact_to_json(fact: Fact) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON has it: numpy's numbers as Python's, none of what is not one."""
+    """A value as JSON has it: numpy's numbers as Python's, none of what is not one or has no end."""
     if isinstance(value, (str, int)) or value is None:
         return value
     if isinstance(value, Integral):
         return int(value)
-    return None if not isinstance(value, Real) or math.isnan(value) else float(value)
+    return None if not isinstance(value, Real) or not math.isfinite(value) else float(value)
 
 
 def write_report(reproduction: Reproduction, reference: Path = REFERENCE) -> Report:

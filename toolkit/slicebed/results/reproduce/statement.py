@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from slicebed.results.reproduce.intervals import Estimate
 
+SAME_LATENCY = 1.1
+"""Latencies of a lower ratio are read as the same."""
+
 
 class Verdict(StrEnum):
     """Whether a statement holds here; `OPEN` where the figures do not say, or there are none."""
@@ -92,6 +95,13 @@ def less(estimate: Estimate, bound: float) -> Verdict:
     if estimate.high < bound:
         return Verdict.HOLDS
     return Verdict.FAILS if estimate.low >= bound else Verdict.OPEN
+
+
+def within(estimate: Estimate, low: float, high: float) -> Verdict:
+    """Whether it is between two bounds: its whole interval is, or lies outside of them, or else it is open."""
+    if low < estimate.low and estimate.high < high:
+        return Verdict.HOLDS
+    return Verdict.FAILS if estimate.low >= high or estimate.high <= low else Verdict.OPEN
 
 
 def truth(value: bool) -> Verdict:  # noqa: FBT001 - the whole of what it is given
