@@ -10,9 +10,10 @@ import json
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from slicebed.run.search.cells import measure
+from slicebed.errors import RunError
+from slicebed.run.search.cells import cell_of, measure, read_cell
 from slicebed.run.store import write_json
 from slicebed.split.search.objective import best_of, excess, score, shown, value
 
@@ -57,6 +58,7 @@ time of these, and of the profiles where they were used; ``value`` is the object
 that of the best candidate that any method measured, ``regret_measured`` the share by which that is better.
 """
 _MS = 1000
+_MEND: Final = "remove this run's folder, then --resume"
 
 
 @dataclass
@@ -77,6 +79,43 @@ class Record:
     _by_candidate: dict[tuple[str, str], dict[int, list[CellData]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
+
+    def take_in(self) -> None:
+        """Take in the finished cells that are in the folder already.
+
+        Raises:
+            RunError: one of them cannot be read, or is not what its folder's name says.
+        """
+        for path in sorted(self.folder.glob("*/manifest.json")):
+            try:
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                if manifest["status"] != "complete":
+                    continue
+                cell = cell_of(manifest)
+                named = {manifest["run"], cell.run_id}
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise RunError(
+                    f"a run's manifest cannot be read: {type(error).__name__}: {error}", where=str(path), mend=_MEND
+                ) from error
+            if named != {path.parent.name} or not self._knows(cell.problem, cell.key):
+                raise RunError(f"it is the manifest of run {manifest['run']}", where=str(path), mend=_MEND)
+            try:
+                self.add(read_cell(cell, path.parent, manifest))
+            except (RunError, ValueError, KeyError, TypeError) as error:
+                what = error.what if isinstance(error, RunError) else f"a finished cell cannot be read: {error!r}"
+                raise RunError(what, where=str(path.parent), mend=_MEND) from error
+
+    def bears_out(self, decided: Mapping[str, Any]) -> bool:
+        """Whether all that a decision rests on is still there."""
+        foretold = decided["foretold"]
+        return (
+            self._knows(decided["problem"], decided["chosen"])
+            and set(decided["cells"]) <= {cell.id for cell in self.cells}
+            and (foretold is None or (self.folder / "foretold" / foretold).is_file())
+        )
+
+    def _knows(self, problem: str, key: str) -> bool:
+        return problem in self.spaces and key in self.spaces[problem].variants
 
     def add(self, data: CellData) -> None:
         """Take in a finished cell, which the next `write` tables."""

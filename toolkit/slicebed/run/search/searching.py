@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 from dataclasses import dataclass, field, replace
+from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from slicebed.errors import RunError, SpecError, VerdictError
-from slicebed.run.search.cells import Repeats, cell_of, measure, ordered, read_cell
+from slicebed.run.search.cells import Repeats, measure, ordered, read_cell
 from slicebed.run.search.crew import Crew
 from slicebed.run.search.record import Record
 from slicebed.run.search.space import Cell
@@ -119,6 +119,9 @@ class Searching:
             settings: how.
             progress: told what goes on.
             foresee: profiles the hosts for a space; called for methods that need it.
+
+        Raises:
+            RunError: a finished cell of the folder cannot be read.
         """
         self._campaign, self._methods, self._settings = campaign, methods, settings
         self._progress, self._foresee = progress, foresee
@@ -128,13 +131,11 @@ class Searching:
         self._lost: set[str] = set()
         self._failed: list[SlicebedError] = []
         self._decisions: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._record.take_in()
         for event in campaign.events():
-            if event["event"] == "decision":
+            # Of what somebody took away since, there is a new decision.
+            if event["event"] == "decision" and self._record.bears_out(event):
                 self._decisions[event["problem"], event["method"]] = event
-        for path in sorted(campaign.folder.glob("*/manifest.json")):
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["status"] == "complete":
-                self._record.add(read_cell(cell_of(manifest), path.parent, manifest))
         self._record.write(self._decisions.values())
         self._begun_with = len(self._record.cells)
         self._left = 0
@@ -240,7 +241,10 @@ class Searching:
         """The cell that an ask still needs of a candidate."""
         frames = _frames(space, ask)
         found = self._record.of(space.id, key, frames)
-        cell = Cell(space.id, key, len(found) + 1, frames)
+        # The first that is missing: a run's folder may have been taken away.
+        there = {data.cell.repeat for data in found}
+        repeat = next(repeat for repeat in count(1) if repeat not in there)
+        cell = Cell(space.id, key, repeat, frames)
         settled = self._settings.repeats(paired=ask.paired).settled(found)
         return cell if settled is None and cell.id not in self._lost else None
 

@@ -1,0 +1,96 @@
+"""A search's folder that somebody took something out of, or spoilt: what is gone is done again, the rest refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+from searches import LATENCY, SimulatedHosts, make_spaces
+
+from slicebed.errors import RunError
+from slicebed.run.progress import Progress
+from slicebed.run.search.searching import Searching, Settings
+from slicebed.run.store import create_campaign
+from slicebed.split.search import registry
+
+METHODS = ("strongman", "hybrid")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search with two repeats of every candidate, and its spaces."""
+    folder = tmp_path_factory.mktemp("searched")
+    _, spaces = make_spaces(folder)
+    campaign = create_campaign(folder / "results", "small", {"kind": "search"})
+    search(campaign, spaces)
+    return campaign, spaces
+
+
+@pytest.fixture
+def damaged(searched, tmp_path):
+    """A copy of it to spoil, and its spaces."""
+    campaign, spaces = searched
+    copy = type(campaign)(tmp_path / campaign.name)
+    shutil.copytree(campaign.folder, copy.folder)
+    return copy, spaces
+
+
+def search(campaign, spaces):
+    """What of it had to be measured."""
+    hosts = SimulatedHosts(campaign, spaces)
+    settings = Settings(LATENCY, at_least=2, at_most=2, order_seed=1)
+    chosen = {name: registry.load(name) for name in METHODS}
+    Searching(campaign, spaces, chosen, settings, Progress(), None).run([hosts])
+    return [cell.run_id for cell in hosts.measured]
+
+
+def decisions(campaign):
+    with (campaign.folder / "tables" / "decisions.csv").open() as file:
+        return {row["method"]: (row["chosen"], row["runs"]) for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("which", ["*_r1", "*op5*_r*", "*_r2"])
+def test_runs_that_are_gone_are_done_again_and_decided_upon_again(damaged, searched, which):
+    campaign, spaces = damaged
+    gone = sorted(campaign.folder.glob(which))
+    for folder in gone:
+        shutil.rmtree(folder)
+    assert gone
+    assert sorted(search(campaign, spaces)) == sorted(folder.name for folder in gone)
+    assert decisions(campaign) == decisions(searched[0])
+
+
+@pytest.mark.parametrize(("field", "value"), [("problem", "gone"), ("chosen", "gone"), ("foretold", "gone.json")])
+def test_a_decision_on_what_is_gone_is_made_anew(damaged, searched, field, value):
+    campaign, spaces = damaged
+    journal = campaign.folder / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = [json.dumps(event | {field: value} if event["event"] == "decision" else event) for event in events]
+    journal.write_text("\n".join(lines) + "\n")
+    assert search(campaign, spaces) == []
+    assert decisions(campaign) == decisions(searched[0])
+
+
+def spoil_manifest(folder, text):
+    (folder / "manifest.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda run: spoil_manifest(run, '{"status": "comp'), "manifest.json: a run's manifest cannot be read"),
+        (lambda run: spoil_manifest(run, "[]"), "manifest.json: a run's manifest cannot be read"),
+        (lambda run: spoil_manifest(run, '{"status": "complete"}'), "cannot be read: KeyError: 'problem'"),
+        (lambda run: (run / "samples.parquet").write_bytes(b"PAR1"), "samples of a finished cell cannot be read"),
+        (lambda run: (run / "samples.parquet").unlink(), "samples of a finished cell cannot be read"),
+        (lambda run: shutil.copytree(run, run.with_name("backup")), "backup/manifest.json: it is the manifest of run"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_named_with_what_to_do(damaged, spoil, said):
+    campaign, spaces = damaged
+    spoil(min(campaign.folder.glob("*_r1")))
+    with pytest.raises(RunError, match=said) as refused:
+        search(campaign, spaces)
+    assert refused.value.mend == "remove this run's folder, then --resume"
