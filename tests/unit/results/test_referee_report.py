@@ -117,7 +117,7 @@ def test_the_plots_say_what_they_show(folder):
 
 def test_the_same_search_gives_the_same_page(folder):
     before = (folder / "report.html").read_bytes()
-    write_report(folder)
+    assert write_report(str(folder)) == folder / "report.html"
     assert (folder / "report.html").read_bytes() == before
 
 

@@ -120,14 +120,33 @@ def test_methods_have_runs_time_value_and_regret(judged):
     assert (strongman["runs"], strongman["candidates_measured"], strongman["candidates"]) == (6, 6, 6)
     assert strongman["time_to_decision_s"] == pytest.approx(6 * 12.0 + 0.25)
     assert strongman["all_measured"]
-    assert (strongman["regret"], strongman["regret_low"], strongman["regret_high"]) == (0.0, 0.0, 0.0)
+    assert (strongman["regret"], strongman["regret_low"]) == (0.0, 0.0)
     cuts = judged.cuts[judged.cuts["condition"] == "high"].set_index("name")
+    rival = cuts["latency_median_low_ms"].drop(strongman["name"]).min()
+    high = cuts.loc[strongman["name"], "latency_median_high_ms"]
+    assert strongman["regret_high"] == pytest.approx(max(0.0, (high - rival) / rival))
     chosen, best = (cuts.loc[row["name"], "latency_median_ms"] for row in (hybrid, strongman))
     assert hybrid["name"] in NAMES[2:4]
     assert hybrid["value"] == pytest.approx(chosen / 1000)
     assert hybrid["regret"] == pytest.approx((chosen - best) / best)
     assert 0 <= hybrid["regret_low"] < hybrid["regret"] < hybrid["regret_high"]
     assert hybrid["n"] == 24
+
+
+def test_the_best_measured_may_still_not_be_the_best(tmp_path):
+    folder = SearchWritten(tmp_path / "alike", cuts=tuple("abcdefghijkl"), frames=8, conditions=("mid",)).write()
+    judged = referee_of(folder)
+    cuts, row = judged.cuts.set_index("key"), judged.methods.iloc[0]
+    rival = cuts["latency_median_low_ms"].drop(row["chosen"]).min()
+    high = cuts.loc[row["chosen"], "latency_median_high_ms"]
+    assert high > rival
+    assert (row["regret"], row["regret_low"]) == (0.0, 0.0)
+    assert row["regret_high"] == pytest.approx((high - rival) / rival)
+
+
+def test_the_only_measured_candidate_has_no_regret(tmp_path):
+    row = referee_of(SearchWritten(tmp_path / "one", cuts=(), sessions={"strongman": None}).write()).methods.iloc[0]
+    assert (row["regret"], row["regret_low"], row["regret_high"]) == (0.0, 0.0, 0.0)
 
 
 def test_a_best_among_some_is_called_so(judged):
@@ -245,6 +264,8 @@ def test_what_is_no_pair_of_metrics_is_refused(text):
 
 
 def test_a_front_of_what_was_not_measured_is_refused(written):
+    with pytest.raises(SpecError, match="no metric 'foo'"):
+        referee_of(str(written), ("bytes", "foo"))
     with pytest.raises(SpecError, match="latency and energy were not measured together"):
         referee_of(written, ("latency", "energy"))
 
@@ -299,6 +320,14 @@ def test_what_cannot_be_judged_is_told(tmp_path, written):
     (torn / "tables" / "cells.csv").write_text("cell,problem\n")
     with pytest.raises(RunError, match="lacks model, condition"):
         read_search(torn)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_searchs_broken_plan_is_told(tmp_path, text):
+    folder = SearchWritten(tmp_path / "broken", cuts=("a", "b")).write()
+    (folder / "campaign.json").write_text(text)
+    with pytest.raises(RunError, match=r"campaign\.json"):
+        is_search(folder)
 
 
 def test_what_is_read_is_what_the_search_writes():

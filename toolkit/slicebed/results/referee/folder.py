@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -83,8 +83,21 @@ class SearchFolder:
 
 
 def is_search(folder: Path) -> bool:
-    """Whether a campaign's folder is a search's; one that cannot be told is none."""
-    return _plan(folder).get("kind") == _SEARCH
+    """Whether a campaign's folder is a search's.
+
+    Raises:
+        RunError: its campaign.json cannot be read, or a search's tables are there and it says nothing of a search.
+    """
+    path = folder / "campaign.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RunError(f"the campaign cannot be read: {error}", where=str(path)) from None
+    if isinstance(plan, dict) and plan.get("kind") == _SEARCH:
+        return True
+    if not isinstance(plan, dict) or (folder / "tables" / "cells.csv").is_file():
+        raise RunError("it does not say what kind of campaign this is", where=str(path), mend="restore the file")
+    return False
 
 
 def read_search(folder: Path) -> SearchFolder:
@@ -111,14 +124,6 @@ def read_search(folder: Path) -> SearchFolder:
         attempts=_attempts(folder, campaign),
         notes=_notes(told, told[~there], campaign),
     )
-
-
-def _plan(folder: Path) -> dict[str, Any]:
-    try:
-        plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return plan if isinstance(plan, dict) else {}
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -11,6 +11,9 @@ from slicebed.errors import SpecError
 from slicebed.results.referee.cuts import figure_of, measure_of, measured
 from slicebed.spec.objective import METRICS
 from slicebed.split.search.pareto import front
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LATENCY_AND_DROPS = ("latency", "drop_rate")
 _FIRST_COLUMNS = ("problem", "model", "condition", "number", "name", "key", "completed", "captured", "runs")
@@ -22,7 +25,11 @@ def metrics_of(text: str) -> tuple[str, str]:
     Raises:
         SpecError: it is not two different metrics.
     """
-    names = tuple(name.strip() for name in text.split(","))
+    return pair_of([name.strip() for name in text.split(",")])
+
+
+def pair_of(names: Sequence[str]) -> tuple[str, str]:
+    """Two different metrics; raises as `metrics_of`."""
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise SpecError(f"no metric {unknown[0]!r}", where="--pareto", mend=f"metrics are {', '.join(METRICS)}")
@@ -37,8 +44,10 @@ def front_table(cuts: pd.DataFrame, metrics: tuple[str, str]) -> pd.DataFrame:
     Every metric has its value in its own unit and both ends of its interval.
 
     Raises:
-        SpecError: no candidate has both; of latency and drop rate, which every report shows, there is no row then.
+        SpecError: they are not two different metrics, or no candidate has both; of latency and drop rate, which every
+            report shows, there is no row then.
     """
+    metrics = pair_of(metrics)
     rows: list[dict[str, Any]] = []
     for _, candidates in measured(cuts).groupby("problem", sort=False):
         records = candidates.to_dict("records")

@@ -14,7 +14,7 @@ from slicebed.split.search.contracts import Figure
 from slicebed.split.search.objective import best_of, excess, feasible, interval, parse, score, value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from slicebed.results.referee.folder import SearchFolder
 
@@ -31,7 +31,9 @@ the time of the hosts for these, ``decision_s`` what the method itself thought, 
 and ``best_known`` are in ``unit``, with the frames behind them (``n``, ``best_n``), over all cells of the campaign:
 what other methods had measured makes the best known better, and where ``all_measured`` is false an unmeasured candidate
 may be better still. ``regret`` is how much worse the choice is: a share of the best known, of drop rates their
-difference. Its interval takes both intervals at their ends, so it is wider than 95 %.
+difference. Its interval takes intervals at their ends, so it is wider than 95 %: from the choice's better end against
+the worse one of the best known, to the choice's worse end against the best end of all other candidates, so that also
+a choice that is the best known itself has one.
 """
 _FIRST_COLUMNS = ("problem", "model", "condition", "objective", "candidates")
 _COUNTS = ("candidates", "runs", "candidates_measured", "number", "n", "best_number", "best_n")
@@ -66,7 +68,7 @@ def minutes_by_method(methods: pd.DataFrame) -> pd.DataFrame:
 
 def best_row(rows: pd.DataFrame, objective: Objective) -> dict[Any, Any] | None:
     """The best of some measured candidates; None where none of them has the objective's metrics."""
-    known = {str(row["key"]): row for row in rows.to_dict("records") if _is_known(row, objective)}
+    known = {str(row["key"]): row for row in _known(rows, objective)}
     return known[best_of(map(measure_of, known.values()), objective).key] if known else None
 
 
@@ -93,7 +95,7 @@ def _row(decision: Mapping[Any, Any], cuts: pd.DataFrame) -> dict[str, Any]:
         row |= {"number": chosen["number"], "name": chosen["name"], "n": _frames(chosen, objective)}
     if chosen is not None and best is not None and _is_known(chosen, objective):
         row |= _figure("value", _value(chosen, objective))
-        row |= _figure("regret", _regret(chosen, best, objective))
+        row |= _figure("regret", _regret(chosen, best, _known(there, objective), objective))
         row["within_limits"] = feasible(objective, measure_of(chosen).figures)
     return row
 
@@ -103,6 +105,11 @@ def _objective(text: str) -> Objective:
         return parse(text)
     except SpecError as error:
         raise RunError(f"an objective cannot be read: {error.what}", where="tables/decisions.csv") from None
+
+
+def _known(rows: pd.DataFrame, objective: Objective) -> list[dict[Any, Any]]:
+    """The candidates that have the objective's metrics."""
+    return [row for row in rows.to_dict("records") if _is_known(row, objective)]
 
 
 def _is_known(row: Mapping[Any, Any], objective: Objective) -> bool:
@@ -119,17 +126,28 @@ def _value(row: Mapping[Any, Any], objective: Objective) -> Figure:
     return Figure(value(objective, figures), ends.low, ends.high)
 
 
-def _regret(chosen: Mapping[Any, Any], best: Mapping[Any, Any], objective: Objective) -> Figure:
-    """How much worse the choice is; nothing, surely, where it is the best known itself."""
-    if chosen["key"] == best["key"]:
-        return Figure(0.0, 0.0, 0.0)
-    own, other = (measure_of(row).figures for row in (chosen, best))
-    worse = excess(objective, score(objective, own), score(objective, other))
+def _regret(
+    chosen: Mapping[Any, Any], best: Mapping[Any, Any], known: Sequence[Mapping[Any, Any]], objective: Objective
+) -> Figure:
+    """How much worse the choice is than the best of all that are known; see `COLUMNS` for its interval."""
+    figures = {row["key"]: measure_of(row).figures for row in known}
+    own, its = figures[chosen["key"]], figures[best["key"]]
+    worse = excess(objective, score(objective, own), score(objective, its))
     bare = Objective(objective.weights, objective.scales)
-    mine, its = interval(bare, own), interval(bare, other)
-    if math.isinf(worse) or any(math.isnan(end) for end in (mine.low, its.low)):
+    # One that breaks a limit is no better choice, unless all do.
+    others = [
+        interval(bare, figures[key]).low
+        for key in figures
+        if key != chosen["key"] and (feasible(objective, figures[key]) or not feasible(objective, its))
+    ]
+    if not others:
+        return Figure(worse, worse, worse)
+    mine, of_best = interval(bare, own), interval(bare, its)
+    lows = [end for end in others if not math.isnan(end)]
+    if not lows or math.isinf(worse) or any(math.isnan(end) for end in (mine.low, of_best.low)):
         return Figure(worse, math.nan, math.nan)
-    return Figure(worse, excess(bare, mine.low, its.high), excess(bare, mine.high, its.low))
+    least = 0.0 if chosen["key"] == best["key"] else excess(bare, mine.low, of_best.high)
+    return Figure(worse, least, excess(bare, mine.high, min(lows)))
 
 
 def _frames(row: Mapping[Any, Any], objective: Objective) -> int:

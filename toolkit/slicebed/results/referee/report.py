@@ -25,7 +25,7 @@ _TEMPLATE = "report.html.j2"
 _NOT_METHODS = frozenset({"problem", "model", "condition", "objective", "candidates"})
 
 
-def write_report(folder: Path, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Path:
+def write_report(folder: Path | str, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Path:
     """Judge a search and write ``tables/``, ``plots/`` and ``report.html`` into its folder.
 
     Args:
@@ -39,7 +39,7 @@ def write_report(folder: Path, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> 
         SpecError: it is no search, nothing of it is measured yet, or the metrics were not measured.
         RunError: a table, a manifest or samples cannot be read.
     """
-    return write_judged(referee_of(folder, metrics), folder)
+    return write_judged(referee_of(folder, metrics), Path(folder))
 
 
 def write_judged(referee: Referee, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed.results.referee.cuts import cuts_table
@@ -14,8 +15,6 @@ from slicebed.results.referee.normalised import normalised_table
 from slicebed.results.referee.predicted import predicted_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
 
@@ -50,7 +49,7 @@ class Referee:
     notes: tuple[str, ...]
 
 
-def referee_of(folder: Path, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Referee:
+def referee_of(folder: Path | str, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Referee:
     """Judge a search.
 
     Args:
@@ -58,10 +57,10 @@ def referee_of(folder: Path, metrics: tuple[str, str] = LATENCY_AND_DROPS) -> Re
         metrics: of the Pareto front.
 
     Raises:
-        SpecError: it is no search, or nothing of it is measured yet.
+        SpecError: it is no search, nothing of it is measured yet, or the metrics are not two that were measured.
         RunError: a table, a manifest or samples cannot be read.
     """
-    search = read_search(folder)
+    search = read_search(Path(folder))
     cuts = cuts_table(search)
     methods = methods_table(search, cuts)
     normalised = normalised_table(cuts, methods)
