@@ -30,6 +30,30 @@ def test_the_plan_is_computed_and_fits_the_terminal():
     assert part.stdout.count("experiments/") == 1
 
 
+def test_the_plan_is_told_as_json():
+    done = reproduce("dnn-slicing", "--quick", "--plan", "--json")
+    (part,) = json.loads(done.stdout)["parts"]
+    assert part["experiment"] == "experiments/dnn_slicing.yml"
+    assert part["cells"] > 0
+    assert part["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({"targets": [], "parts": {}}, "quick missing"),
+        ({"targets": [], "quick": True, "parts": {"fig4": {"status": "open"}}}, "parts.fig4 missing"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_one_line(tmp_path, state, says):
+    (tmp_path / "reproduce.json").write_text(json.dumps({"kind": "reproduce", **state}))
+    report = (*RUN[:-1], "report", str(tmp_path))
+    done = subprocess.run(report, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert says in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

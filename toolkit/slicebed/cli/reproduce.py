@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slicebed.cli._console import ConsoleProgress, console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
+from slicebed.errors import SpecError
 from slicebed.testbed.checkout import find_checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def reproduce(
@@ -34,7 +38,7 @@ def reproduce(
     deploy: Annotated[bool, typer.Option(help="Make sure first that the agents are deployed and running.")] = True,
     inventory: InventoryOption = None,
     results: Annotated[Path | None, typer.Option(help="Where reproductions go; default: results/.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print tables and statements as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print tables and statements, or the plan, as JSON.")] = False,
 ) -> None:
     """Run what the published tables and figures need, and show them beside the published ones, with verdicts."""
     # pandas and gRPC, not for --help
@@ -44,9 +48,12 @@ def reproduce(
     checkout = find_checkout()
     planned = running.plan(checkout, targets, quick=quick)
     out = console() if plan else console(stderr=True)
-    out.print(
-        plan_table([(e.part.name, f"experiments/{e.part.file}", e.problems, e.cells, e.seconds) for e in planned])
-    )
+    rows = [(e.part.name, f"experiments/{e.part.file}", e.problems, e.cells, e.seconds) for e in planned]
+    if plan and as_json:
+        names = ("part", "experiment", "problems", "cells", "seconds")
+        print_json({"quick": quick, "parts": [dict(zip(names, row, strict=True)) for row in rows]})
+        return
+    out.print(plan_table(rows))
     if plan:
         return
     wanted = running.ReproduceWanted(
@@ -65,16 +72,37 @@ def reproduce(
 
 
 def show_reproduction(folder: Path, *, as_json: bool) -> None:
-    """Write tables/ and index.html of a reproduction and print what it says."""
+    """Write tables/ and index.html of a reproduction and print what it says.
+
+    Raises:
+        SpecError: it is no reproduction's folder, or its reproduce.json is not whole.
+    """
     # As above.
     from slicebed.results.reproduce.render import render_report  # noqa: PLC0415
     from slicebed.results.reproduce.report import to_json, write_report  # noqa: PLC0415
     from slicebed.run.reproduce import Reproduction  # noqa: PLC0415
 
     found = Reproduction(folder)
+    _require_readable(found.state, folder)
     report = write_report(found)
     if as_json:
         print_json(to_json(found, report))
         return
     render_report(console(), report)
     console().print(f"Page: {folder / 'index.html'}  tables: {folder / 'tables'}", markup=False, soft_wrap=True)
+
+
+def _require_readable(state: Mapping[str, Any], folder: Path) -> None:
+    kinds = {"targets": list, "quick": bool, "parts": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
+    if not wrong:
+        parts = state["parts"].items()
+        wrong = [
+            f"parts.{name}" for name, part in parts if not isinstance(part, dict) or not {"status", "error"} <= {*part}
+        ]
+    if wrong:
+        raise SpecError(
+            f"{', '.join(wrong)} missing or unreadable",
+            where=str(folder / "reproduce.json"),
+            mend="restore the file as slicebed reproduce wrote it",
+        )
