@@ -66,7 +66,9 @@ def test_comm_slim_measures_what_is_cheap_to_transfer():
     line = Line()
     slim = run("comm-slim", line.problem(options={"latency": "42 ms"}), line.testbed())
     assert slim.asked == keys(4, 5, 6, 7, 8, 9)
-    assert "6 of 10" in slim.choice.why
+    assert slim.choice.why == "the best of 6 measured; 6 of 10 have latency of up to 42 ms"
+    numbers = run("comm-slim", line.problem(options={"latency": 0.2, "bytes": 1e6}), line.testbed())
+    assert numbers.choice.why.endswith("have latency of up to 200 ms and bytes of up to 1 MB")
     assert run("comm-slim", line.problem(options={"latency": 0.042, "bytes": "200 kB"}), line.testbed()).asked == keys(
         6, 7, 8, 9
     )

@@ -9,6 +9,8 @@ from search_problems import LATENCY, not_a_number, of
 
 from slicebed.errors import RunError, SpecError
 from slicebed.spec.objective import METRICS, Objective
+from slicebed.spec.search_model import AmountsModel
+from slicebed.spec.units import parse_amount
 from slicebed.split.search.contracts import Figure, Measure
 from slicebed.split.search.objective import (
     INFEASIBLE,
@@ -167,13 +169,57 @@ def test_what_cannot_be_read_is_refused_with_an_example(text):
     assert refused.value.mend
 
 
-amounts = st.floats(1e-6, 1e9, allow_nan=False)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("latency;drop_rate<=20", "limit of drop_rate 20 is out of range; allowed: 0 to 1 (20 % is 0.2)"),
+        ("latency;drop_rate<=101 %", "limit of drop_rate 1.01 is out of range"),
+        ("latency=1/100,drop_rate=1/20", "scale of drop_rate 20 is out of range"),
+        ("latency=1/100 m", 'unit "m" is not a unit of duration'),
+        ("latency=1/2 h", 'unit "h" is not'),
+        ("latency;bytes<=0", "limit of bytes 0 is out of range; allowed: 1 to 1.09951e+12 B"),
+        ("latency=2000", "weight of latency 2000 is out of range"),
+    ],
+)
+def test_what_the_file_would_refuse_is_refused_and_said_where(text, told):
+    with pytest.raises(SpecError) as refused:
+        parse(text)
+    assert str(refused.value).startswith(f"--objective: {told}")
+
+
+QUANTITIES = {
+    "latency": ("1 us", "3600 s"),
+    "latency_p95": ("1 us", "3600 s"),
+    "drop_rate": ("0.0001 %", "100 %"),
+    "throughput": ("0.001 frame/s", "1000 frame/s"),
+    "bytes": ("1 B", "1024 GiB"),
+    "energy": ("1 uJ", "1000000 J"),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_bounds_are_those_of_the_file(metric):
+    low, high = QUANTITIES[metric]
+    for amount in (low, high):
+        assert AmountsModel.model_validate({metric: amount})
+    ends = [parse_amount(amount) for amount in (low, high)]
+    for end in ends:
+        assert parse(f"{metric}=1/{end!r}").scales == {metric: end}
+    for beyond in (ends[0] * 0.99, ends[1] * 1.01):
+        with pytest.raises(SpecError, match="out of range"):
+            parse(f"{metric}=1/{beyond!r}")
+
+
+def amounts():
+    """Of each metric any amount that is allowed."""
+    ends = {name: [parse_amount(end) for end in both] for name, both in QUANTITIES.items()}
+    return st.fixed_dictionaries({}, optional={name: st.floats(*both) for name, both in ends.items()})
 
 
 @given(
-    weights=st.dictionaries(st.sampled_from(sorted(METRICS)), amounts, min_size=1),
-    scales=st.dictionaries(st.sampled_from(sorted(METRICS)), amounts),
-    limits=st.dictionaries(st.sampled_from(sorted(METRICS)), amounts),
+    weights=st.dictionaries(st.sampled_from(sorted(METRICS)), st.floats(0.001, 1000), min_size=1),
+    scales=amounts(),
+    limits=amounts(),
 )
 def test_what_is_shown_can_be_read_again(weights, scales, limits):
     objective = Objective(weights, {name: scales[name] for name in scales if name in weights}, limits)

@@ -30,6 +30,7 @@ def test_a_perfect_prediction_is_verified_twice_and_leaves_no_regret():
     decision = run(true, true)
     assert (decision.asked, decision.choice.key) == (("cut0", "cut1"), "cut0")
     assert (decision.choice.regret, decision.choice.error) == (0.0, 0.0)
+    assert "stopped" not in decision.choice.why
     assert run(true, true, options={"least": 1}).asked == ("cut0",)
 
 
@@ -50,6 +51,26 @@ def test_it_stops_at_its_most_and_at_the_budget(options, budget, runs):
     assert len(decision.asked) == runs
     assert decision.choice.error == pytest.approx(0.5)
     assert decision.choice.regret == pytest.approx(0.2 / 0.095 - 1)
+    assert f"stopped at the most that may be measured, {runs};" in decision.choice.why
+
+
+def test_a_bound_that_is_not_known_is_not_told():
+    """The best measured breaks a limit, which another may keep: how much better that one is has no share."""
+    objective = Objective({"latency": 1.0}, limits={"drop_rate": 0.1})
+    keys = [f"cut{place}" for place in range(3)]
+    foretold = {key: Foretold(key, {"latency": around(0.1, 0.1), "drop_rate": around(0.05, 0.9)}) for key in keys}
+    problem = Problem(tuple(cut(at, key=key) for at, key in enumerate(keys)), objective, 2, foretell=lambda _: foretold)
+    decision = drive(
+        "predict",
+        load("predict"),
+        problem,
+        lambda ask: [Measure(key, of(latency=0.1, drop_rate=0.5)) for key in ask.keys],
+    )
+    assert decision.choice.regret is None
+    assert decision.choice.why == (
+        "the best of 2 verified of 3 predicted; stopped at the most that may be measured, 2; "
+        "how much better another may be is not known"
+    )
 
 
 def test_what_is_learnt_from_a_measure_moves_the_other_predictions():

@@ -31,6 +31,21 @@ _DIMENSIONS: Final = MappingProxyType(
 )
 # Base units of a dimension in one unit of the metric.
 _PER_UNIT: Final = MappingProxyType({"latency": 1_000_000, "latency_p95": 1_000_000, "drop_rate": 100})
+# In the metric's unit, as an experiment's file bounds scales and limits: see spec/search_model.py.
+_BOUNDS: Final = MappingProxyType(
+    {
+        "latency": (1e-6, 3600.0),
+        "latency_p95": (1e-6, 3600.0),
+        "drop_rate": (1e-6, 1.0),
+        "throughput": (0.001, 1000.0),
+        "bytes": (1.0, float(1 << 40)),
+        "energy": (1e-6, 1e6),
+    }
+)
+_UNITS: Final = MappingProxyType(
+    {metric: " (20 % is 0.2)" if metric == "drop_rate" else f" {unit}" for metric, unit in METRICS.items()}
+)
+_WEIGHTS: Final = (0.001, 1000.0)
 _EXAMPLE: Final = '"latency" or "latency=1/100 ms,drop_rate=2/10 %;drop_rate<=20 %"'
 _LIMIT: Final = re.compile(r"([^<>=]+)(<=|>=)([^<>=]+)")
 
@@ -152,10 +167,10 @@ def parse(text: str) -> Objective:
 
     A metric, or weights of several, each with what one unit of it counts as behind a slash, then limits behind a
     semicolon: ``latency=1/100 ms,drop_rate=2/10 %;drop_rate<=20 %``. Numbers without a unit are seconds, shares,
-    frames a second, bytes, joules; without a slash, a metric counts in these.
+    frames a second, bytes, joules; without a slash, a metric counts in these. A share is 0 to 1: 20 % is 0.2.
 
     Raises:
-        SpecError: it cannot be read.
+        SpecError: it cannot be read, or a number is out of the bounds that an experiment's file has.
     """
     head, *tail = text.split(";")
     weights: dict[str, float] = {}
@@ -165,9 +180,9 @@ def parse(text: str) -> Objective:
         weight, *scale = given[0].split("/", 1) if given else ["1"]
         if _known(name, text) in weights:
             raise SpecError(f'"{text}" weighs {name} twice', where="--objective", mend=f"write {_EXAMPLE}")
-        weights[name] = _positive(_number(weight, text), text)
+        weights[name] = _within(_number(weight, text), _WEIGHTS, f"weight of {name}")
         if scale:
-            scales[name] = _positive(_amount(name, scale[0], text), text)
+            scales[name] = _within(_amount(name, scale[0], text), _BOUNDS[name], f"scale of {name}", _UNITS[name])
     limits: dict[str, float] = {}
     for part in ",".join(tail).split(",") if tail else []:
         match = _LIMIT.fullmatch(part.strip())
@@ -178,7 +193,9 @@ def parse(text: str) -> Objective:
             raise SpecError(
                 f'"{part.strip()}" is no limit of {name}', where="--objective", mend=f"write {name} {_sign(name)} once"
             )
-        limits[name] = _amount(name, match[3], text)
+        # No drop at all may be asked for.
+        bounds = (0.0, 1.0) if name == "drop_rate" else _BOUNDS[name]
+        limits[name] = _within(_amount(name, match[3], text), bounds, f"limit of {name}", _UNITS[name])
     return Objective(MappingProxyType(weights), MappingProxyType(scales), MappingProxyType(limits))
 
 
@@ -246,7 +263,11 @@ def _amount(metric: str, text: str, whole: str) -> float:
     """A number in the metric's unit, or a quantity with a unit of its own."""
     text = text.strip()
     if metric in _DIMENSIONS and (text.endswith("%") or text[-1:].isalpha()):
-        return float(_DIMENSIONS[metric].parse(text)) / _PER_UNIT.get(metric, 1)
+        try:
+            return float(_DIMENSIONS[metric].parse(text)) / _PER_UNIT.get(metric, 1)
+        except units.UnitError as error:
+            error.where = error.where or "--objective"
+            raise
     return _number(text.removesuffix("J"), whole)
 
 
@@ -260,9 +281,11 @@ def _number(text: str, whole: str) -> float:
     return number
 
 
-def _positive(number: float, whole: str) -> float:
-    if number == 0:
-        raise _unreadable(whole, "0")
+def _within(number: float, bounds: tuple[float, float], what: str, unit: str = "") -> float:
+    low, high = bounds
+    if not low <= number <= high:
+        what = f"{what} {_plain(number)} is out of range"
+        raise SpecError(what, where="--objective", mend=f"allowed: {low:g} to {high:g}{unit}")
     return number
 
 

@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from slicebed.errors import SpecError
+from slicebed.spec.units import SIZE, shown_us
 from slicebed.split.search.contracts import Ask, Choice
 from slicebed.split.search.objective import best_of
 from slicebed.split.search.options import Kind, read
@@ -41,10 +42,11 @@ def slim(problem: Problem) -> tuple[list[Candidate], str]:
     times = {candidate.key: transfer_s(candidate) for candidate in candidates}
     if not options:
         longest = statistics.median(times.values())
-        said = f"transfers of up to the median, {longest * 1e3:.4g} ms"
+        said = f"transfers of up to the median, {_shown_s(longest)}"
     else:
         longest = options.get("latency", float("inf"))
-        said = " and ".join(f"{name} of up to {problem.options[name]}" for name in options)
+        shown = {"latency": _shown_s, "bytes": _shown_bytes}
+        said = " and ".join(f"{name} of up to {shown[name](amount)}" for name, amount in options.items())
     most = options.get("bytes", float("inf"))
     kept = [
         candidate
@@ -53,7 +55,17 @@ def slim(problem: Problem) -> tuple[list[Candidate], str]:
     ]
     if not kept:
         fastest = min(times.values())
-        raise SpecError(
-            f"no candidate has {said}: the fastest transfer takes {fastest * 1e3:.4g} ms", mend="allow more"
-        )
+        raise SpecError(f"no candidate has {said}: the fastest transfer takes {_shown_s(fastest)}", mend="allow more")
     return kept, f"{len(kept)} of {len(candidates)} have {said}"
+
+
+def _shown_s(seconds: float) -> str:
+    return shown_us(float(f"{seconds * 1e6:.6g}"))
+
+
+def _shown_bytes(size: float) -> str:
+    """In the largest unit of 1,000 that leaves no leading zero."""
+    for unit in ("GB", "MB", "kB"):
+        if size >= SIZE.units[unit]:
+            return f"{size / SIZE.units[unit]:.9g} {unit}"
+    return f"{size:.9g} B"

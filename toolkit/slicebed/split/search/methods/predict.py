@@ -41,10 +41,12 @@ def predict(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     tolerance = options.get("tolerance", 0.01)
     most = min(count(options, "most", 5), problem.budget or len(problem.candidates), len(problem.candidates))
     state = _State(problem)
-    while len(state.tried) < most:
+    while len(state.tried) < len(problem.candidates):
         key, gain = state.next()
         if len(state.tried) >= count(options, "least", 2) and gain <= tolerance:
             break
+        if len(state.tried) >= most:
+            return state.choice(stopped_at=most)
         state.learn(key, (yield Ask((key,))))
     return state.choice()
 
@@ -82,23 +84,37 @@ class _State:
         for measure in measures:
             found = score(self.problem.objective, measure.figures)
             off = error(self.problem.objective, self._scores[key].value, found)
-            if off is not None:
+            if off is not None and math.isfinite(off):
                 self.errors.append(off)
             self.measures.append(measure)
         self._predict()
 
-    def choice(self) -> Choice:
-        """The best measured; how much better another may still be, by the predicted low ends."""
+    def choice(self, stopped_at: int | None = None) -> Choice:
+        """The best measured; how much better another may still be, by the predicted low ends.
+
+        That is not known where the best measured breaks a limit, or is no share where another may reach 0.
+
+        Args:
+            stopped_at: how many may be measured, where that ended the search while another was promising.
+        """
         objective = self.problem.objective
         best = best_of(self.measures, objective)
-        lows = [span.low for key, span in self._scores.items() if key not in self.tried and not math.isnan(span.low)]
-        regret = excess(objective, score(objective, best.figures), min(lows, default=math.inf))
+        left = [span for key, span in self._scores.items() if key not in self.tried]
+        lows = [span.value if math.isnan(span.low) else span.low for span in left]
+        reached = score(objective, best.figures)
+        found = excess(objective, reached, min(lows, default=math.inf))
+        regret = found if reached < INFEASIBLE and math.isfinite(found) else None
         off = statistics.median(self.errors) if self.errors else None
         said = "" if off is None else f", predictions off by {off:.1%} in the median"
+        said += "" if stopped_at is None else f"; stopped at the most that may be measured, {stopped_at}"
+        bound = (
+            "how much better another may be is not known"
+            if regret is None
+            else f"by the low end of its own 95 % interval, no other is better by more than {regret:.1%}"
+        )
         return Choice(
             best.key,
-            f"the best of {len(self.measures)} verified of {len(self._scores)} predicted{said}; "
-            f"no other is predicted to be better by more than {regret:.1%}",
+            f"the best of {len(self.measures)} verified of {len(self._scores)} predicted{said}; {bound}",
             regret=regret,
             error=off,
         )
