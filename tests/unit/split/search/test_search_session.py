@@ -109,6 +109,12 @@ def test_nothing_measured_is_an_error_of_the_run():
         (asking(Ask(("cut0", "cut99"))), "cut99.*no candidate"),
         (asking("cut0"), "yielded 'cut0'"),
         (asking(Ask(())), "yielded Ask"),
+        (asking(Ask("cut0")), "yielded Ask"),
+        (asking(Ask(5)), "yielded Ask"),
+        (asking(Ask((["cut0"],))), r"asked for \['cut0'\], which is no candidate"),
+        (asking(Ask(KEYS[:1], frames=-5)), "asked for -5 frames"),
+        (asking(Ask(KEYS[:1], frames=2.5)), "asked for 2.5 frames"),
+        (asking(Ask(KEYS[:1], frames="many")), "asked for 'many' frames"),
         (asking(*[Ask(KEYS[:1])] * 102), "100 times"),
         (lambda problem: Choice("cut0", "because"), "no generator"),
         (lambda problem: 1 / 0, "ZeroDivisionError"),
@@ -121,8 +127,18 @@ def test_whatever_a_method_does_wrong_names_it(method, said):
     assert refused.value.where == "method mine"
 
 
-@pytest.mark.parametrize(("result", "said"), [(None, "returned None"), (Choice("cut3", "guessed"), "not measured")])
-def test_a_choice_must_have_been_measured(result, said):
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (None, "returned None"),
+        (Choice("cut3", "guessed"), "not measured"),
+        (Choice(["cut0"], "listed"), r"chose \['cut0'\]"),
+        (Choice("cut0", None), "because of None"),
+        (Choice("cut0", "best", regret="little"), "the regret 'little'"),
+        (Choice("cut0", "best", error=[0.1]), r"the error \[0.1\]"),
+    ],
+)
+def test_a_choice_must_have_been_measured_and_say_what_it_is(result, said):
     def method(problem):
         yield Ask(("cut0",))
         return result

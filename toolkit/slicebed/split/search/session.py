@@ -160,9 +160,11 @@ class Session:
             self._failed(error)
         finally:
             self._decision_s += time.perf_counter() - begin
-        if not isinstance(ask, Ask) or not ask.keys:
-            self._refuse(f"it yielded {ask!r}", "yield an Ask with one key or more")
-        if unknown := [key for key in ask.keys if key not in self._keys]:
+        if not isinstance(ask, Ask) or not isinstance(ask.keys, (tuple, list)) or not ask.keys:
+            self._refuse(f"it yielded {ask!r}", "yield an Ask with a tuple of one key or more")
+        if not _is_count(ask.frames):
+            self._refuse(f"it asked for {ask.frames!r} frames", "ask for a whole number from 0")
+        if unknown := [key for key in ask.keys if not (isinstance(key, str) and key in self._keys)]:
             self._refuse(
                 f"it asked for {unknown[0]!r}, which is no candidate", "ask for keys of the problem's candidates"
             )
@@ -186,8 +188,13 @@ class Session:
     def _check(self, choice: object) -> None:
         if not isinstance(choice, Choice):
             self._refuse(f"it returned {choice!r}", "return a Choice")
-        if choice.key not in self._last:
+        if not isinstance(choice.key, str) or choice.key not in self._last:
             self._refuse(f"it chose {choice.key!r}, which was not measured", "choose what you have been told of")
+        if not isinstance(choice.why, str):
+            self._refuse(f"it chose because of {choice.why!r}", "say why in a sentence")
+        for name, number in (("regret", choice.regret), ("error", choice.error)):
+            if number is not None and not isinstance(number, (int, float)):
+                self._refuse(f"its choice has the {name} {number!r}", "give a number, or None")
 
     def _end(self, choice: Choice) -> None:
         self._steps.close()
@@ -206,6 +213,10 @@ class Session:
 
     def _refuse(self, what: str, mend: str) -> NoReturn:
         raise SpecError(what, where=f"method {self._name}", mend=mend)
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
 
 
 def drive(name: str, method: Method, problem: Problem, measure: Callable[[Ask], Iterable[Measure]]) -> Decision:
