@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from search_folder import SearchWritten
 from search_problems import cut
+from searches import write_experiment
 from typer.testing import CliRunner
 
 from slicebed.cli import app
@@ -138,6 +139,12 @@ def test_options_stand_before_the_file(monkeypatch, folder, tmp_path):
     assert (asked["budget"], asked["models"], asked["conditions"]) == (7, ("inception_v3",), ("low",))
     assert (asked["frames"], asked["profiles"], asked["results"]) == (5, tmp_path, tmp_path)
     assert (asked["resume"], asked["deploy"], asked["inventory"]) == (True, False, Path("my.yml"))
+
+
+def test_an_inventory_beside_sites_of_the_file_is_refused(tmp_path):
+    path = write_experiment(tmp_path, f"search: {{sites: [{tmp_path / 'a.ini'}, {tmp_path / 'b.ini'}]}}")
+    done = subprocess.run([*RUN, "search", path, "-i", "my.yml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "--inventory: the file names sites of its own" in done.stderr) == (2, True)
 
 
 def test_json_is_alone_on_standard_output(monkeypatch, folder):

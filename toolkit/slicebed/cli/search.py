@@ -11,6 +11,7 @@ import typer
 from slicebed.cli._console import ConsoleProgress, console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
 from slicebed.cli._search_lines import decision_lines, read_decisions
+from slicebed.errors import SpecError
 from slicebed.spec.experiment import load_experiment, own_search
 from slicebed.spec.model_checks import zoo_name
 from slicebed.spec.search_model import MAX_BUDGET
@@ -54,6 +55,10 @@ def search(
     checkout = find_checkout()
     loaded = load_experiment(experiment)
     asked = loaded.search or own_search(loaded)
+    if inventory is not None and asked.sites:
+        raise SpecError(
+            "the file names sites of its own", where="--inventory", mend="leave it out, or the file's sites"
+        )
     wanted = SearchWanted(
         experiment=replace(loaded, search=asked),
         inventory=inventory_of(checkout, inventory),
