@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from reproduced import INCEPTION, PNASNET, RESNET, cut, decision, searches, verdict_of, whole
@@ -10,7 +11,9 @@ from reproduced import INCEPTION, PNASNET, RESNET, cut, decision, searches, verd
 from slicebed.results.reproduce.figure4 import figure4, judge_figure4, section_figure4
 from slicebed.results.reproduce.figure9 import figure9, judge_figure2, judge_figure9, section_figure9
 from slicebed.results.reproduce.figures10_12 import figures10_12, judge_figures10_12, section_figures10_12
+from slicebed.results.reproduce.intervals import Estimate
 from slicebed.results.reproduce.measured import Searches
+from slicebed.results.reproduce.pictures import draw_figure9
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decidable"
 TABLE3 = {"model": RESNET, "condition": "table3"}
@@ -99,6 +102,15 @@ def test_verdicts_of_figure_9(words, ms, dropped, verdict):
 def test_one_edge_that_suffices_is_enough_for_a_model():
     both = searches([*_pairs(150, 10).cuts, *_pairs(300, 10, condition="low").cuts])
     assert verdict_of(judge_figure9(both), "every model is faster") == HOLDS
+
+
+def test_figure_9_of_cuts_with_too_few_frames_for_an_interval(tmp_path):
+    cuts = [replace(each, latency_ms=Estimate(each.latency_ms.value)) for each in _pairs(100, 10).cuts if each.cut]
+    found = searches([*cuts, whole("cloud", 200, 60)])
+    assert verdict_of(judge_figure9(found), "every model is faster") == OPEN
+    table = figure9(found)
+    assert (table["latency_of_cloud_low"].item(), table["latency_of_cloud_high"].item()) == (0, math.inf)
+    assert all(path.is_file() for path in draw_figure9(table, tmp_path))
 
 
 def test_figure_9_shows_what_hybrid_chose():

@@ -51,8 +51,8 @@ def figure9(searches: Searches) -> pd.DataFrame:
     split point each.
     """
     rows = []
-    drops = _least_dropping(searches)
-    for problem, (best, cloud) in _fastest(searches).items():
+    drops = _pairs(searches, least_dropped)
+    for problem, (best, cloud) in _pairs(searches, fastest).items():
         chosen = searches.chosen(problem, "hybrid")
         shown = chosen or best
         latency = ratio(shown.latency_ms, cloud.latency_ms)
@@ -97,7 +97,7 @@ def section_figure9(searches: Searches) -> Section:
 
 def judge_figure9(searches: Searches) -> tuple[Statement, ...]:
     """The paper's statements about its Figure 9."""
-    fast, kept = _fastest(searches), _least_dropping(searches)
+    fast, kept = _pairs(searches, fastest), _pairs(searches, least_dropped)
     return (
         _improves(
             "Sliced, every model is faster than whole in the cloud.",
@@ -138,14 +138,6 @@ _COLUMNS = (
     "latency_of_cloud_low", "latency_of_cloud_high", "drop_rate", "cloud_drop_rate", "drop_rate_of_cloud",
     "published_latency_of_cloud", "published_drop_rate_of_cloud",
 )  # fmt: skip
-
-
-def _fastest(searches: Searches) -> Pairs:
-    return _pairs(searches, fastest)
-
-
-def _least_dropping(searches: Searches) -> Pairs:
-    return _pairs(searches, least_dropped)
 
 
 def _pairs(searches: Searches, best: Callable[[Sequence[CutFigures]], CutFigures | None]) -> Pairs:

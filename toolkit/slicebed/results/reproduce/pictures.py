@@ -90,7 +90,7 @@ def _figure9(table: pd.DataFrame) -> Figure:
     latency, drops = figure.subplots(2, 1, sharex=True)
     values = [float(row["latency_of_cloud"]) for row in rows]
     spans = [[abs(float(row[f"latency_of_cloud_{end}"]) - row["latency_of_cloud"]) for row in rows] for end in _ENDS]
-    spans = [[0.0 if math.isnan(each) else each for each in span] for span in spans]
+    spans = [[each if math.isfinite(each) else 0.0 for each in span] for span in spans]
     latency.bar(range(len(rows)), values, 0.55, yerr=spans, color=_BLUE, ecolor=_GREY, capsize=2.5)
     drops.bar(range(len(rows)), [float(row["drop_rate_of_cloud"]) for row in rows], 0.55, color=_ORANGE)
     _finish(latency, "latency", "published: 0.10 to 0.60", (0.1, 0.6))

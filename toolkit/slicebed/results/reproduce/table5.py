@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 REFERENCE = Path(__file__).parents[4] / "results" / "reference" / "couper"
 EDGE = "mid"
-_TENTH = 0.1
 # Where there are fewer, one run is more than a tenth.
 _FEWEST_FOR_A_TENTH = 10
 _ONE_POINT = ("VGG 16", "ResNet V2 50", "NASNet 331", "PNASNet 331")
 _REDUCED = ("ResNet V2 50", "Inception V3")
 _SOURCE = "Couper, section 7, Time-to-slice, Table 5"
-_TOO_FEW = f"hybrid was run on no model of {_FEWEST_FOR_A_TENTH} or more candidates under the mid-end edge"
 _NOT_RUN = "no search of these models was run under the mid-end edge"
 METHODS: Mapping[str, str] = {"strongman": "strongman", "comm-slim": "comm_slim", "hybrid": "hybrid"}
 """Method -> its column, here and (after ``published_``) in the paper's."""
@@ -96,7 +94,15 @@ def judge_table5(table: pd.DataFrame) -> tuple[Statement, ...]:
         ),
         _fewer(table, "hybrid", "comm_slim", "Hybrid evaluates no more split points than comm-slim, in every model."),
         _one_point(table),
-        _a_tenth(table),
+        _fewer(
+            table[table["candidates"] >= _FEWEST_FOR_A_TENTH],
+            "hybrid",
+            "candidates",
+            "Hybrid needs at most a tenth of strongman's runs (in the paper 1 of 52, 3 of 155, 1 of 34, 2 of 34, 3 of"
+            " 106).",
+            share=0.1,
+            missing=f"hybrid was run on no model of {_FEWEST_FOR_A_TENTH} or more candidates under the mid-end edge",
+        ),
     )
 
 
@@ -123,14 +129,24 @@ def _reduced(table: pd.DataFrame) -> Statement:
     )
 
 
-def _fewer(table: pd.DataFrame, less: str, more: str, text: str, *, strictly: bool = False) -> Statement:
+def _fewer(  # noqa: PLR0913 - two columns and what is said of them
+    table: pd.DataFrame,
+    less: str,
+    more: str,
+    text: str,
+    *,
+    share: float = 1.0,
+    strictly: bool = False,
+    missing: str = _NOT_RUN,
+) -> Statement:
+    """Whether a count is at most such a share of another one in every model, or strictly below it."""
     rows = table[table[less].notna() & table[more].notna()].to_dict("records")
     if not rows:
-        return unmeasured(text, _SOURCE, _NOT_RUN)
-    facts = tuple(Fact(f"{row['model']}: {_said(less)} of {row[more]}", exact(row[less])) for row in rows)
-    verdicts = [truth(row[less] < row[more] if strictly else row[less] <= row[more]) for row in rows]
-    kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
-    return Statement(text, _SOURCE, all_of(verdicts), f"So in {kept} of {len(rows)} models.", facts)
+        return unmeasured(text, _SOURCE, missing)
+    name = less.replace("_", "-")
+    facts = tuple(Fact(f"{row['model']}: {name} of {row[more]}", exact(row[less])) for row in rows)
+    so = [row[less] < row[more] if strictly else row[less] <= share * row[more] for row in rows]
+    return Statement(text, _SOURCE, all_of(map(truth, so)), f"So in {sum(so)} of {len(rows)} models.", facts)
 
 
 def _one_point(table: pd.DataFrame) -> Statement:
@@ -151,29 +167,3 @@ def _one_point(table: pd.DataFrame) -> Statement:
         else "The first split point that comm-slim leaves already keeps the edge busier than the cloud."
     )
     return Statement(text, _SOURCE, verdict, why, facts)
-
-
-def _a_tenth(table: pd.DataFrame) -> Statement:
-    text = (
-        "Hybrid needs at most a tenth of strongman's runs (in the paper 1 of 52, 3 of 155, 1 of 34, 2 of 34, 3 of 106)."
-    )
-    rows = table[table["hybrid"].notna() & (table["candidates"] >= _FEWEST_FOR_A_TENTH)].to_dict("records")
-    if not rows:
-        return unmeasured(text, _SOURCE, _TOO_FEW)
-    shares = {row["model"]: row["hybrid"] / row["candidates"] for row in rows}
-    facts = tuple(
-        Fact(f"{row['model']}: share of strongman's", exact(shares[row["model"]], int(row["candidates"])))
-        for row in rows
-    )
-    few = [model for model, each in shares.items() if each <= _TENTH]
-    return Statement(
-        text,
-        _SOURCE,
-        all_of(truth(each <= _TENTH) for each in shares.values()),
-        f"So in {len(few)} of {len(rows)} models; those of fewer than {_FEWEST_FOR_A_TENTH} candidates cannot tell.",
-        facts,
-    )
-
-
-def _said(column: str) -> str:
-    return column.replace("_", "-")
