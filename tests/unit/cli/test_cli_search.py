@@ -62,7 +62,7 @@ def test_a_decision_says_what_why_and_what_it_took(searched):
         [
             "inception_v3, low, predict: placement sliced, cut mixed0/concat (sliced/mixed0)",
             "  latency 312.4 ms; 5 runs, of 4 of 3 candidates; 96 s of the testbed",
-            f"  {regret}; its predictions were off by 3.4 % (median)",
+            f"  {regret}; of what it measured, its predictions were off by 3.4 % (median)",
             "  why: the best of 4 measured",
         ]
     ]

@@ -106,7 +106,7 @@ def decision_lines(decision: SessionDecision) -> list[str]:
     if decision.regret_predicted is not None:
         told.append(f"by its own prediction at most {_share(decision.regret_predicted)}")
     if decision.prediction_error is not None:
-        told.append(f"its predictions were off by {_share(decision.prediction_error)} (median)")
+        told.append(f"of what it measured, its predictions were off by {_share(decision.prediction_error)} (median)")
     if told:
         lines.append(f"  {'; '.join(told)}")
     return [*lines, f"  why: {decision.why}"]
