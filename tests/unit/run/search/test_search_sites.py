@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -54,6 +55,8 @@ def test_control_c_stops_every_site_before_it_is_told():
     def interrupt():
         for worker in workers:
             worker.begun.wait(20)
+        # By now the crew waits for both; before, Python's pool may not know yet of the thread that it starts.
+        time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
 
     caller = threading.Thread(target=interrupt)
