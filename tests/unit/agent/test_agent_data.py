@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from link_ends import PLAIN, both_ends, hello, last_words, wait_for
@@ -257,13 +258,24 @@ def elsewhere(tmp_path):
     process.stdout.close()
 
 
+def stand_still(process):
+    """Stop a process; what a thread of it still did when the signal was sent is done when this returns."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{process.pid}/task")
+    wait_for(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
+
+
+def _state(task):
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_receiver_that_stands_still_breaks_the_link(ends, elsewhere, monkeypatch):
     monkeypatch.setattr(session, "SILENCE_S", 1.0)
     process, port = elsewhere
     sender = ends.sender(port)
     sender.send()
     assert sender.wait(1) == [End.COMPLETED]
-    process.send_signal(signal.SIGSTOP)
+    stand_still(process)
     sender.send()
     assert sender.wait(2)[1] is End.FAILED
     assert "nothing came from the agent for" in sender.ends[1].reason
