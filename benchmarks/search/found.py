@@ -16,6 +16,8 @@ from benchmarks.network.tables import seconds, spread, table
 from benchmarks.slicer.bars import Verdict, of_ratio
 from benchmarks.slicer.workers import BenchmarkError
 
+from slicebed.run.store import Campaign
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -116,16 +118,18 @@ def _worst(what: str, values: Sequence[float], bar: float, shown: str) -> Verdic
 
 
 def search(inventory: Path, results: Path, models: Sequence[str], conditions: Sequence[str]) -> Path:
-    """Search by both methods; goes on with a campaign that is there unfinished. Gives its folder.
+    """Search by both methods; goes on with a campaign that is there, unless it is finished. Gives its folder.
 
     Raises:
         BenchmarkError: the search failed.
     """
+    begun = [path.parent for path in results.glob("*/campaign.json")]
+    if begun and Campaign(begun[0]).is_complete:
+        return begun[0]
     command = [str(Path(sys.executable).with_name("slicebed")), "search", str(EXPERIMENT)]
     command += [word for model in models for word in ("--model", model)]
     command += [word for condition in conditions for word in ("--condition", condition)]
     command += ["--inventory", str(inventory), "--results", str(results)]
-    begun = list(results.glob("*/campaign.json"))
     results.mkdir(parents=True, exist_ok=True)
     with (results / "log.txt").open("a") as log:
         done = subprocess.run([*command, *(["--resume"] if begun else [])], stdout=log, stderr=log, check=False)

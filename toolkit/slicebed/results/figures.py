@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from slicebed.results.places import dropped_where
-from slicebed.stats import median_interval, wilson_interval
+from slicebed.stats import median_interval, over_runs, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,12 @@ def figures_of(runs: Sequence[FinishedRun]) -> dict[str, Any]:
         for key in ("captured", "completed", "dropped", "failed")
     }
     completed = frames[frames["end"] == "completed"]
-    latencies = [float(value) for value in completed["latency_ms"].dropna()]
-    low, high = wilson_interval(counts["dropped"], counts["captured"])
-    median_low, median_high = median_interval(latencies)
+    latencies = _latencies_ms(frames)
+    of_runs = [(run.manifest["frames"], _latencies_ms(run.samples)) for run in runs]
+    shares = [frames["dropped"] / frames["captured"] for frames, _ in of_runs if frames["captured"]]
+    low, high = over_runs(wilson_interval(counts["dropped"], counts["captured"]), shares, most=1.0)
+    medians = [statistics.median(each) for _, each in of_runs if each]
+    median_low, median_high = over_runs(median_interval(latencies), medians)
     series = pd.Series(latencies, dtype="float64")
     checked = int(_checked(completed).sum())
     labelled = int(completed["images"][completed["labels_correct"].notna()].sum())
@@ -53,6 +57,11 @@ def figures_of(runs: Sequence[FinishedRun]) -> dict[str, Any]:
         "accuracy": int(completed["labels_correct"].sum()) / labelled if labelled else math.nan,
         "max_abs_error": float(completed["max_abs_error"].max()) if len(completed) else math.nan,
     }
+
+
+def _latencies_ms(frames: pd.DataFrame) -> list[float]:
+    """Of those that completed."""
+    return [float(value) for value in frames[frames["end"] == "completed"]["latency_ms"].dropna()]
 
 
 def _checked(completed: pd.DataFrame) -> pd.Series[int]:

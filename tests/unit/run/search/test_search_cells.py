@@ -58,6 +58,18 @@ def test_the_interval_of_several_runs_holds_what_runs_differ_by():
     assert hits >= 0.925 * 300 > pooled_hits
 
 
+def test_drop_rate_throughput_and_bytes_know_what_runs_differ_by_too():
+    full, empty = data((0.2,) * 20, sent=(100,) * 20), data((0.2,) * 10, dropped=10, sent=(100,) * 20)
+    alike, different = measure("k", [full, full]).figures, measure("k", [full, empty]).figures
+    assert alike["drop_rate"].high < 0.1
+    assert (different["drop_rate"].low, different["drop_rate"].high) == (0, 1)
+    assert (different["throughput"].low, different["bytes"].low) == (0, 0)
+    for metric in ("throughput", "bytes"):
+        middle = (full, empty)
+        low, high = (measure("k", [cell]).figures[metric].value for cell in middle)
+        assert different[metric].high - (low + high) / 2 == pytest.approx(12.7062 * abs(high - low) / 2)
+
+
 def test_the_interval_of_a_single_run_is_that_of_its_frames():
     latencies = [draw / 100 for draw in range(10, 22)]
     alone = measure("k", [data(latencies)]).figures["latency"]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from slicebed.split.predict.corrections import Doubt, Seen, Unknowns, learn, student
+from slicebed.split.predict.corrections import Doubt, Seen, Unknowns, learn
 from slicebed.split.predict.line import Hop, Line, Stage
 from slicebed.split.predict.times import Times
 
@@ -133,8 +133,3 @@ def test_what_is_known_exactly_is_not_corrected():
     belief = learn(unknowns, [_seen(line, near=1.3) for line in LINES[:3]])
     assert belief.mean == pytest.approx(np.zeros(len(unknowns.spread)), abs=1e-9)
     assert belief.scale > 1.0
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(4, 2.776), (6, 2.447), (10, 2.228), (30, 2.042), (10_000, 1.960)])
-def test_students_quantile(freedom, quantile):
-    assert student(freedom) == pytest.approx(quantile, rel=0.005)

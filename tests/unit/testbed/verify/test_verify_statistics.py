@@ -10,7 +10,6 @@ from slicebed.testbed.verify.statistics import (
     deviation_estimate,
     mean_estimate,
     share_estimate,
-    student_quantile,
     without_drift,
 )
 
@@ -47,13 +46,6 @@ def test_batches_cover_the_truth_of_a_series_that_depends_on_itself():
     samples = [series() for _ in range(REPEATS)]
     assert coverage([mean_estimate(each) for each in samples], 0.0) < 0.8
     assert coverage([batched_mean(list(each), 20) for each in samples], 0.0) > 0.92
-
-
-@pytest.mark.parametrize(
-    ("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (5, 2.5706), (11, 2.2010), (1000, 1.9623)]
-)
-def test_students_quantiles_are_those_of_the_tables(freedom, quantile):
-    assert student_quantile(freedom) == pytest.approx(quantile, rel=0.005)
 
 
 def test_values_that_do_not_vary_have_no_deviation():

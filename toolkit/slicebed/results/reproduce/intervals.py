@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from slicebed.stats import wilson_interval
+from slicebed.stats import Z, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_Z = 1.959963984540054
 _TAIL = 0.025
 _DRAWS = 2000
 _SEED = 20191107
@@ -114,7 +113,7 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
     value = max(-1.0, min(1.0, value))
     if count < _FEWEST_PAIRS:
         return Estimate(value, n=count)
-    half = _Z * math.sqrt((1 + value**2 / 2) / (count - 3))
+    half = Z * math.sqrt((1 + value**2 / 2) / (count - 3))
     # Of a perfect order the bound is that of the next to it, two neighbours exchanged.
     most = 1 - 12 / (count**3 - count)
     middle = math.atanh(max(-most, min(most, value)))
@@ -149,7 +148,7 @@ def _logarithm(estimate: Estimate) -> Estimate:
 @cache
 def _wider(among: int) -> float:
     """How many times as wide an interval is of which so many hold together at 95 %."""
-    return NormalDist().inv_cdf(1 - _TAIL / among) / _Z
+    return NormalDist().inv_cdf(1 - _TAIL / among) / Z
 
 
 def _raised(estimate: Estimate, among: int) -> float:

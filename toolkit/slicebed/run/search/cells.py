@@ -15,8 +15,7 @@ from slicebed.errors import RunError
 from slicebed.run.search.space import Cell
 from slicebed.split.search.contracts import Figure, Measure
 from slicebed.split.search.objective import INFEASIBLE, interval
-from slicebed.stats import median_interval, quantile_interval, wilson_interval
-from slicebed.testbed.verify.statistics import mean_estimate
+from slicebed.stats import Z, median_interval, over_runs, quantile_interval, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 _SLICE = "slice"
 _P95 = 0.95
-# Two-sided 95 %.
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -108,25 +105,29 @@ def read_cell(cell: Cell, folder: Path, manifest: Mapping[str, Any]) -> CellData
 def measure(key: str, cells: Sequence[CellData]) -> Measure:
     """What a candidate's cells give together, every figure with its 95 % interval.
 
-    Latencies are those of the frames of all cells. Of a single cell their intervals speak of its frames alone: how far
+    Figures are those of the frames of all cells. Of a single cell their intervals speak of its frames alone: how far
     another run would be off they cannot know. Of several cells they are at least as wide as the cells themselves tell
-    (`_over_runs`). The other figures take all frames as independent: the drop rate's interval is Wilson's, and so is
-    that of the throughput, whose frames come at a fixed rate; that of the bytes is of their mean over frames. Energy
-    has none.
+    (`over_runs`). The drop rate's interval is Wilson's, and so is that of the throughput, whose frames come at a fixed
+    rate; that of the bytes is of their mean over frames. Energy has none.
     """
     latencies = [latency for cell in cells for latency in cell.latencies_s]
     captured, completed, dropped = (sum(cell.frames[name] for cell in cells) for name in _COUNTED)
-    figures = {"drop_rate": _figure(dropped / captured, wilson_interval(dropped, captured))} if captured else {}
+    figures: dict[str, Figure] = {}
+    if captured:
+        shares = [cell.frames["dropped"] / cell.frames["captured"] for cell in cells if cell.frames["captured"]]
+        bounds = over_runs(wilson_interval(dropped, captured), shares, most=1.0)
+        figures["drop_rate"] = _figure(dropped / captured, bounds)
     total_s = sum(cell.total_s for cell in cells)
     if total_s > 0:
         low, high = (share * captured / total_s for share in wilson_interval(completed, captured))
-        figures["throughput"] = Figure(completed / total_s, low, high)
+        rates = [cell.frames["completed"] / cell.total_s for cell in cells if cell.total_s > 0]
+        figures["throughput"] = _figure(completed / total_s, over_runs((low, high), rates))
     if latencies:
         runs = [cell.latencies_s for cell in cells if cell.latencies_s]
         medians, tails = [statistics.median(run) for run in runs], [_p95(run) for run in runs]
-        figures["latency"] = _figure(statistics.median(latencies), _over_runs(median_interval(latencies), medians))
-        figures["latency_p95"] = _figure(_p95(latencies), _over_runs(quantile_interval(latencies, _P95), tails))
-        figures["bytes"] = _bytes([count for cell in cells for count in cell.sent_bytes], completed)
+        figures["latency"] = _figure(statistics.median(latencies), over_runs(median_interval(latencies), medians))
+        figures["latency_p95"] = _figure(_p95(latencies), over_runs(quantile_interval(latencies, _P95), tails))
+        figures["bytes"] = _bytes(cells)
         energy = [cell.energy_j for cell in cells]
         if None not in energy:
             joules = math.fsum(each for each in energy if each is not None) / completed
@@ -220,34 +221,19 @@ def _p95(latencies: Sequence[float]) -> float:
     return float(pd.Series(latencies).quantile(_P95))
 
 
-def _over_runs(pooled: tuple[float, float], of_runs: Sequence[float]) -> tuple[float, float]:
-    """Widen the interval of all frames together by what whole runs differ from each other.
-
-    Frames of one run have that run's placing, clock and caches in common, so that more of them tell nothing of the next
-    run. Each run is one value here: Student's interval of their mean (W. S. Gosset, 1908), which takes the runs as
-    independent and what they differ by as normal. It is wide where there are few: of two runs, six times their
-    distance to either side of the middle.
-
-    Args:
-        pooled: interval that takes all frames as independent; not numbers where these are too few.
-        of_runs: the figure of each run alone.
-    """
-    if len(of_runs) < 2 or math.isnan(pooled[0]):
-        return pooled
-    found = mean_estimate(of_runs)
-    return min(pooled[0], max(found.low, 0.0)), max(pooled[1], found.high)
-
-
 def _figure(value: float, bounds: tuple[float, float]) -> Figure:
     return Figure(value, *bounds)
 
 
-def _bytes(of_frames: Sequence[int], completed: int) -> Figure:
+def _bytes(cells: Sequence[CellData]) -> Figure:
     """Sent by completed frame: what was sent of frames that were dropped later counts, too."""
+    of_frames = [count for cell in cells for count in cell.sent_bytes]
+    completed = sum(cell.frames["completed"] for cell in cells)
     if not of_frames:
         return Figure(0.0, 0.0, 0.0)
     value = sum(of_frames) / completed
     if len(of_frames) == 1:
         return Figure(value, math.nan, math.nan)
-    half = _Z * statistics.stdev(of_frames) * math.sqrt(len(of_frames)) / completed
-    return Figure(value, value - half, value + half)
+    half = Z * statistics.stdev(of_frames) * math.sqrt(len(of_frames)) / completed
+    of_cells = [sum(cell.sent_bytes) / cell.frames["completed"] for cell in cells if cell.frames["completed"]]
+    return _figure(value, over_runs((value - half, value + half), of_cells))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from slicebed.split.predict.simulation import World
+from slicebed.stats import student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,6 @@ _STEP: Final = 0.5
 """Of a finite difference, in standard deviations: wide enough to see a queue fill."""
 _PRIOR_FREEDOM: Final = 4
 """How many measures the doubt that was given counts as much as."""
-_Z: Final = 1.959963984540054
 _LEAST_NOISE: Final = 0.005
 
 
@@ -138,7 +138,7 @@ class Belief:
     @property
     def reach(self) -> float:
         """Half of a 95 % interval, in deviations that were scaled."""
-        return student(self.freedom)
+        return student_quantile(self.freedom)
 
 
 def learn(unknowns: Unknowns, seen: Sequence[Seen]) -> Belief:
@@ -158,17 +158,6 @@ def learn(unknowns: Unknowns, seen: Sequence[Seen]) -> Belief:
     told = sum(weight for weight, _ in misses)
     scale = math.sqrt((_PRIOR_FREEDOM + sum(weight * miss**2 for weight, miss in misses)) / (_PRIOR_FREEDOM + told))
     return Belief(mean, np.linalg.cholesky(covariance).astype(np.float64), scale, _PRIOR_FREEDOM + told)
-
-
-def student(freedom: float) -> float:
-    """Two-sided 95 % quantile of Student's distribution (expansion of R. A. Fisher and E. A. Cornish, 1960)."""
-    terms = (
-        _Z,
-        (_Z**3 + _Z) / 4,
-        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
-        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
-    )
-    return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
 @dataclass(frozen=True)

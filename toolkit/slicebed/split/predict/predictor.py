@@ -19,7 +19,7 @@ from slicebed.spec.pipeline import StageKind
 from slicebed.split.predict.corrections import Belief, Doubt, Seen, Unknowns, learn
 from slicebed.split.predict.simulation import simulate
 from slicebed.split.search.contracts import Figure, Foretold
-from slicebed.stats import wilson_interval
+from slicebed.stats import Z, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,6 @@ _ALL_RUNS: Final = 4000
 _UNKNOWN_NOISE: Final = 0.02
 _NEVER_S: Final = 1e6
 """Stands for the latency of a run in which no frame completes, where logarithms are compared."""
-_Z95: Final = 2 * 1.959963984540054
 
 
 class Predictor:
@@ -152,7 +151,7 @@ def _compute_s(line: Line) -> list[float]:
 
 def _noise(latency: Figure) -> float:
     width = latency.high - latency.low
-    return width / _Z95 / latency.value if math.isfinite(width) else _UNKNOWN_NOISE
+    return width / (2 * Z) / latency.value if math.isfinite(width) else _UNKNOWN_NOISE
 
 
 def _figure(means: Sequence[float], drawn: Sequence[float], reach: float) -> Figure:

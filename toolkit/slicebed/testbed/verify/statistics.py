@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slicebed.stats import Z, mean_interval, wilson_interval
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# Two-sided 95 % of the normal distribution.
-Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,7 @@ class Estimate:
 
 def mean_estimate(values: Sequence[float]) -> Estimate:
     """Mean of independent values, its interval from Student's distribution; needs at least two values."""
-    array = np.asarray(values, dtype=np.float64)
-    mean = float(array.mean())
-    half = student_quantile(len(array) - 1) * float(array.std(ddof=1)) / math.sqrt(len(array))
-    return Estimate(mean, mean - half, mean + half, len(array))
+    return Estimate(fmean(values), *mean_interval(values), len(values))
 
 
 def deviation_estimate(values: Sequence[float]) -> Estimate:
@@ -67,28 +64,7 @@ def share_estimate(hits: int, trials: int, correlation: float = 0.0) -> Estimate
     A correlation between neighbours leaves trials (1-c)/(1+c) independent ones: the interval grows by that.
     """
     worth = trials * (1 - correlation) / (1 + correlation) if correlation < 1 else 1.0
-    share = hits / trials
-    spread = Z * math.sqrt(share * (1 - share) / worth + Z**2 / (4 * worth**2))
-    middle, scale = share + Z**2 / (2 * worth), 1 + Z**2 / worth
-    low = 0.0 if hits == 0 else (middle - spread) / scale
-    high = 1.0 if hits == trials else (middle + spread) / scale
-    return Estimate(share, low, high, trials)
-
-
-def student_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution, by its expansion about the normal one.
-
-    Abramowitz and Stegun 26.7.5, four terms: within 0.5 % from three degrees of freedom on; exact below.
-    """
-    if freedom <= 2:
-        return {1: 12.7062, 2: 4.30265}[freedom]
-    terms = (
-        (Z**3 + Z) / 4,
-        (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
-        (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
-        (79 * Z**9 + 776 * Z**7 + 1482 * Z**5 - 1920 * Z**3 - 945 * Z) / 92160,
-    )
-    return Z + math.fsum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
+    return Estimate(hits / trials, *wilson_interval(hits, trials, worth), trials)
 
 
 def without_drift(

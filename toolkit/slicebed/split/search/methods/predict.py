@@ -6,22 +6,20 @@ import math
 import statistics
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from slicebed.errors import SpecError
 from slicebed.split.search.contracts import Ask, Choice
 from slicebed.split.search.objective import INFEASIBLE, best_of, error, excess, interval, score
 from slicebed.split.search.options import Kind, count, read
 from slicebed.split.search.registry import with_profiles
+from slicebed.stats import Z
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from slicebed.spec.objective import Objective
     from slicebed.split.search.contracts import Figure, Foretold, Measure, Problem
-
-# Half a 95 % interval in standard deviations.
-_Z: Final = 1.959963984540054
 
 
 @with_profiles
@@ -144,7 +142,7 @@ def expected_gain(objective: Objective, foretold: Mapping[str, Figure], best: Ma
     # An even chance where it is open whether the limits are kept.
     chance = 1.0 if score(objective, foretold) < INFEASIBLE else 0.5
     better = reached - span.value
-    deviation = (span.high - span.low) / (2 * _Z)
+    deviation = (span.high - span.low) / (2 * Z)
     if not deviation > 0:
         return chance * max(0.0, better)
     normal = statistics.NormalDist()
