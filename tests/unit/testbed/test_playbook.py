@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,46 @@ def test_what_a_killed_process_left_of_its_playbooks_goes_with_the_next_one(tmp_
     with pytest.raises(ProvisionError, match="unreachable"):
         run_playbook(Checkout(REPOSITORY), Playbook("restore.yml", tmp_path / "hosts.yml"), lambda _: None)
     assert sorted(tmp_path.glob("slicebed-ansible-*")) == sorted([in_use, other])
+
+
+_BEGIN = """
+import sys
+from pathlib import Path
+from slicebed.testbed.checkout import Checkout
+from slicebed.testbed.playbook import Playbook, run_playbook
+run_playbook(Checkout(Path(sys.argv[1])), Playbook("restore.yml", Path(sys.argv[2])), lambda task: None)
+"""
+
+
+def _commands_about(inventory):
+    """Processes that were told of this inventory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(inventory) in words:
+            found.append(int(entry.parent.name))
+    return found
+
+
+def test_ansible_ends_with_a_command_that_is_killed(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"{{ansible_host: 127.0.0.1, ansible_port: {silent.getsockname()[1]}}}"
+        inventory = tmp_path / "hosts.yml"
+        inventory.write_text(f"testbed: {{hosts: {{near: {host}}}}}")
+        environment = os.environ | {"TMPDIR": str(tmp_path)}
+        command = [sys.executable, "-c", _BEGIN, str(REPOSITORY), str(inventory)]
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        silent.settimeout(60)
+        # Ansible is at work: its ssh has called, and is not answered.
+        called, _ = silent.accept()
+        with called:
+            assert set(_commands_about(inventory)) > {process.pid}
+            process.kill()
+            process.wait()
+            until = time.monotonic() + 20
+            while _commands_about(inventory) and time.monotonic() < until:
+                time.sleep(0.05)
+            assert not _commands_about(inventory)

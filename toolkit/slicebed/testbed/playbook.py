@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import MissingRequirementError, ProvisionError
 from slicebed.leftovers import own_name, remove_left
+from slicebed.testbed.commands import require_tool
 from slicebed.testbed.host_tools import build_host_tools
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         say: told the name of each task as it starts.
 
     Raises:
-        MissingRequirementError: the inventory does not exist.
+        MissingRequirementError: the inventory does not exist, or a tool.
         PlaybookError: a task failed or a host could not be reached; what the other hosts answered is in its `recap`.
         ProvisionError: ansible-playbook itself failed.
         KeyboardInterrupt: Ctrl-C or SIGTERM; ansible-playbook was ended.
@@ -81,6 +82,7 @@ def run_playbook(checkout: Checkout, playbook: Playbook, say: Callable[[str], No
         raise MissingRequirementError(
             "no such inventory", where=str(playbook.inventory), mend="run: slicebed lab up, or write one by hand"
         )
+    require_tool("setpriv", "util-linux")
     build_host_tools(checkout)
     heard = _Heard(say)
     with _record_folder(playbook.artifacts) as folder, _own_signal_handlers():
@@ -103,8 +105,11 @@ def _run(checkout: Checkout, playbook: Playbook, folder: Path, heard: _Heard) ->
         envvars={
             "ANSIBLE_CONFIG": str(checkout.root / "ansible.cfg"),
             "ANSIBLE_ROLES_PATH": str(checkout.root / "roles"),
-            # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds.
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            # The tools of the very environment that runs Slicebed, whatever the shell's PATH holds; before them what
+            # lets Ansible end with this process.
+            "PATH": os.pathsep.join(
+                (str(checkout.playbooks / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
+            ),
         },
         event_handler=heard.on_event,
         quiet=True,
