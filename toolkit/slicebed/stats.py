@@ -18,7 +18,7 @@ Z = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
 _LEVEL = 0.95
 _EXACT_UP_TO = 1000
-_STUDENT = {1: 12.7062, 2: 4.30265}
+_STUDENT: dict[float, float] = {1: 12.7062, 2: 4.30265}
 
 
 def wilson_interval(hits: int, trials: int, independent: float | None = None) -> tuple[float, float]:

@@ -32,6 +32,7 @@ def handlers() -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         "doctor": doctor,
         "delivered": delivered,
         "limits": limits,
+        "held": held,
         **measure.HANDLERS,
     }
 
@@ -117,6 +118,13 @@ def limits(request: dict[str, Any]) -> dict[str, Any]:
         "cores": list(parse_cores(held.get("cpuset.cpus", ""))),
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),
     }
+
+
+def held(request: dict[str, Any]) -> dict[str, Any]:
+    """``{"host"}`` -> how many processes the workload's limits hold for."""
+    from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415 - a plan has no need of it
+
+    return {"processes": Workload(str(request["host"])).processes()}
 
 
 def _conditions(host: str | None) -> Conditions:

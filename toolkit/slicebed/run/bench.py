@@ -1,4 +1,4 @@
-"""What `slicebed run` and `slicebed search` share: hosts deployed, reached, given a condition; one run on them."""
+"""What `slicebed run` and `slicebed search` share: hosts reached, given a condition, checked; one run on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from slicebed.errors import (
     MissingRequirementError,
     RunError,
     SlicebedError,
-    SpecError,
     VerdictError,
 )
 from slicebed.run import driver
@@ -28,18 +27,16 @@ from slicebed.testbed.apply import base_rtts, kept_base_rtts
 from slicebed.testbed.conditions import Player
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
-from slicebed.testbed.playbook import Playbook, run_playbook
-from slicebed.testbed.sweep import change_conditions
+from slicebed.testbed.sweep import change_conditions, require_limited
 from slicebed.testbed.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from slicebed.run.connection import HostConnection
     from slicebed.run.probe import LinkVerdict, Trip
-    from slicebed.run.progress import Progress
     from slicebed.run.sliced_model import SlicedModel
+    from slicebed.run.stage import Stage
     from slicebed.run.store import Campaign
     from slicebed.spec.experiment import Configuration, Experiment
     from slicebed.spec.order import PlannedRun
@@ -49,63 +46,6 @@ if TYPE_CHECKING:
     from slicebed.testbed.inventory import InventoryHost
 
 NETWORK = frozenset({"network"})
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Where runs play: the hosts of an inventory, the campaign that keeps what they give, and who listens.
-
-    Attributes:
-        checkout: where the playbooks are.
-        inventory: Ansible's, of the hosts.
-        campaign: keeps runs and journal.
-        progress: told what goes on.
-        home: keeps the hosts' logs and Ansible's records; the campaign's folder, or one of its own for each site.
-    """
-
-    checkout: Checkout
-    inventory: Path
-    campaign: Campaign
-    progress: Progress
-    home: Path
-
-    def play(self, name: str, tags: str | None = None, **variables: Any) -> None:
-        """Run one playbook on the hosts; its record stays in `home`."""
-        artifacts = self.home / "ansible" / name.removesuffix(".yml")
-        playbook = Playbook(name, self.inventory, artifacts, variables, tags=tags)
-        recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
-        self.campaign.note("playbook", name=name, changed=recap.total_changed)
-
-    def deploy(self) -> None:
-        """Make sure that host tools and agents are there and running."""
-        self.play("condition.yml", "host_tools")
-        self.play("deploy.yml")
-
-    def gather(self) -> None:
-        """Fetch every host's agent log and facts."""
-        self.play("gather.yml", gather_directory=str((self.home / "hosts").resolve()))
-
-
-def hosts_of(experiment: Experiment, inventory: Path) -> dict[str, InventoryHost]:
-    """Give the hosts that frames pass; every link between them must be in the inventory.
-
-    A configuration that is the testbed's own is set on all of the testbed's hosts.
-
-    Raises:
-        SpecError: the inventory lacks a host or a link.
-    """
-    found = read_inventory(inventory)
-    used = [host for placement in experiment.every_placement for host in placement.chain(experiment.chain[0])]
-    whole = any(configuration.as_testbed for configuration in experiment.configurations)
-    names = [name for name in experiment.testbed.host_names if whole or name in used]
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise SpecError(
-            f"no host {missing[0]} in the inventory", where=str(inventory), mend=f"it has {', '.join(found)}"
-        )
-    for a, b in experiment.pairs:
-        found[a].link_to(b)
-    return {name: found[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -189,7 +129,7 @@ class Bench:
             parts: which parts of the testbed to set.
 
         Raises:
-            ProvisionError: a host refused, or a link gives no reply.
+            ProvisionError: a host refused, a host's limits hold for nothing, or a link gives no reply.
             VerdictError: a link's measured round trip is not the asked one.
         """
         stage, connections = self.stage, self.connections
@@ -200,12 +140,14 @@ class Bench:
         if target.uncompensated(kept):
             kept = base_rtts(Player(target, stage.progress.say))
         asked = target.asked(kept)
-        outcomes = change_conditions({name: each.channel for name, each in connections.items()}, asked)
+        channels = {name: each.channel for name, each in connections.items()}
+        outcomes = change_conditions(channels, asked)
         stage.campaign.note(
             "conditions_changed",
             configuration=configuration.name,
             writes={host: outcome["writes"] for host, outcome in outcomes.items()},
         )
+        require_limited(channels, asked)
         stage.progress.say(f"configuration {configuration.name}: measuring round trips")
         trips = trips_of(configuration, testbed, experiment.pairs)
         verdicts = probe_links(connections, trips, PINGS)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from slicebed.run.bench import Stage, hosts_of, image_if_built, journaled, reached
+from slicebed.run.bench import image_if_built, journaled, reached
 from slicebed.run.found_cuts import resolve_cuts
 from slicebed.run.sliced_model import open_choice, slice_model
+from slicebed.run.stage import Stage, hosts_of
 from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken
 from slicebed.spec.order import PlannedRun, plan_runs
 from slicebed.testbed.image import read_image_facts

@@ -16,7 +16,7 @@ from slicebed.errors import (
     SpecError,
 )
 from slicebed.run.campaign import Wanted, run_campaign
-from slicebed.run.reproduce_parts import every_target, parts_of, plan_part
+from slicebed.run.reproduce_parts import every_target, is_deployed_for, parts_of, plan_part
 from slicebed.run.search.engine import SearchWanted, run_search
 from slicebed.run.store import Campaign, now, write_json
 from slicebed.spec.experiment import load_experiment
@@ -316,4 +316,4 @@ def _play(  # noqa: PLR0913 - all that a campaign is given
         frames=part.frames,
         seed=experiment.order.seed,
     )
-    run_search(checkout, searched, progress, resume=resume, deploy=deploy)
+    run_search(checkout, searched, progress, resume=resume, deploy=deploy or is_deployed_for(experiment))

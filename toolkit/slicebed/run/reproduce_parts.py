@@ -184,11 +184,11 @@ def plan_part(part: Part, experiment: Experiment, *, first: bool = False) -> Pla
     Args:
         part: the part.
         experiment: of its file.
-        first: whether agents are deployed for it.
+        first: nothing is deployed yet.
     """
     frames = part.frames or experiment.frames
     cell_s = frames / experiment.source.rate_per_s + _CELL_S
-    once_s = _CAMPAIGN_S + (_DEPLOY_S if first else 0.0)
+    once_s = _CAMPAIGN_S + (_DEPLOY_S if first or is_deployed_for(experiment) else 0.0)
     if experiment.search is None:
         problems = len(experiment.configurations)
         cells = problems * experiment.repeats * sum(len(each.cuts) for each in experiment.every_placement)
@@ -204,6 +204,11 @@ def plan_part(part: Part, experiment: Experiment, *, first: bool = False) -> Pla
         each_s += _CHECKED * frame_s + asked * (cell_s + _QUEUED * _SLOWER * frame_s)
     problems = len(models) * len(conditions)
     return Planned(part, problems, cells, once_s + problems * _PROBLEM_S + each_s)
+
+
+def is_deployed_for(experiment: Experiment) -> bool:
+    """Whether agents have to be started in control groups whose limits a search sets, and takes away behind itself."""
+    return experiment.search is not None and "workload" in experiment.search.parts
 
 
 def _known(model: str) -> tuple[int, float]:

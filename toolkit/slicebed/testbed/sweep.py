@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from slicebed.errors import ProvisionError
 from slicebed.lab import set_wire, wire_setting
 from slicebed.testbed.channel import on_all, open_channel
+from slicebed_agent.host.workload import group_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,23 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 60.0
 CONFIRM_WITHIN_S = 30.0
+
+
+def require_limited(channels: Mapping[str, HostChannel], asked: Asked) -> None:
+    """Make sure that the limits of workloads hold for something.
+
+    Raises:
+        ProvisionError: no process is in a control group whose limits are asked for.
+    """
+    limited = {name: channel for name, channel in channels.items() if asked.wishes.get(name, {}).get("workload")}
+    found = on_all(limited, lambda name, channel: channel.call("held", {"host": name}, _TIMEOUT_S))
+    for name, answer in found.items():
+        if not answer["processes"]:
+            raise ProvisionError(
+                f"nothing runs in the workload's control group {group_name(name)}: its limits hold for nothing",
+                where=f"host {name}",
+                mend="run: slicebed deploy, which starts the agent there once limits are applied",
+            )
 
 
 def change_conditions(channels: Mapping[str, HostChannel], asked: Asked) -> dict[str, dict[str, Any]]:

@@ -91,6 +91,11 @@ class Workload:
         """Say what would put back what `save` gave; processes in a group that goes live on outside it."""
         return planner.plan_restore(saved, self._facts())
 
+    def processes(self) -> int:
+        """How many processes are in the group and those below it: where there are several trees, in the emptiest."""
+        trees = [each.mount / self._group for each in self._facts().hierarchies if each.controllers]
+        return min((len(_processes_below(tree)) for tree in trees if tree.is_dir()), default=0)
+
     def _facts(self) -> planner.Facts:
         hierarchies = find_hierarchies(Path("/proc/self/mountinfo").read_text(), self._root)
         roots = [each.mount for each in hierarchies]
@@ -110,6 +115,12 @@ class Workload:
             page_bytes=resource.getpagesize(),
             has_gpu=has_gpu(),
         )
+
+
+def _processes_below(group: Path) -> set[str]:
+    # A group may go while it is looked at: its file then is not there any more.
+    texts = (read_text(folder / "cgroup.procs") for folder in (group, *group.rglob("*/")))
+    return {process for text in texts if text for process in text.split()}
 
 
 def has_gpu(dev: Path = Path("/dev")) -> bool:

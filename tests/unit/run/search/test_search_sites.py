@@ -14,11 +14,11 @@ import pytest
 from searches import make_spaces
 
 from slicebed.errors import ProvisionError, RunError, VerdictError
-from slicebed.run.bench import Stage
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import IN_A_ROW, Crew, SiteLostError, Trouble
 from slicebed.run.search.space import Cell
 from slicebed.run.search.worker import SiteWorker
+from slicebed.run.stage import Stage
 from slicebed.run.store import create_campaign
 
 

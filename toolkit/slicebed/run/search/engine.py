@@ -9,14 +9,15 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from slicebed.errors import SpecError
-from slicebed.run.bench import Stage, hosts_of, image_if_built, journaled
+from slicebed.run.bench import image_if_built, journaled
 from slicebed.run.found_cuts import resolve_cuts
 from slicebed.run.search.foresight import foresee
 from slicebed.run.search.rehearsal import rehearse
 from slicebed.run.search.searching import Searching, Settings
-from slicebed.run.search.space import conditions_of, space_of
+from slicebed.run.search.space import conditions_of, limited_testbed, space_of
 from slicebed.run.search.worker import site_worker
 from slicebed.run.sliced_model import open_choice, slice_model
+from slicebed.run.stage import Stage, hosts_of
 from slicebed.run.store import create_campaign, find_unfinished, hosts_taken
 from slicebed.spec.experiment import MAX_FRAMES
 from slicebed.spec.search import OWN_TESTBED, Search
@@ -166,7 +167,7 @@ def run_search(
             }
             with journaled(campaign, tuple(stages.values())):
                 for stage in stages.values() if deploy else ():
-                    stage.deploy()
+                    stage.deploy(limited_testbed(spaces))
                 with ExitStack() as held:
                     by_id = {space.id: space for space in spaces}
                     workers = {

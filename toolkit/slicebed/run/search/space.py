@@ -17,6 +17,7 @@ from slicebed.spec.cuts import WHOLE, digest
 from slicebed.spec.knobs import with_knobs
 from slicebed.spec.order import PlannedRun
 from slicebed.spec.pipeline import StageKind
+from slicebed.spec.wishes import workload_wish
 from slicebed.split.search.contracts import Boundary, Candidate
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from slicebed.spec.experiment import Configuration, Experiment
     from slicebed.spec.pipeline import Placement
     from slicebed.spec.search import Search
+    from slicebed.spec.testbed import Testbed
     from slicebed.split.model import OpenedModel
     from slicebed_agent.model.graph import Tensor
     from slicebed_agent.pipeline.codecs import Codec
@@ -146,6 +148,24 @@ class Space:
     def every_run(self) -> tuple[PlannedRun, ...]:
         """One run of each candidate."""
         return tuple(self.run_of(Cell(self.id, key, 1)) for key in self.variants)
+
+
+def limited_testbed(spaces: Sequence[Space]) -> Testbed | None:
+    """Every host as the first of the conditions and knobs has it that limits its workload; None where none does.
+
+    For what must be there before any of them is set: the control groups in which agents are started.
+    """
+    if not any("workload" in space.parts for space in spaces):
+        return None
+    testbeds = [
+        space.experiment_at(knobs).testbed
+        for space in spaces
+        for knobs in dict.fromkeys(variant.knobs for variant in space.variants.values())
+    ]
+    limited = [host for testbed in testbeds for host in testbed.hosts if workload_wish(host)]
+    first = {host.name: host for host in reversed(limited)}
+    own = testbeds[0]
+    return replace(own, hosts=tuple(first.get(host.name, host) for host in own.hosts))
 
 
 def space_of(  # noqa: PLR0913 - a space has so many sides

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Mapping
 
-    from slicebed.run.bench import Bench, Links, Stage, Subject
+    from slicebed.run.bench import Bench, Links, Subject
     from slicebed.run.search.space import Cell, Knobs, Space
+    from slicebed.run.stage import Stage
     from slicebed.spec.order import PlannedRun
     from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost

@@ -1,0 +1,87 @@
+"""Where runs play: hosts of an inventory, on which agents are deployed before and logs gathered after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slicebed.errors import SpecError
+from slicebed.testbed.inventory import read_inventory
+from slicebed.testbed.playbook import Playbook, run_playbook
+from slicebed.testbed.target import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slicebed.run.progress import Progress
+    from slicebed.run.store import Campaign
+    from slicebed.spec.experiment import Experiment
+    from slicebed.spec.testbed import Testbed
+    from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.inventory import InventoryHost
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where runs play: the hosts of an inventory, the campaign that keeps what they give, and who listens.
+
+    Attributes:
+        checkout: where the playbooks are.
+        inventory: Ansible's, of the hosts.
+        campaign: keeps runs and journal.
+        progress: told what goes on.
+        home: keeps the hosts' logs and Ansible's records; the campaign's folder, or one of its own for each site.
+    """
+
+    checkout: Checkout
+    inventory: Path
+    campaign: Campaign
+    progress: Progress
+    home: Path
+
+    def play(self, name: str, tags: str | None = None, **variables: Any) -> None:
+        """Run one playbook on the hosts; its record stays in `home`."""
+        artifacts = self.home / "ansible" / name.removesuffix(".yml")
+        playbook = Playbook(name, self.inventory, artifacts, variables, tags=tags)
+        recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
+        self.campaign.note("playbook", name=name, changed=recap.total_changed)
+
+    def deploy(self, limited: Testbed | None = None) -> None:
+        """Make sure that host tools and agents are there and running.
+
+        Args:
+            limited: its workloads' limits are applied first: they hold for what is started in their control groups.
+        """
+        if limited is None:
+            self.play("condition.yml", "host_tools")
+        else:
+            neighbours = read_inventory(self.inventory)
+            target = Target(self.checkout, limited, self.inventory, neighbours, neighbours, frozenset({"workload"}))
+            self.play("condition.yml", **target.asked({}).variables())
+        self.play("deploy.yml")
+
+    def gather(self) -> None:
+        """Fetch every host's agent log and facts."""
+        self.play("gather.yml", gather_directory=str((self.home / "hosts").resolve()))
+
+
+def hosts_of(experiment: Experiment, inventory: Path) -> dict[str, InventoryHost]:
+    """Give the hosts that frames pass; every link between them must be in the inventory.
+
+    A configuration that is the testbed's own is set on all of the testbed's hosts.
+
+    Raises:
+        SpecError: the inventory lacks a host or a link.
+    """
+    found = read_inventory(inventory)
+    used = [host for placement in experiment.every_placement for host in placement.chain(experiment.chain[0])]
+    whole = any(configuration.as_testbed for configuration in experiment.configurations)
+    names = [name for name in experiment.testbed.host_names if whole or name in used]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise SpecError(
+            f"no host {missing[0]} in the inventory", where=str(inventory), mend=f"it has {', '.join(found)}"
+        )
+    for a, b in experiment.pairs:
+        found[a].link_to(b)
+    return {name: found[name] for name in names}
