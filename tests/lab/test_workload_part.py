@@ -131,6 +131,21 @@ def test_processes_live_on_when_the_group_goes(workload):
         assert GROUP not in Path(f"/proc/{child.pid}/cgroup").read_text()
 
 
+def test_what_the_limits_hold_for_is_counted(workload):
+    assert workload.processes() == 0
+    apply(workload, WorkloadWish(cpu_quota=0.5))
+    assert workload.processes() == 0
+    with inside("import time; time.sleep(60)", *{name for each in hierarchies() for name in each.controllers}) as child:
+        assert workload.processes() == 1
+        nested = holding("cpu") / "container"
+        nested.mkdir()
+        (nested / "cgroup.procs").write_text(str(child.pid))
+        assert workload.processes() == 1
+        # Limits of a tree that it is not in do not hold for it.
+        (nested.parents[1] / "cgroup.procs").write_text(str(child.pid))
+        assert workload.processes() == 0
+
+
 def test_a_group_that_was_there_before_has_its_limits_back():
     cpu = holding("cpu")
     cpu.mkdir()

@@ -32,7 +32,7 @@ def require_limited(channels: Mapping[str, HostChannel], asked: Asked) -> None:
             raise ProvisionError(
                 f"nothing runs in the workload's control group {group_name(name)}: its limits hold for nothing",
                 where=f"host {name}",
-                mend="run: slicebed deploy, which starts the agent there once limits are applied",
+                mend="without --no-deploy the agent is started in it; by hand: slicebed apply, then slicebed deploy",
             )
 
 

@@ -8,7 +8,7 @@ import pytest
 from searches import POINTS, REPOSITORY, make_spaces
 
 from slicebed.run.search.engine import model_names
-from slicebed.run.search.space import Cell
+from slicebed.run.search.space import Cell, limited_testbed
 from slicebed.spec.models import ModelChoice
 from slicebed.split.search.contracts import Boundary
 
@@ -38,6 +38,20 @@ def test_codecs_and_knobs_make_candidates_of_their_own(tmp_path):
     assert own.pipeline.codec == "lossless"
     assert (own.testbed.host("edge").cores, own.testbed.host("edge").cpu_quota) == ((1,), 0.5)
     assert space.experiment.testbed.host("edge").cpu_quota is None
+
+
+def test_agents_start_under_the_first_limits_that_any_setting_has(tmp_path):
+    _, spaces = make_spaces(tmp_path, KNOBS)
+    limited = limited_testbed(spaces)
+    assert [host.name for host in limited.hosts] == list(spaces[0].experiment.testbed.host_names)
+    assert (limited.host("edge").cores, limited.host("edge").cpu_quota) == ((1,), 0.5)
+    lab = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+    bare = tmp_path / "bare.yml"
+    bare.write_text(re.sub(r", cores: .*", "}", lab.read_text()))
+    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{bare: {bare}, own: {lab}}}}}")
+    assert limited_testbed(spaces).host("cloud").cores == (0, 1)
+    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{bare: {bare}}}}}")
+    assert limited_testbed(spaces) is None
 
 
 def test_repeats_differ_in_their_pictures_and_candidates_do_not(tmp_path):
