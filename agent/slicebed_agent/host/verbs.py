@@ -102,12 +102,13 @@ def delivered(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def limits(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"host", "seconds"}`` -> the workload's quota by trial, its memory and cores as the kernel holds them."""
+    """``{"host", "seconds"}`` -> the workload's quota by trial, its memory and cores; how many processes have it."""
     from slicebed_agent.host.cpu.sysfs import parse_cores  # noqa: PLC0415 - a plan has no need of it
     from slicebed_agent.host.delivered import sample_quota  # noqa: PLC0415 - as above
     from slicebed_agent.host.workload.part import Workload  # noqa: PLC0415 - as above
 
     host = str(request["host"])
+    processes = Workload(host).processes()
     quota = sample_quota(host, _seconds(request["seconds"]))
     # By the file's own name, which differs between the versions of control groups.
     held = {name.rpartition("/")[2]: str(text).strip() for name, text in Workload(host).save().items()}
@@ -117,6 +118,7 @@ def limits(request: dict[str, Any]) -> dict[str, Any]:
         "memory_bytes": int(memory) if memory.isdecimal() else None,
         "cores": list(parse_cores(held.get("cpuset.cpus", ""))),
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),
+        "processes": processes,
     }
 
 

@@ -13,12 +13,13 @@ QUOTA = {"asked": 0.5, "shares": list(AS_ASKED), "processes": 1, "periods": 20, 
 class Host:
     """Answers what its limits are."""
 
-    def __init__(self, quota):
-        self.quota = quota
+    def __init__(self, quota, processes=1):
+        self.quota, self.processes = quota, processes
 
     def call(self, verb, request, timeout_s):
         assert (verb, request["host"]) == ("limits", "edge")
-        return {"cpu_quota": self.quota, "memory_bytes": None, "cores": [0], "page_bytes": 4096}
+        held = {"memory_bytes": None, "cores": [0], "page_bytes": 4096}
+        return {"cpu_quota": self.quota, **held, "processes": self.processes}
 
 
 def judged(**changed):
@@ -44,6 +45,15 @@ def test_a_contended_processor_is_said_to_be_what_is_short():
     )
     assert "verify again while it rests" in verdict.detail
     assert "contended" in judged(shares=[0.3, 0.31], periods=0, throttled_periods=0).detail
+
+
+def test_limits_that_nothing_runs_under_are_told():
+    asked = {"edge": {"workload": {"cores": [0]}}}
+    (verdict,) = verify_hosts({"edge": Host(QUOTA, processes=0)}, asked)
+    assert verdict.passed
+    assert verdict.detail == "nothing runs under it yet: slicebed deploy starts the agent there"
+    (verdict,) = verify_hosts({"edge": Host(QUOTA)}, asked)
+    assert verdict.detail == ""
 
 
 def test_a_wrong_limit_is_told_from_a_contended_processor():

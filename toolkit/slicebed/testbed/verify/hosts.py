@@ -91,6 +91,13 @@ def _limits(channel: Channel, host: str, workload: Mapping[str, Any]) -> Iterato
     if not set(workload) & {"cpu_quota", "memory_bytes", "cores"}:
         return
     answer = channel.call("limits", {"host": host, "seconds": _QUOTA_S}, _TIMEOUT_S)
+    for verdict in _judged_limits(answer, host, workload):
+        # As asked they may be, and hold for nobody: an agent that was started before them is outside.
+        unused = [] if answer["processes"] else ["nothing runs under it yet: slicebed deploy starts the agent there"]
+        yield replace(verdict, detail="; ".join(filter(None, (verdict.detail, *unused))))
+
+
+def _judged_limits(answer: Mapping[str, Any], host: str, workload: Mapping[str, Any]) -> Iterator[Verdict]:
     if "cpu_quota" in workload:
         asked = float(workload["cpu_quota"])
         yield judge_quota(host, asked, read_quota(answer["cpu_quota"], host))
