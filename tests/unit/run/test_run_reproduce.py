@@ -81,7 +81,7 @@ def test_all_the_experiments_run_in_one_lab(experiments):
 def test_the_quick_form_is_planned_for_half_an_hour():
     planned = plan(CHECKOUT, [ALL], quick=True)
     minutes = sum(each.seconds for each in planned) / 60
-    assert 20 < minutes < 35
+    assert 20 < minutes < 40
     whole = plan(CHECKOUT, [ALL], quick=False)
     assert sum(each.cells for each in whole) > 3 * sum(each.cells for each in planned)
 
@@ -92,7 +92,11 @@ def test_a_plan_counts_cells(experiments):
     planned = plan_part(part, experiment)
     assert (planned.problems, planned.cells) == (1, 36)
     assert planned.seconds > planned.cells * (part.frames / experiment.source.rate_per_s + 3)
-    assert plan_part(part, experiment, first=True).seconds == pytest.approx(planned.seconds + 20)
+    # Its limits are taken away behind it, so that its agents are started for it in any case.
+    assert plan_part(part, experiment, first=True).seconds == planned.seconds
+    plain = next(part for part in parts_of([ALL], quick=True) if part.name == "dnn_slicing")
+    first, later = (plan_part(plain, experiments[plain.file], first=first).seconds for first in (True, False))
+    assert first == pytest.approx(later + 20)
     runs = next(part for part in parts_of(["dnn-slicing"], quick=True))
     assert plan_part(runs, experiments[runs.file]).cells == 24
 
