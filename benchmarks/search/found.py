@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 from benchmarks.network.stats import ratio
-from benchmarks.network.tables import seconds, spread, table
+from benchmarks.network.tables import seconds, table
 from benchmarks.slicer.bars import Verdict, of_ratio
 from benchmarks.slicer.workers import BenchmarkError
 
@@ -91,7 +91,7 @@ def summary(found: Sequence[Found]) -> str:
             str(each.candidates),
             str(each.runs),
             f"{each.regret.median:.3f}",
-            spread(each.regret),
+            _ends(each.regret),
             f"{each.error:.1%}",
             str(each.compared),
             seconds(each.predict_s),
@@ -103,8 +103,8 @@ def summary(found: Sequence[Found]) -> str:
     return table(head, rows)
 
 
-def _of_strongman(of: Found) -> float:
-    return of.predict_s / of.strongman_s
+def _ends(of: Estimate) -> str:
+    return f"{of.low:.3f} to {of.high:.3f}"
 
 
 def _middle(of: Estimate) -> float:

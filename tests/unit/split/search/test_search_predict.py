@@ -37,9 +37,11 @@ def test_a_perfect_prediction_is_verified_twice_and_leaves_no_regret():
 def test_it_goes_on_while_another_is_expected_to_be_better_by_more_than_the_tolerance():
     predicted = {f"cut{place}": 0.100 + 0.001 * place for place in range(10)}
     true = {key: value * (1.05 if key in {"cut0", "cut1", "cut2"} else 1.0) for key, value in predicted.items()}
-    decision = run(predicted, true, share=0.01)
+    decision = run(predicted, true, share=0.01, options={"tolerance": "1 %"})
     assert decision.asked == ("cut0", "cut1", "cut2", "cut3")
     assert decision.choice.key == "cut3"
+    # The fourth is expected to gain less than 2 %.
+    assert run(predicted, true, share=0.01).asked == ("cut0", "cut1", "cut2")
     assert run(predicted, true, share=0.01, options={"tolerance": "10 %"}).asked == ("cut0", "cut1")
 
 
