@@ -27,7 +27,7 @@ from slicebed.testbed.apply import base_rtts, kept_base_rtts
 from slicebed.testbed.conditions import Player
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
-from slicebed.testbed.sweep import change_conditions, require_limited
+from slicebed.testbed.sweep import change_conditions, require_limited, unshape
 from slicebed.testbed.target import Target
 
 if TYPE_CHECKING:
@@ -136,11 +136,13 @@ class Bench:
         testbed = configuration.asked_of(experiment.testbed, experiment.pairs)
         hosts = {name: connection.host for name, connection in connections.items()}
         target = Target(stage.checkout, testbed, stage.inventory, hosts, self.neighbours, parts)
+        channels = {name: each.channel for name, each in connections.items()}
         kept = kept_base_rtts(target)
         if target.uncompensated(kept):
+            # What an earlier run left on the links would be measured with them.
+            unshape(channels, target)
             kept = base_rtts(Player(target, stage.progress.say))
         asked = target.asked(kept)
-        channels = {name: each.channel for name, each in connections.items()}
         outcomes = change_conditions(channels, asked)
         stage.campaign.note(
             "conditions_changed",

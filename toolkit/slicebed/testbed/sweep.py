@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import ProvisionError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from slicebed.testbed.channel import HostChannel
-    from slicebed.testbed.target import Asked
+    from slicebed.testbed.target import Asked, Target
 
 _TIMEOUT_S = 60.0
 CONFIRM_WITHIN_S = 30.0
@@ -36,6 +37,17 @@ def require_limited(channels: Mapping[str, HostChannel], asked: Asked) -> None:
             )
 
 
+def unshape(channels: Mapping[str, HostChannel], target: Target) -> None:
+    """Take every condition off the links of a testbed, on its hosts and on the lab's wires.
+
+    Raises:
+        ProvisionError: a host did not go back.
+    """
+    on_all(channels, lambda _, channel: channel.call("restore", {"only": ["network"]}, _TIMEOUT_S))
+    bare = replace(target, testbed=replace(target.testbed, links=()), parts=frozenset({"network"}))
+    _set_wires(bare.asked({}))
+
+
 def change_conditions(channels: Mapping[str, HostChannel], asked: Asked) -> dict[str, dict[str, Any]]:
     """Make hosts and wires as asked, all at once; each host's outcome, as `slicebed apply --json` has it.
 
@@ -54,6 +66,10 @@ def change_conditions(channels: Mapping[str, HostChannel], asked: Asked) -> dict
         return outcome
 
     outcomes = on_all({name: channel for name, channel in channels.items() if name in asked.wishes}, change)
+    _set_wires(asked)
+    return outcomes
+
+
+def _set_wires(asked: Asked) -> None:
     for wire in asked.wires:
         set_wire(wire["a"], wire["b"], forward=wire_setting(wire["forward"]), backward=wire_setting(wire["backward"]))
-    return outcomes
