@@ -254,3 +254,29 @@ def test_a_site_whose_host_is_not_reached_is_lost(worker):
     worker.bench.agents.gone, worker.bench.agents.dead = {"edge"}, True
     with pytest.raises(SiteLostError, match="host edge: no route"):
         worker.mend()
+
+
+def test_what_an_agent_died_of_meanwhile_is_done_again(worker):
+    agents, tried = worker.bench.agents, []
+
+    def profiled():
+        tried.append(len(agents.revived))
+        if len(tried) == 1:
+            agents.gone = {"edge"}
+            raise RunError("the agent does not answer")
+        return "a profile"
+
+    assert worker.lasting(profiled) == "a profile"
+    assert tried == [0, 1]
+
+
+def test_what_fails_while_all_agents_answer_is_not_done_again(worker):
+    tried = []
+
+    def refused():
+        tried.append(None)
+        raise RunError("no such tensor")
+
+    with pytest.raises(RunError, match="no such tensor"):
+        worker.lasting(refused)
+    assert len(tried) == 1

@@ -176,7 +176,8 @@ def run_search(
                     }
 
                     def foresight(space: Space) -> Foresight:
-                        return foresee(workers[searching.site], space, wanted.profiles)
+                        worker = workers[searching.site]
+                        return worker.lasting(lambda: foresee(worker, space, wanted.profiles))
 
                     searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
                     searching.run(tuple(workers.values()))
