@@ -159,7 +159,10 @@ class Searching:
             self._search([space for space in self._spaces.values() if space.condition == condition])
         self._record.write(self._decisions.values())
         if self._failed:
-            raise self._failed[0]
+            error = self._failed[0]
+            rest = f"what the other methods decided: slicebed report {self._campaign.folder}"
+            error.mend = f"{error.mend}; {rest}" if error.mend else rest
+            raise error
 
     @property
     def site(self) -> str:
