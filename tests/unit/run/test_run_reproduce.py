@@ -78,10 +78,10 @@ def test_all_the_experiments_run_in_one_lab(experiments):
     assert all({link.pair for link in each.links} >= {frozenset(("client", "cloud"))} for each in testbeds)
 
 
-def test_the_quick_form_is_planned_for_half_an_hour():
+def test_the_quick_form_is_planned_for_less_than_three_quarters_of_an_hour():
     planned = plan(CHECKOUT, [ALL], quick=True)
     minutes = sum(each.seconds for each in planned) / 60
-    assert 20 < minutes < 40
+    assert 20 < minutes < 45
     whole = plan(CHECKOUT, [ALL], quick=False)
     assert sum(each.cells for each in whole) > 3 * sum(each.cells for each in planned)
 

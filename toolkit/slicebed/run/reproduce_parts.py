@@ -100,7 +100,7 @@ _FULL = (
     Part("whole", _FOLDER / "couper_fig9.yml", (FIGURE_9,), conditions=("mid",)),
     Part("whole_table3", _FOLDER / "couper_fig9.yml", (FIGURE_4,), models=("resnet50_v2",), conditions=("table3",)),
 )
-_FRAMES = 20
+_FRAMES = 16
 # Every split point of Inception V3 and PNASNet with one edge; with others, and of other models, what hybrid asks for.
 _QUICK = (
     Part("dnn_slicing", _FULL[0].file, (DNN_SLICING,), frames=30),
@@ -135,14 +135,14 @@ _QUICK = (
         *("whole", _FULL[6].file, (FIGURE_9,)),
         models=("mobilenet_v2", "resnet50_v2", "inception_v3", "inception_resnet_v2", "pnasnet5_large"),
         conditions=("mid",),
-        frames=40,
+        frames=30,
         at_most=1,
     ),
     Part(
         *("whole_table3", _FULL[7].file, (FIGURE_4,)),
         models=("resnet50_v2",),
         conditions=("table3",),
-        frames=40,
+        frames=30,
         at_most=1,
     ),
 )

@@ -121,8 +121,9 @@ def cuts_of(search: SearchFolder) -> Iterator[CutFigures]:
 
 
 def decisions_of(search: SearchFolder) -> Iterator[Decision]:
-    """What the methods of a search decided."""
-    for row in search.decisions.to_dict("records"):
+    """What the methods of a search decided where a model is cut: of whole models there is nothing to look for."""
+    cut = search.candidates[~search.candidates["cut"].fillna("").isin(("", WHOLE))]
+    for row in search.decisions[search.decisions["problem"].isin(cut["problem"])].to_dict("records"):
         yield Decision(
             model=title_of(str(row["model"])),
             condition=str(row["condition"]),
