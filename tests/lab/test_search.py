@@ -169,6 +169,8 @@ model: cnn14
 chain: [client, edge]
 frames: {frames}
 source: {{rate: {rate} frame/s, batch_size: 16, seed: 7, queue: 4}}
+repeats: 1
+order: {{randomised: true, seed: 1}}
 placements:
   - {{name: edge, slices: [edge]}}
 search:

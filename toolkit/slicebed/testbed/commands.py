@@ -33,7 +33,8 @@ def run_tool(argv: Sequence[str], *, log: Path | None = None) -> str:
     Raises:
         ProvisionError: it ended with another code than 0; the line holds the last thing it said.
     """
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # Nobody is to be asked anything; and Ansible refuses a standard input that another process made non-blocking.
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}")
