@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from measured import measured
@@ -50,7 +49,6 @@ search:
 """
 CUTS = ("2", "3", "5", "8", "11")
 KILLS = 5
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
 # Of a cell, what does not depend on how fast the machine just was.
 SAME = ("cell", "problem", "condition", "placement", "cut", "place", "codec", "knobs", "repeat", "run", "captured")
 
@@ -160,45 +158,6 @@ def test_a_search_that_is_killed_at_random_moments_loses_and_repeats_no_cell(tes
         next(row for row in table(each, "decisions") if row["method"] == "strongman") for each in (campaign, expected)
     ]
     assert strongman[0]["runs"] == strongman[1]["runs"]
-
-
-LIMITED = """
-name: limited
-testbed: {testbed}
-model: cnn14
-chain: [client, edge]
-frames: {frames}
-source: {{rate: {rate} frame/s, batch_size: 16, seed: 7, queue: 4}}
-repeats: 1
-order: {{randomised: true, seed: 1}}
-placements:
-  - {{name: edge, slices: [edge]}}
-search:
-  method: strongman
-  testbeds: {{slow: slow.yml, fast: fast.yml}}
-"""
-
-
-def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(testbed, tmp_path):
-    lab = (REPOSITORY / "inventory" / "testbeds" / "lab.yml").read_text()
-    edge = "edge: {role: edge, cores: [1]"
-    # Links are shaped by the runs before, and were never measured without: that has to be done first.
-    lab = lab.replace("one_way: 0 ms", "rtt: 6 ms, compensate: true")
-    for name, quota in (("slow", 0.1), ("fast", 1)):
-        (tmp_path / f"{name}.yml").write_text(lab.replace(edge, f"{edge}, cpu_quota: {quota}, cpu_period: 10 ms"))
-    own = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
-    spec = tmp_path / "limited.yml"
-    spec.write_text(LIMITED.format(testbed=own, frames=6, rate=4))
-    # What the first one put back, the control group with its agent in it, must be there again for the second.
-    for results in (tmp_path / "first", tmp_path / "second"):
-        slicebed("search", spec, "--results", results)
-        cells = table(campaign_of(results), "cells")
-        computed = {row["condition"]: json.loads(row["compute_ms"])["edge"] for row in cells}
-        assert computed["slow"] > 4 * computed["fast"]
-        assert not [*CONTROL_GROUPS.glob("slicebed.edge"), *CONTROL_GROUPS.glob("*/slicebed.edge")]
-    refused = slicebed("search", spec, "--results", tmp_path / "third", "--no-deploy", check=False)
-    assert refused.returncode != 0
-    assert "its limits hold for nothing" in refused.stderr
 
 
 def test_an_agent_that_is_killed_is_started_again_and_its_cell_repeated(testbed, start, experiment, tmp_path):
