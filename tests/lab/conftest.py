@@ -16,7 +16,7 @@ from slicebed.spec.testbed import load_testbed
 
 HERE = Path(__file__).parent
 # Those that use one deployed lab, in this order: what a first deploy made, what runs on it, and what it leaves.
-DEPLOYED = ("test_main_job", "test_search", "test_stream", "test_stream_faults", "test_teardown", "test_search_limits")
+DEPLOYED = ("test_main_job", "test_search", "test_search_limits", "test_stream", "test_stream_faults", "test_teardown")
 # Room for the models' files and the samples of all tests.
 EDGE_DISK_MIB = 64
 

@@ -1,4 +1,4 @@
-"""Limits of a search's conditions; behind all others: a container that is started after such a search has no limits."""
+"""Limits of a search's conditions and knobs: they hold for the agents, and for nobody once the search is over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from slicebed_command import REPOSITORY, slicebed
+from slicebed_command import REPOSITORY, on, slicebed
 
 pytestmark = [
     pytest.mark.lab,
@@ -32,6 +32,21 @@ placements:
 search:
   method: strongman
   testbeds: {{slow: slow.yml, fast: fast.yml}}
+"""
+CORES = """
+name: cores
+testbed: {testbed}
+model: cnn14
+chain: [client, edge, cloud]
+frames: 4
+source: {{rate: 4 frame/s, batch_size: 1, seed: 7, queue: 4}}
+repeats: 3
+order: {{randomised: true, seed: 1}}
+placements:
+  - {{name: cloud, slices: [cloud]}}
+search:
+  method: strongman
+  knobs: {{cloud.cores: [1, 2]}}
 """
 
 
@@ -61,3 +76,23 @@ def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(tes
     refused = slicebed("search", spec, "--results", tmp_path / "third", "--no-deploy", check=False)
     assert refused.returncode != 0
     assert "its limits hold for nothing" in refused.stderr
+
+
+def cores_of_the_agent(host):
+    pid = on(host, "podman", "inspect", "--format", "{{.State.Pid}}", "slicebed-agent")
+    return os.sched_getaffinity(int(pid))
+
+
+def test_a_knob_of_cores_goes_up_and_down_while_agents_run(testbed, tmp_path):
+    own = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
+    spec = tmp_path / "cores.yml"
+    spec.write_text(CORES.format(testbed=own))
+    slicebed("search", spec, "--results", tmp_path / "results")
+    # In random order: one of them changes back and forth.
+    cells = cells_in(tmp_path / "results")
+    assert sorted(json.loads(row["knobs"])["cloud.cores"] for row in cells) == [1, 1, 1, 2, 2, 2]
+    # A container that starts behind the search makes its group anew, with all cores; edge is to have one of them.
+    on("edge", "podman", "restart", "--time", "0", "slicebed-agent")
+    assert cores_of_the_agent("edge") == {0, 1}
+    slicebed("deploy")
+    assert cores_of_the_agent("edge") == {1}

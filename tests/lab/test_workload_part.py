@@ -163,6 +163,29 @@ def test_a_group_that_was_there_before_has_its_limits_back():
         cpu.rmdir()
 
 
+@pytest.mark.skipif(not (ROOT / "cpuset").is_dir(), reason="version 2 keeps no group from having fewer cores")
+def test_groups_below_one_that_was_there_before_have_their_cores_back():
+    cpuset = holding("cpuset")
+    below = [cpuset / "both", cpuset / "both" / "inner", cpuset / "second"]
+    part, saved = Workload(HOST), None
+    try:
+        for folder, cores in zip((cpuset, *below), ("0-1", "0-1", "0", "1"), strict=True):
+            folder.mkdir()
+            (folder / "cpuset.mems").write_text((cpuset.parent / "cpuset.mems").read_text())
+            (folder / "cpuset.cpus").write_text(cores)
+        saved = part.save()
+        for cores, expected in (((0,), "000"), ((1,), "111")):
+            apply(part, WorkloadWish(cores=cores))
+            assert "".join((folder / "cpuset.cpus").read_text().strip() for folder in below) == expected
+        part.apply(part.plan_restore(saved))
+        assert [(folder / "cpuset.cpus").read_text() for folder in below] == ["0-1\n", "0\n", "1\n"]
+    finally:
+        if saved:
+            part.apply(part.plan_restore(saved))
+        for folder in (*reversed(below), cpuset):
+            folder.rmdir()
+
+
 def test_a_refusal_undoes_the_rest(workload):
     apply(workload, WorkloadWish(memory_bytes=256 * MIB, cpu_quota=0.5, cores=(0,)))
     before = workload.save()
@@ -223,5 +246,11 @@ def test_a_container_sits_below_the_group_and_under_its_limits(workload, tiny_im
         for controller in ("cpu", "memory", "cpuset"):
             assert pid in map(int, (holding(controller) / f"libpod-{name}" / "cgroup.procs").read_text().split())
         assert os.sched_getaffinity(pid) == {0}
+        # More cores, others and fewer, while it runs.
+        for cores in ((0, 1), (1,), (0,)):
+            apply(workload, WorkloadWish(cores=cores))
+            assert os.sched_getaffinity(pid) == set(cores)
+        apply(workload, WorkloadWish())
+        assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)
     finally:
         subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)

@@ -258,7 +258,9 @@ def test_a_change_that_cannot_be_leaves_the_cut_in_use(chain):
         chain.stub[host].ReleaseCut(agent_pb2.CutRequest(run_id="stays", version=1, abandoned=True), timeout=10)
     before = chain.status("stays").completed
     chain.wait("stays", lambda status: status.completed >= before + 3)
-    assert chain.change("stays", 2, (3, 10)) > 0
+    first = chain.change("stays", 2, (3, 10))
+    assert first > 0
+    chain.wait("stays", lambda status: status.ended_below > first)
     refused(chain.stub["edge"].SwitchCut, agent_pb2.CutRequest(run_id="stays", version=3), not_now, "cannot switch")
     chain.finish("stays")
     samples = chain.samples("stays")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
 from slicebed_agent.host.cpu.sysfs import parse_cores, read_text
+from slicebed_agent.host.workload import below, steps
 from slicebed_agent.host.workload import plan as planner
-from slicebed_agent.host.workload import steps
-from slicebed_agent.host.workload.hierarchies import Version, find_hierarchies
+from slicebed_agent.host.workload.hierarchies import Hierarchy, Version, find_hierarchies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -65,6 +65,7 @@ class Workload:
             saved[facts.key(group)] = planner.PRESENT if there else planner.ABSENT
             names = planner.managed_files(hierarchy) if there else ()
             kept = [group / name for name in names]
+            kept += [path / below.FILE for path in facts.below if path.is_relative_to(group)]
             kept += [hierarchy.mount / planner.SUBTREE] if hierarchy.version is Version.V2 else []
             saved |= {facts.key(path): facts.files[path] for path in kept if path in facts.files}
         return saved
@@ -101,13 +102,15 @@ class Workload:
         roots = [each.mount for each in hierarchies]
         names = {name for each in hierarchies for name in (planner.SUBTREE, *planner.managed_files(each))}
         candidates = [folder / name for root in roots for folder in (root, root / self._group) for name in names]
+        cores = _cores_below(self._group, hierarchies)
         groups = [found for root in roots for found in root.glob(f"{steps.PREFIX}*") if found.is_dir()]
         return planner.Facts(
             root=self._root,
             group=self._group,
             hierarchies=hierarchies,
-            files={path: text for path in candidates if (text := read_text(path)) is not None},
+            files=cores | {path: text for path in candidates if (text := read_text(path)) is not None},
             groups=frozenset(found for found in groups if found.name == self._group),
+            below=frozenset(path.parent for path in cores),
             neighbours=frozenset(found for found in groups if found.name != self._group),
             enabled_by_us={root: ours for root in roots if (ours := steps.enabled_by_us(root))},
             online=parse_cores(_ONLINE.read_text()),
@@ -115,6 +118,13 @@ class Workload:
             page_bytes=resource.getpagesize(),
             has_gpu=has_gpu(),
         )
+
+
+def _cores_below(group: str, hierarchies: Iterable[Hierarchy]) -> dict[Path, str]:
+    """Read the cores of the groups below a version 1 group: below that of version 2 the kernel sees to them itself."""
+    trees = [each.mount / group for each in hierarchies if each.version is Version.V1 and "cpuset" in each.controllers]
+    files = [folder / below.FILE for tree in trees for folder in tree.rglob("*/")]
+    return {path: text for path in files if (text := read_text(path)) is not None}
 
 
 def _processes_below(group: Path) -> set[str]:

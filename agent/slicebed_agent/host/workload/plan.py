@@ -10,6 +10,7 @@ from slicebed_agent.errors import HostError
 from slicebed_agent.host.change import Change, PartPlan
 from slicebed_agent.host.cpu.sysfs import write_cores
 from slicebed_agent.host.wish import MIN_QUOTA_US
+from slicebed_agent.host.workload import below
 from slicebed_agent.host.workload.hierarchies import Hierarchy, Version
 from slicebed_agent.host.workload.steps import Enable, Expect, MakeGroup, Release, RemoveGroup, Step, Write
 
@@ -47,8 +48,9 @@ class Facts:
         root: what the trees are mounted at or below.
         group: the name of the workload's group.
         hierarchies: where groups live here.
-        files: the text of the managed files in the root groups and the workload's, by path.
+        files: the text of the managed files in the root groups and the workload's, and the cores of `below`, by path.
         groups: the workload's groups that exist.
+        below: the groups below the workload's (its containers') whose cores the kernel wants within its own.
         neighbours: other hosts' groups on this kernel (the embedded lab's), which need the root's controllers too.
         enabled_by_us: the controllers that this part turned on in a version 2 root, for whichever host.
         online: the cores that run.
@@ -62,6 +64,7 @@ class Facts:
     hierarchies: tuple[Hierarchy, ...]
     files: Mapping[Path, str]
     groups: frozenset[Path]
+    below: frozenset[Path]
     neighbours: frozenset[Path]
     enabled_by_us: Mapping[Path, frozenset[str]]
     online: tuple[int, ...]
@@ -114,7 +117,7 @@ def plan(wish: WorkloadWish, facts: Facts) -> PartPlan:
         for path, text in _in_order(_wanted(wish, facts, hierarchy, enabled), facts):
             if facts.text(path) != text:
                 changes.append(_change(facts, path, facts.text(path), text))
-                steps += [Write(path, text), Expect(path, f"{text}\n")]
+                steps += _writes(path, text, facts)
     return PartPlan("workload", tuple(changes), tuple(steps))
 
 
@@ -132,10 +135,11 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
         # A group that this part made may have had its limits read by a later save; they are nobody's originals.
         elif path.name != SUBTREE and saved.get(facts.key(path.parent)) == PRESENT:
             limits.append((path, text))
+    own = {path.parent: text for name, text in saved.items() if (path := facts.root / name).parent in facts.below}
     for path, text in _in_order(limits, facts):
         if facts.files.get(path) != text:
             changes.append(_change(facts, path, facts.text(path), text.strip()))
-            steps += [Write(path, text.strip()), Expect(path, text)]
+            steps += _writes(path, text.strip(), facts, own)
     switched, releases = _released(saved, facts)
     changes += switched
     return PartPlan("workload", tuple(changes), (*steps, *releases) if changes else ())
@@ -252,6 +256,15 @@ def _in_order(writes: list[tuple[Path, str]], facts: Facts) -> list[tuple[Path, 
         return path.name == "memory.memsw.limit_in_bytes" and now is not None and int(text) > int(now)
 
     return sorted(writes, key=lambda write: not grows(write))
+
+
+def _writes(path: Path, text: str, facts: Facts, own: Mapping[Path, str] | None = None) -> list[Step]:
+    """Give the steps that write a file of the group, and what has to be written in groups below it for that."""
+    expected = Expect(path, f"{text}\n")
+    if path.name != below.FILE or not facts.below:
+        return [Write(path, text), expected]
+    now = {group: facts.files[group / below.FILE] for group in (path.parent, *facts.below)}
+    return [*(Write(*each) for each in below.moves(path.parent, text, now, own or {})), expected]
 
 
 def _change(facts: Facts, path: Path, now: str | None, wanted: str) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def facts(hierarchies, files=None, groups=(), neighbours=(), ours=()):
         hierarchies=hierarchies,
         files={ROOT / name: text for name, text in (files or {}).items()},
         groups=frozenset(ROOT / name for name in groups),
+        below=frozenset(),
         neighbours=frozenset(ROOT / name for name in neighbours),
         enabled_by_us={ROOT: frozenset(ours)} if ours else {},
         online=(0, 1, 2, 3),
@@ -122,6 +124,48 @@ def test_a_limit_with_swap_goes_first_when_it_grows_and_last_when_it_shrinks():
         written = [step.path.name for step in plan.steps if isinstance(step, Write) and step.path.name in str(own)]
         assert written[0] == first
         assert len(written) == 2
+
+
+def written_cores(plan):
+    tree = ROOT / "cpuset" / GROUP
+    return [
+        (str(step.path.parent.relative_to(tree)), step.text)
+        for step in plan.steps
+        if isinstance(step, Write) and step.path.name == "cpuset.cpus"
+    ]
+
+
+# The kernel takes no core from a group whose child has it, and gives a child none that its parent has not.
+@pytest.mark.parametrize(
+    ("now", "wanted", "writes"),
+    [
+        ({".": "0-3", "box": "0-3", "box/in": "0-3"}, (0,), [("box/in", "0"), ("box", "0"), (".", "0")]),
+        ({".": "0", "box": "0", "box/in": "0"}, None, [(".", "0-3"), ("box", "0-3"), ("box/in", "0-3")]),
+        ({".": "0", "box": "0"}, (1,), [(".", "0-1"), ("box", "0-1"), ("box", "1"), (".", "1")]),
+        # Its own limit, of which something, all and nothing remains; and a group that was made but never used.
+        ({".": "0-3", "box": "2-3"}, (0, 1, 2), [("box", "2"), (".", "0-2")]),
+        ({".": "0-3", "box": "1"}, (0, 1), [(".", "0-1")]),
+        ({".": "0-1", "box": "1"}, (0,), [("box", "0-1"), ("box", "0"), (".", "0")]),
+        ({".": "0-3", "box": ""}, (0,), [(".", "0")]),
+    ],
+)
+def test_cores_of_groups_below_go_along_in_the_kernel_s_order(now, wanted, writes):
+    files = {f"cpuset/{GROUP}/{name}/cpuset.cpus": f"{cores}\n" for name, cores in now.items()}
+    groups = [f"{each.mount.name}/{GROUP}" for each in V1]
+    below = frozenset(ROOT / "cpuset" / GROUP / name for name in now if name != ".")
+    found = replace(facts(V1, V1_ROOT | files, groups), below=below)
+    assert written_cores(planner.plan(WorkloadWish(cores=wanted), found)) == writes
+
+
+def test_groups_below_have_their_own_cores_back():
+    tree = f"cpuset/{GROUP}"
+    names = (tree, f"{tree}/one", f"{tree}/two", f"{tree}/new")
+    files = {f"{name}/cpuset.cpus": "0\n" for name in names}
+    saved = {tree: "present", f"{tree}/cpuset.cpus": "0-3\n", f"{tree}/gone/cpuset.cpus": "0-3\n"}
+    saved |= {f"{tree}/one/cpuset.cpus": "0-1\n", f"{tree}/two/cpuset.cpus": "2-3\n"}
+    found = replace(facts(V1, V1_ROOT | files, [tree]), below=frozenset(ROOT / name for name in names[1:]))
+    plan = planner.plan_restore(saved, found)
+    assert dict(written_cores(plan)) == {".": "0-3", "one": "0-1", "two": "2-3", "new": "0-3"}
 
 
 @pytest.mark.parametrize(
