@@ -60,8 +60,10 @@ def pool_threads(cores: Sequence[int]) -> int:
     Raises:
         AgentError: not as many as there are cores: the pool is made once, by the first slice of a process.
     """
-    names = [(task / "comm").read_text(encoding="utf-8").strip() for task in Path("/proc/self/task").iterdir()]
-    found = names.count(_POOL)
+    found = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            found += (task / "comm").read_text(encoding="utf-8").strip() == _POOL
     if found != len(cores):
         raise AgentError(
             f"TensorFlow's pool has {found} threads for {len(cores)} cores",
