@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from slicebed_agent import codec
 from slicebed_agent.config import Classify, Exit
 from slicebed_agent.errors import AgentConfigError, AgentError
@@ -13,10 +15,11 @@ from slicebed_agent.media.show import open_show
 from slicebed_agent.media.transform import Transform, classify
 from slicebed_agent.model import codec as tensor_proto
 from slicebed_agent.model.early_exit import confidence
+from slicebed_agent.model.held import Cut
 from slicebed_agent.pipeline.contracts import Bench, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from slicebed_agent.config import Assignment, Kind
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from slicebed_agent.media.plan import ShowPlan
     from slicebed_agent.media.show import Show
     from slicebed_agent.model.files import Store
-    from slicebed_agent.model.held import Held, Versions
+    from slicebed_agent.model.held import Held, HeldSlice, Versions
     from slicebed_agent.model.reference import References
     from slicebed_agent.pipeline.contracts import Tensors, Work
 
@@ -56,7 +59,25 @@ def make(assignment: Assignment, versions: Versions, shelf: Shelf, open_until: c
     if assignment.film is None:
         return bench
     show = _show(assignment.film, shelf, open_until)
-    return dataclasses.replace(bench, draw=show.draw, judge=show.judge if assignment.film.show.check else None)
+    judge = show.judge if assignment.film.show.check else None
+    return dataclasses.replace(bench, draw=show.draw, judge=judge, drawn_bytes=show.frame_bytes)
+
+
+def boundary_bytes(assignment: Assignment, drawn_bytes: int, made: Mapping[str, HeldSlice]) -> int:
+    """Bytes that a frame has when it leaves this agent, before any codec; 0 where that is for another agent to say.
+
+    Args:
+        assignment: what the run asks for.
+        drawn_bytes: of a frame as the camera draws it; 0 without one.
+        made: its slices, ready, by their stages' names.
+    """
+    found = drawn_bytes
+    for name, kind in assignment.kinds.items():
+        if isinstance(kind, Transform):
+            found = assignment.warm_batch * kind.height * kind.width * len(kind.scale) * np.dtype(np.float32).itemsize
+        elif isinstance(kind, Cut):
+            found = assignment.warm_batch * made[name].frame_bytes()
+    return found
 
 
 def _show(film: Film, shelf: Shelf, open_until: contextlib.ExitStack) -> Show:

@@ -76,7 +76,6 @@ class Assignment:
         plan: the pipeline's.
         kinds: what each stage does, by its name.
         codec: of the link.
-        rate_bit_per_s: of the link, where it is known; else 0.
         film: what the camera shows; the first agent only.
         warm_batch: images at a time when slices are made ready.
     """
@@ -84,7 +83,6 @@ class Assignment:
     plan: RunPlan
     kinds: Mapping[str, Kind]
     codec: Codec
-    rate_bit_per_s: int
     film: Film | None
     warm_batch: int
 
@@ -133,7 +131,6 @@ def read(message: agent_pb2.RunConfig, host: str) -> Assignment:
         plan=plan,
         kinds={stage.name: _kind(stage, place) for place, stage in enumerate(message.stages)},
         codec=codec("link.codec", message.link.codec) if link is not None else Codec.TENSOR_PROTO,
-        rate_bit_per_s=message.link.rate_bit_per_s,
         film=shown,
         warm_batch=checks.within("warm_batch", message.warm_batch, 0, _MAX_BATCH)
         or (shown.plan.batch_size if shown else 1),
@@ -260,4 +257,5 @@ def _link(message: agent_pb2.LinkConfig) -> LinkPlan:
         max_message_bytes=checks.within("link.max_message_bytes", message.max_message_bytes, 0, MAX_PART_BYTES)
         or DEFAULT_PART_BYTES,
         queue=_queue(message.queue, "link.queue"),
+        rate_bit_per_s=message.rate_bit_per_s,
     )

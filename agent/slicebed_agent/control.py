@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import platform
 import threading
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from slicebed_agent.config import Assignment
     from slicebed_agent.model.held import HeldSlice
+    from slicebed_agent.pipeline.contracts import LinkPlan
     from slicebed_agent.pipeline.ledger import Ledger
     from slicebed_agent.pipeline.run import Note, OpenLink
     from slicebed_agent.rpc.flight import Security
@@ -59,7 +61,7 @@ class Control:
             model_bytes: how much of model files.
             security: of the links to other agents.
         """
-        self._host, self._state_dir, self._security = host, state_dir, security
+        self._host, self._state_dir, self._client = host, state_dir, flight.Client(security)
         store = Store(state_dir / "models")
         self._models = ModelFiles(store, model_bytes)
         self._shelf = Shelf(store, Held(store), References())
@@ -87,6 +89,7 @@ class Control:
             if self._versions is not None:
                 self._versions.close()
                 self._versions = None
+            self._client.close()
 
     def Describe(  # noqa: N802 - the proto names it
         self, _request: agent_pb2.DescribeRequest, context: grpc.ServicerContext
@@ -247,7 +250,10 @@ class Control:
             if self._current is not None:
                 self._current.end(0.0, "replaced by another run")
                 self._current = None
-            link = self._link(assignment) if plan.link is not None else None
+            link = None
+            if plan.link is not None:
+                warm_bytes = bench.boundary_bytes(assignment, tools.drawn_bytes, made)
+                link = self._link(assignment, dataclasses.replace(plan.link, warm_bytes=warm_bytes))
             path = self._state_dir / self._samples_path(plan.run_id)
             run = Run(plan, tools, link, path, self._meter.read)
             self._current = Current(run, assignment, versions, open_until.pop_all())
@@ -257,20 +263,17 @@ class Control:
             former.close()
         return _prepared(made, begin, f"run {plan.run_id}")
 
-    def _link(self, assignment: Assignment) -> OpenLink:
-        plan = assignment.plan
-        to = plan.link
-        if to is None:
-            raise AgentError("no link was asked for", where=plan.host)
+    def _link(self, assignment: Assignment, to: LinkPlan) -> OpenLink:
+        plan = dataclasses.replace(assignment.plan, link=to)
 
         def open_link(ledger: Ledger, note: Note, on_broken: Callable[[Ending], None]) -> Link:
             opened: list[Link] = []
 
             def rate() -> int:
-                return believed(assignment.rate_bit_per_s, opened[0].state().rate_bit_per_s if opened else 0)
+                return believed(to.rate_bit_per_s, opened[0].state().rate_bit_per_s if opened else 0)
 
             def connect(hello: bytes) -> Stream:
-                return flight.connect(to.next_address, to.next_host, self._security, hello)
+                return self._client.connect(to.next_address, to.next_host, hello)
 
             encode = codec.encoder(assignment.codec, rate, note)
             opened.append(Link(plan, encode, connect, ledger, note, on_broken))

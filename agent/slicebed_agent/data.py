@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slicebed_agent.pipeline.run import Run
-    from slicebed_agent.rpc.flight_core import Server
+    from slicebed_agent.rpc.flight_server import Server
     from slicebed_agent.rpc.stream import Call, Message
 
 _LOG = logging.getLogger(__name__)

@@ -96,7 +96,7 @@ class Sender:
         self._link = Link(
             plan,
             self._encode,
-            functools.partial(flight.connect, address, _RECEIVER, flight.Security.plaintext()),
+            functools.partial(flight.Client(flight.Security.plaintext()).connect, address, _RECEIVER),
             self._ledger,
             _ignore,
             _ignore,

@@ -159,7 +159,7 @@ def _stream(port: int) -> tuple[Begin, Await]:
     from slicebed_agent.rpc import flight  # noqa: PLC0415 - as above
     from slicebed_agent.rpc.stream import INLINE_BYTES  # noqa: PLC0415 - as above
 
-    stream = flight.connect(f"127.0.0.1:{port}", "receiver", flight.Security.plaintext(), b"")
+    stream = flight.Client(flight.Security.plaintext()).connect(f"127.0.0.1:{port}", "receiver", b"")
 
     def begin(array: NDArray[np.float32]) -> None:
         content = array.data.cast("B")

@@ -13,6 +13,7 @@ import time
 
 import pandas as pd
 import pytest
+from measured import measured
 from slicebed_command import REPOSITORY, SLICEBED, by_hand, on, slicebed
 from small_graphs import classifier
 
@@ -201,6 +202,19 @@ def test_a_file_s_model_runs_cut_at_names_where_two_branches_lie_side_by_side(te
     )
     for host in HOSTS:
         assert on(host, "sha256sum", f"/var/lib/slicebed/agent/models/{sha256}").startswith(sha256)
+
+
+@measured
+def test_the_first_frame_finds_a_long_link_as_warm_as_the_last(testbed, experiment, tmp_path):
+    far = experiment(cuts=("1-8",), frames=6)
+    text = far.read_text().replace("latency: 2.5 ms", "latency: 50 ms").replace("latency: 10 ms", "latency: 100 ms")
+    far.write_text(text.replace("rate: 8 frame/s", "rate: 1 frame/s"))
+    slicebed("run", far, "--results", tmp_path / "results")
+    (samples,) = (tmp_path / "results").glob("*/*/samples.parquet")
+    latency_ms = pd.read_parquet(samples).sort_values("frame_id")["latency_ms"]
+    # 0.35 MB over links of 0.2 and 0.3 s there and back: new connections take five round trips, not half a one.
+    assert 500 < latency_ms.median() < 1000
+    assert latency_ms.iloc[0] < 1.2 * latency_ms.median()
 
 
 def test_small_parts_flood_the_queue_of_a_busy_host(testbed, experiment, tmp_path):

@@ -34,7 +34,11 @@ Batch = tuple[tuple[int, ...], npt.NDArray[np.uint8]]
 
 
 class PictureShow:
-    """Frames of consecutive pictures, again from the first one when a reel is over, as often as was asked for."""
+    """Frames of consecutive pictures, again from the first one when a reel is over, as often as was asked for.
+
+    Attributes:
+        frame_bytes: of a frame's pictures.
+    """
 
     def __init__(self, reel: Reel, batch: int, loops: int, where: str, whole: Checked | None) -> None:
         """Begin to draw ahead, and return when as much is ready as is kept so.
@@ -47,7 +51,8 @@ class PictureShow:
             whole: what the whole model says about some of them; None where nobody checks.
         """
         height, width = reel.size
-        places = max(2, min(_AHEAD, _AHEAD_BYTES // (batch * height * width * 3)))
+        self.frame_bytes = batch * height * width * 3
+        places = max(2, min(_AHEAD, _AHEAD_BYTES // self.frame_bytes))
         self._batches = Ahead(_batches(reel, batch, loops, where), places, where)
         self._batches.wait_ready(_READY_S)
         self._whole = whole

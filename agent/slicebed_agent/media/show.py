@@ -32,6 +32,10 @@ SYNTHETIC_SIZE: Final = (720, 1280)
 class Show(Protocol):
     """What a camera shows."""
 
+    @property
+    def frame_bytes(self) -> int:
+        """Of a frame as it is drawn."""
+
     def draw(self, frame_id: int) -> Tensors | None:
         """A frame, by its number, which grows with each call; None when the film is over.
 
@@ -63,6 +67,11 @@ class TensorShow:
     def __init__(self, whole: Reference, seed: int, batch: int) -> None:
         """Show frames of `batch` images from the reference's pool."""
         self._whole, self._seed, self._batch = whole, seed, batch
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of all tensors that the model is fed."""
+        return sum(tensor.nbytes for tensor in self.draw(0))
 
     def draw(self, frame_id: int) -> Tensors:
         """Of each tensor that the model is fed, `batch` images."""

@@ -6,6 +6,7 @@ import bisect
 import contextlib
 import dataclasses
 import logging
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,10 @@ class HeldSlice:
             shapes = [array.shape for array in self.slice.run([each.blank(batch) for each in self.slice.feeds])]
         known = [tuple(size for size in (shape or ())[1:] if size is not None) for shape in shapes]
         return tuple(zip(fetches, known, strict=True))
+
+    def frame_bytes(self) -> int:
+        """Of all tensors that leave it for one image."""
+        return sum(math.prod(shape) * boundary.dtype.itemsize for boundary, shape in self.outputs())
 
 
 class Held:

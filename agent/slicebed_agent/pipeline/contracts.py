@@ -164,12 +164,16 @@ class LinkPlan:
         next_address: host:port of its data plane.
         max_message_bytes: longest part of an encoded boundary.
         queue: before the sender, in frames.
+        warm_bytes: what a frame is about, sent before the run starts until it crosses no faster; 0: nothing.
+        rate_bit_per_s: what the link is known to carry; 0: nobody says.
     """
 
     next_host: str
     next_address: str
     max_message_bytes: int
     queue: QueuePlan
+    warm_bytes: int = 0
+    rate_bit_per_s: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,6 +311,7 @@ class Bench:
         draw: the first agent only.
         judge: compares a frame's answer (frame id, serialised, by which exit); None where that frame is not checked;
             raises PayloadError when it is no answer. The first agent only.
+        drawn_bytes: of a frame as it is drawn; 0 on other agents.
     """
 
     work: Mapping[str, Work]
@@ -314,3 +319,4 @@ class Bench:
     answer: Callable[[Tensors], bytes]
     draw: Draw | None = None
     judge: Callable[[int, bytes, str], Agreement | None] | None = None
+    drawn_bytes: int = 0

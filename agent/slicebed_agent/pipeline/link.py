@@ -62,7 +62,7 @@ class Link:
         *,
         connect_s: float = _CONNECT_S,
     ) -> None:
-        """Open the stream and wait until the next agent takes it.
+        """Open the stream, wait until the next agent takes it, and warm it up.
 
         Args:
             plan: of a run whose link it is.
@@ -171,13 +171,15 @@ class Link:
     def _first_session(self, connect_s: float) -> Session:
         deadline_s = time.monotonic() + connect_s
         try:
-            return self._opened(deadline_s, {Fault.UNREACHABLE, Fault.HUNG_UP}, _HANG_UPS)
+            session = self._opened(deadline_s, {Fault.UNREACHABLE, Fault.HUNG_UP}, _HANG_UPS)
+            session.warm(self._to.warm_bytes, self._to.rate_bit_per_s)
         except StreamError as error:
             raise AgentError(
                 f"no stream to the agent at {self._to.next_address}: {error.what}",
                 where=self._to.next_host,
                 mend=_MEND.get(error.fault),
             ) from error
+        return session
 
     def _opened(self, deadline_s: float, waits_for: set[Fault], hang_ups: float = math.inf) -> Session:
         """Try until the deadline, as long as it fails in a way that may pass, and the agent hung up less often."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from slicebed_agent.errors import PayloadError
 from slicebed_agent.pipeline import wire
 from slicebed_agent.pipeline.clock import Exchange
 from slicebed_agent.pipeline.contracts import At, End, Ending
+from slicebed_agent.pipeline.parts import LONG_BYTES
 from slicebed_agent.rpc.stream import Fault, StreamError
 from slicebed_agent.rpc.v1 import link_pb2
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 SILENCE_S: Final = 10.0
 _PROBE_S: Final = 0.25
 _GOODBYE_S: Final = 2.0
+_WARM_ROUNDS: Final = 8
+_WARMER: Final = 0.8
+"""What takes more than this share of the time before has not become faster."""
 _UNKNOWN_RATE_BIT_PER_S: Final = 1_000_000
 """Before anything is known of a link, what was written may take as long as over this one."""
 
@@ -69,9 +74,51 @@ class Session:
             self._changed.wait_for(lambda: self._welcome or self._over, timeout_s)
             if self._welcome and not self._over:
                 return
-        self.cut(f"the agent did not answer within {timeout_s:g} s")
+        raise self._ended_by(f"the agent did not answer within {timeout_s:g} s")
+
+    def warm(self, size_bytes: int, rate_bit_per_s: int) -> None:
+        """Send as many bytes as a frame has, which nobody reads, until they take a round trip, or no less than before.
+
+        TCP lets a new connection have little under way at first, and twice as much with every round trip.
+
+        Args:
+            size_bytes: of a frame, about; 0: nothing is sent.
+            rate_bit_per_s: what the link is known to carry, or 0: more than it holds twice over is not sent.
+
+        Raises:
+            StreamError: the stream broke.
+        """
+        if not size_bytes:
+            return
+        # The first answer, in `open`, came after the connection was made; this one takes a round trip.
+        shortest_s, round_trip_s = math.inf, self._there_and_back_s(0)
+        if rate_bit_per_s:
+            size_bytes = min(size_bytes, math.ceil(2 * rate_bit_per_s * round_trip_s / 8))
+        for _ in range(_WARM_ROUNDS):
+            took_s = self._there_and_back_s(size_bytes)
+            if took_s > _WARMER * shortest_s or took_s < round_trip_s / _WARMER:
+                return
+            shortest_s = took_s
+
+    def _there_and_back_s(self, size_bytes: int) -> float:
+        piece = memoryview(bytes(min(size_bytes, LONG_BYTES)))
+        begin_s = time.monotonic()
+        for sent in range(0, size_bytes, LONG_BYTES):
+            self.probe(piece[: size_bytes - sent])
+        if not size_bytes:
+            self.probe()
+        with self._changed:
+            while self._probes and not self._over:
+                self._changed.wait(_PROBE_S)
+                self.watch(0)
+            if not self._over:
+                return time.monotonic() - begin_s
+        raise self._ended_by("")
+
+    def _ended_by(self, why: str) -> StreamError:
+        self.cut(why)
         self.wait_over()
-        raise StreamError(self.fault, self.ending.reason, where=self.ending.host)
+        return StreamError(self.fault, self.ending.reason, where=self.ending.host)
 
     # What the sender does.
 
@@ -90,8 +137,8 @@ class Session:
         body_bytes = 0 if message.body is None else message.body.nbytes
         self._written_bytes += len(message.metadata) + body_bytes
 
-    def probe(self) -> None:
-        """Ask for the next agent's clock.
+    def probe(self, filler: memoryview | None = None) -> None:
+        """Ask for the next agent's clock, with bytes that nobody reads, if any.
 
         Raises:
             StreamError: the stream broke.
@@ -101,7 +148,8 @@ class Session:
         self._probes.append((sent_ns, self._written_bytes))
         probe = link_pb2.LinkMessage(probe=link_pb2.ClockProbe(sent_ns=sent_ns), read_bytes=self._read_bytes)
         if self._stream is not None:
-            self._stream.write(probe.SerializeToString(), None)
+            self._stream.write(probe.SerializeToString(), filler)
+        self._written_bytes += 0 if filler is None else filler.nbytes
 
     def until_probe_s(self) -> float:
         """Seconds until it is time for the next probe; 0 when it is."""
@@ -236,8 +284,11 @@ class Session:
             pass  # it is over
 
     def _arrived(self, probe_sent_ns: int) -> None:
-        while self._probes and self._probes[0][0] <= probe_sent_ns:
-            self._arrived_bytes = self._probes.popleft()[1]
+        with self._changed:
+            while self._probes and self._probes[0][0] <= probe_sent_ns:
+                self._arrived_bytes = self._probes.popleft()[1]
+            if not self._probes:
+                self._changed.notify_all()
 
 
 def exchange_of(answer: link_pb2.ClockAnswer, returned_ns: int) -> Exchange:

@@ -78,7 +78,7 @@ def message_from_wire(message: Message) -> tuple[Part | link_pb2.ClockProbe, int
     kind = parsed.WhichOneof("content")
     if kind == "part":
         return _part(parsed.part, message.body), parsed.read_bytes
-    if kind == "probe" and message.body is None:
+    if kind == "probe":  # a body that it may have warms up the connection, and is for nobody
         return parsed.probe, parsed.read_bytes
     raise PayloadError(f"a message with content {kind or 'that is not known'}", where="link")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
 from typing import TYPE_CHECKING, Final
 
 from slicebed_agent.errors import AgentConfigError, AgentError
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from slicebed_agent.rpc.flight_core import Server
+    from slicebed_agent.rpc import flight_client
+    from slicebed_agent.rpc.flight_server import Server
     from slicebed_agent.rpc.stream import Call, Stream
 
 _FILES: Final = ("ca.pem", "cert.pem", "key.pem")
@@ -57,21 +59,37 @@ class Security:
         return self.ca is not None
 
 
-def connect(address: str, host: str, security: Security, hello: bytes) -> Stream:
-    """Open a stream to the agent at host:port; whether it is taken, the first message tells.
+class Client:
+    """Opens streams to other agents."""
 
-    Args:
-        address: host:port of its data plane.
-        host: name of its host, which its certificate must carry.
-        security: who this agent is.
-        hello: a serialised StreamHello.
+    def __init__(self, security: Security) -> None:
+        """Be this agent; nothing is reached yet."""
+        self._security = security
+        self._lock = threading.Lock()
+        self._made: flight_client.Client | None = None
 
-    Raises:
-        StreamError: the transport refuses to try.
-    """
-    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+    def connect(self, address: str, host: str, hello: bytes) -> Stream:
+        """Open a stream to the agent at host:port; whether it is taken, the first message tells.
 
-    return flight_core.connect(address, host, security, hello)
+        Args:
+            address: host:port of its data plane.
+            host: name of its host, which its certificate must carry.
+            hello: a serialised StreamHello.
+
+        Raises:
+            StreamError: the transport refuses to try.
+        """
+        from slicebed_agent.rpc import flight_client  # noqa: PLC0415 - see above
+
+        with self._lock:
+            self._made = self._made or flight_client.Client(self._security)
+        return self._made.connect(address, host, hello)
+
+    def close(self) -> None:
+        """Let go of connections that were kept for the next stream."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
 
 
 def serve(address: str, security: Security, handle: Callable[[Call], None]) -> Server:
@@ -88,11 +106,11 @@ def serve(address: str, security: Security, handle: Callable[[Call], None]) -> S
         AgentConfigError: the address is not host:port, or the certificate is none.
         AgentError: it cannot be listened on.
     """
-    from slicebed_agent.rpc import flight_core  # noqa: PLC0415 - see above
+    from slicebed_agent.rpc import flight_server  # noqa: PLC0415 - see above
 
     host, port = split(address)
     _probe(host, port, address)
-    return flight_core.Server(host, port, security, handle)
+    return flight_server.Server(host, port, security, handle)
 
 
 def give_back() -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from slicebed_agent.errors import AgentConfigError, AgentError
 from slicebed_agent.pipeline import session
 from slicebed_agent.pipeline.contracts import End, QueuePlan
 from slicebed_agent.pipeline.queues import Policy
-from slicebed_agent.rpc import flight, flight_core
+from slicebed_agent.rpc import flight, flight_server
 from slicebed_agent.rpc.stream import Fault, StreamError
 from slicebed_agent.rpc.v1 import agent_pb2, link_pb2
 
@@ -42,12 +43,59 @@ def test_a_stream_that_has_ended_takes_nothing_more(ends):
     """gRPC ends the whole process that asks more of a call which is over."""
     _, port = ends.plane()
     for _ in range(20):
-        stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(run_id="none"))
+        stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello(run_id="none"))
         _, fault = last_words(stream)
         assert fault is Fault.NOT_READY
         stream.finish()
         with pytest.raises(StreamError, match="has ended"):
             stream.write(part())
+
+
+def test_a_connection_whose_stream_ended_well_carries_the_next_one():
+    peers, refused = [], threading.Event()
+
+    def take(call):
+        peers.append(call.peer)
+        while call.read() is not None:
+            pass
+        if refused.is_set():
+            raise StreamError(Fault.NOT_READY, "not now")
+
+    server = flight.serve("127.0.0.1:0", PLAIN, take)
+    client = flight.Client(PLAIN)
+
+    def stream():
+        opened = client.connect(f"127.0.0.1:{server.port}", "cloud", hello())
+        opened.write(b"", None)
+        return opened
+
+    def end(opened):
+        opened.finish()
+        with contextlib.suppress(StreamError):
+            while opened.read() is not None:
+                pass
+
+    for _ in range(3):
+        end(stream())
+    # Two at a time have two connections; one that was refused has no heir.
+    both = [stream(), stream()]
+    for each in both:
+        end(each)
+    refused.set()
+    end(stream())
+    refused.clear()
+    end(stream())
+    assert len(set(peers[:4])) == 1
+    assert peers[4] != peers[3]
+    assert peers[6] not in peers[:6]
+    # The other agent starts anew: its port is the same, the connection is not.
+    port = server.port
+    server.stop(0.2)
+    server = flight.serve(f"127.0.0.1:{port}", PLAIN, take)
+    end(stream())
+    assert peers[7] not in peers[:7]
+    client.close()
+    server.stop(0.2)
 
 
 # What is sent.
@@ -71,7 +119,7 @@ def test_a_stream_that_has_ended_takes_nothing_more(ends):
 def test_a_malformed_message_ends_its_stream_and_no_other(ends, message, body, says):
     _, port = ends.plane()
     receiver = ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     stream.write(message, None if body is None else memoryview(body))
     reason, fault = last_words(stream)
     assert fault is Fault.MALFORMED
@@ -99,7 +147,7 @@ def test_a_malformed_message_ends_its_stream_and_no_other(ends, message, body, s
 def test_a_head_that_lies_is_refused_before_anything_is_allocated(ends, tensor):
     _, port = ends.plane()
     ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     announced = link_pb2.TensorHead(**({"dtype": "float32", "shape": [1], "bytes": 4} | tensor))
     stream.write(part(head=link_pb2.FrameHead(codec=agent_pb2.CODEC_RAW, tensors=[announced])))
     assert last_words(stream)[1] is Fault.MALFORMED
@@ -126,7 +174,7 @@ def test_a_record_batch_that_no_agent_sends_is_refused(ends):
 def test_a_message_without_an_end_is_cut_before_it_is_read(ends, beside):
     _, port = ends.plane()
     receiver = ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     long = bytes(400_000_000)
     with pytest.raises(StreamError):
         stream.write(part(), memoryview(long)) if beside else stream.write(long)
@@ -136,10 +184,10 @@ def test_a_message_without_an_end_is_cut_before_it_is_read(ends, beside):
 
 
 def test_of_a_stream_that_is_refused_nothing_is_read(ends, monkeypatch):
-    monkeypatch.setattr(flight_core._ServedCall, "read", lambda _: pytest.fail("was read"))
+    monkeypatch.setattr(flight_server._ServedCall, "read", lambda _: pytest.fail("was read"))
     _, port = ends.plane()
     ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello("other"))
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello("other"))
     with contextlib.suppress(StreamError):
         stream.write(bytes(50_000_000))
     assert last_words(stream)[1] is Fault.NOT_READY
@@ -149,7 +197,9 @@ def test_a_refusal_is_logged_once_for_each_reason(ends, caplog):
     _, port = ends.plane()
     ends.receiver()
     for run_id in ("other", "other", "third", "other"):
-        assert last_words(flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(run_id)))[1] is Fault.NOT_READY
+        assert (
+            last_words(flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello(run_id)))[1] is Fault.NOT_READY
+        )
     refused = [line for line in caplog.messages if "refused" in line]
     assert [("'other'" in line, "'third'" in line) for line in refused] == [(True, False), (False, True)]
 
@@ -157,7 +207,7 @@ def test_a_refusal_is_logged_once_for_each_reason(ends, caplog):
 def test_what_still_comes_after_a_farewell_is_cut(ends):
     _, port = ends.plane()
     ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     stream.write(b"\xff\xff\xff")
 
     def flood():
@@ -175,7 +225,7 @@ def test_a_refusal_carries_its_fault_and_nothing_of_the_code(fault):
         raise StreamError(fault, "no frames today")
 
     server = flight.serve("127.0.0.1:0", PLAIN, refuse)
-    stream = flight.connect(f"127.0.0.1:{server.port}", "cloud", PLAIN, b"")
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{server.port}", "cloud", b"")
     with pytest.raises(StreamError) as refused:
         stream.read()
     assert (refused.value.fault, refused.value.what) == (fault, "no frames today")
@@ -189,7 +239,7 @@ def test_a_defect_of_the_agent_is_not_shown_to_the_other_side(caplog):
         raise ZeroDivisionError
 
     server = flight.serve("127.0.0.1:0", PLAIN, fail)
-    stream = flight.connect(f"127.0.0.1:{server.port}", "cloud", PLAIN, b"")
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{server.port}", "cloud", b"")
     with pytest.raises(StreamError, match="the agent failed; its log says how") as refused:
         stream.read()
     assert "Traceback" not in repr(refused.value.__cause__)
@@ -200,7 +250,7 @@ def test_a_defect_of_the_agent_is_not_shown_to_the_other_side(caplog):
 def test_more_frames_than_there_is_credit_for_are_refused(ends):
     _, port = ends.plane()
     ends.receiver(QueuePlan(2, Policy.BLOCK), paused=True)
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     for number in range(3):
         stream.write(part(frame_id=number))
     reason, fault = last_words(stream)
@@ -210,9 +260,9 @@ def test_more_frames_than_there_is_credit_for_are_refused(ends):
 def test_a_sender_that_comes_again_replaces_its_former_stream(ends):
     _, port = ends.plane()
     receiver = ends.receiver()
-    former = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    former = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     assert former.read() is not None
-    again = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello(attempt=1))
+    again = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello(attempt=1))
     assert link_pb2.LinkReply.FromString(again.read().metadata).HasField("welcome")
     assert receiver.troubles == ["its sender opened another stream"]
     assert last_words(former)[1] is Fault.UNREACHABLE
@@ -226,7 +276,7 @@ def test_a_sender_that_is_silent_loses_its_stream(ends, monkeypatch):
     monkeypatch.setattr(data, "SILENCE_S", 0.5)
     _, port = ends.plane()
     receiver = ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     wait_for(lambda: receiver.troubles)
     assert "nothing came from the agent before" in receiver.troubles[0]
     assert last_words(stream)[1] is Fault.UNREACHABLE
@@ -295,7 +345,7 @@ def test_a_receiver_that_is_killed_breaks_the_link_at_once(ends, elsewhere):
 def test_stopping_does_not_wait_for_a_sender_that_never_reads(ends):
     plane, port = ends.plane()
     ends.receiver()
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", PLAIN, hello())
+    stream = flight.Client(PLAIN).connect(f"127.0.0.1:{port}", "cloud", hello())
     stream.write(link_pb2.LinkMessage(probe=link_pb2.ClockProbe(sent_ns=1)).SerializeToString())
     began = time.monotonic()
     plane.stop(0.3)

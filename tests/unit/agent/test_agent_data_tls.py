@@ -46,7 +46,7 @@ def test_another_host_of_the_testbed_is_told_that_it_is_not_the_neighbour(ends, 
         ends.sender(port, security=security(authority, "client"))
     with pytest.raises(AgentError, match="'client' is not 'edge'"):
         ends.sender(port, security=security(authority, "client"), host="client")
-    stream = flight.connect(f"127.0.0.1:{port}", "cloud", security(authority, "client"), hello())
+    stream = flight.Client(security(authority, "client")).connect(f"127.0.0.1:{port}", "cloud", hello())
     assert last_words(stream)[1] is Fault.FOREIGN
     neighbour.send()
     assert neighbour.wait(1) == [End.COMPLETED]

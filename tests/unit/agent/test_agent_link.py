@@ -48,6 +48,32 @@ def test_frames_arrive_in_order_with_all_their_bytes_and_times(ends):
     assert (state.frames, state.bytes_after, state.connected) == (20, 4 * sum(16 * t[1].size for t in given), True)
 
 
+def test_a_link_is_warmed_up_before_its_first_frame(ends):
+    plane, port = ends.plane()
+
+    def arrived_bytes():
+        (stream,) = plane._streams
+        return stream.call.arrived_bytes()
+
+    ends.receiver()
+    cold = ends.sender(port)
+    assert arrived_bytes() < 10_000
+    cold.close()
+    receiver = ends.receiver(run_id="next")
+    warm = ends.sender(port, run_id="next", warm_bytes=3_000_000)
+    # Once at least to have them under way, and again to find that it takes no less.
+    assert arrived_bytes() > 3_000_000
+    warm.send()
+    assert warm.wait(1) == [End.COMPLETED]
+    before = arrived_bytes()
+    assert [number for number, _ in receiver.seen] == [0]
+    warm.close()
+    # Of a link that carries little it takes no more than that to fill it.
+    ends.receiver(run_id="slow")
+    ends.sender(port, run_id="slow", warm_bytes=3_000_000, rate_bit_per_s=1_000_000)
+    assert arrived_bytes() < before + 10_000
+
+
 def test_a_message_of_100_mb_arrives_and_tells_the_rate(ends):
     _, port = ends.plane()
     receiver = ends.receiver()

@@ -42,17 +42,25 @@ def test_a_warm_link_takes_what_the_benchmark_of_links_measured(size_bytes, seen
     ("size_bytes", "written_s", "arrived_s"),
     [(131_000, 0.090, 0.149), (300_000, 0.128, 0.207), (600_000, 0.176, 0.266)],
 )
-def test_a_new_connection_starts_as_slowly_as_was_seen(size_bytes, written_s, arrived_s):
-    free_s, there_s = Transfers(_of(size_bytes)).send(0.0)
+def test_tcp_that_starts_slowly_does_so_as_was_seen_of_new_connections(size_bytes, written_s, arrived_s):
+    free_s, there_s = Transfers(_of(size_bytes, slow_restart=True)).send(0.0)
     assert free_s == pytest.approx(written_s, rel=0.08)
     assert there_s == pytest.approx(arrived_s, rel=0.05)
 
 
 def test_frames_behind_a_slow_start_share_the_window():
     # Seen: the second of frames of 131 kB, 24 a second, was handed over after 91 ms and was there after 192.
-    transfers = Transfers(_of(131_000))
+    transfers = Transfers(_of(131_000, slow_restart=True))
     free_s, _ = transfers.send(0.0)
     assert transfers.send(free_s)[1] == pytest.approx(0.192, rel=0.05)
+
+
+@pytest.mark.parametrize("one_way_s", [0.021, 2.0])
+def test_the_first_frame_finds_a_warm_link(one_way_s):
+    # Without settings for streaming too, where a round trip is longer than the pause before the first frame.
+    hop = _of(600_000, delay_s=one_way_s, back_delay_s=one_way_s, slow_restart=one_way_s > 1)
+    warm_s = one_way_s + 8 * 600_000 / (50e6 * GOODPUT_SHARE)
+    assert Transfers(hop).send(0.0)[1] == pytest.approx(warm_s, abs=0.001)
 
 
 def test_tcp_that_is_not_set_for_streaming_starts_slowly_again_after_a_pause():

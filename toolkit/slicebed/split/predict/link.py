@@ -8,9 +8,9 @@ there and back, with Linux 6.18:
   are of.
 - What TCP carries of a rate is `GOODPUT_SHARE`: 1,448 of an Ethernet frame's 1,514 bytes, less what TLS, HTTP/2 and
   Flight add. Seen: 0.952; make bench-pipeline saw frames of 0.5 to 13 MB take 1.00 to 1.02 of the time without these.
-- A new connection sends ten segments in its first round trip and twice as many in each further one, until the link is
-  full (RFC 6928, RFC 5681); so does one after a pause, but for TCP set for streaming (`Hop.slow_restart`). Seen: first
-  frames of 131, 300 and 600 kB after 149, 207 and 266 ms.
+- Agents warm a link up before a run's first frame. After a pause a connection sends ten segments in its first round
+  trip and twice as many in each further one, until the link is full (RFC 5681, RFC 6928), but for TCP set for streaming
+  (`Hop.slow_restart`). Seen, of new connections: first frames of 131, 300 and 600 kB after 149, 207 and 266 ms.
 - A sender's write returns once the socket's buffer has taken the frame, so that many frames may be under way on a slow
   link: `Hop.send_buffer_bytes` less the kernel's own account of it. A full buffer takes more when a third of it is
   free, and while a window opens it holds twice the window (Linux, tcp_sndbuf_expand). Seen: writes of the three first
@@ -47,6 +47,8 @@ _BYTE_S: Final = 1e-9
 """Of the sender's processor: 700 to 1,000 MB/s over loopback (ADR 12)."""
 _FIRST_WINDOW_BYTES: Final = 10 * SEGMENT_BYTES
 _PAUSE_S: Final = 0.2
+_READY_S: Final = 1.0
+"""From the end of the warming up to the first frame, about: the agents before are still made ready."""
 _BUFFER_SHARE: Final = 0.53
 _BUFFER_SHARE_JITTER: Final = 0.85
 _REFILL_SHARE: Final = 0.37
@@ -59,7 +61,7 @@ class Transfers:
     """One run's frames over one hop, given in their order. Times are seconds of one clock."""
 
     def __init__(self, hop: Hop, *, rate_factor: float = 1.0, extra_s: float = 0.0) -> None:
-        """Begin with a connection that nothing was sent on.
+        """Begin with a connection that was warmed up.
 
         Args:
             hop: the link.
@@ -81,6 +83,7 @@ class Transfers:
         self._busy_until_s = self._arrived_s = -math.inf
         self._spread_s = 0.0
         self._begin_slowly()
+        self._window_bytes = math.inf
 
     def send(self, handed_s: float, late_s: float = 0.0) -> tuple[float, float]:
         """Send the next frame.
@@ -93,7 +96,8 @@ class Transfers:
             When the sender is free again, and when the receiver has all.
         """
         written_s = handed_s + self._write_s
-        if self._restarts and handed_s - self._busy_until_s > _PAUSE_S + self._round_s:
+        idle_s = _READY_S if self._busy_until_s == -math.inf else handed_s - self._busy_until_s
+        if self._restarts and idle_s > _PAUSE_S + self._round_s:
             self._begin_slowly()
         unsent_bytes = max(0.0, self._busy_until_s + self._round_s - handed_s) * self._byte_per_s + self._bytes
         begun_s = max(self._busy_until_s, handed_s)
