@@ -258,4 +258,5 @@ def _link(message: agent_pb2.LinkConfig) -> LinkPlan:
         or DEFAULT_PART_BYTES,
         queue=_queue(message.queue, "link.queue"),
         rate_bit_per_s=message.rate_bit_per_s,
+        frames_per_s=checks.number("link.frames_per_s", message.frames_per_s, 0.0),
     )

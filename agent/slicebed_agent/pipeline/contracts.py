@@ -164,16 +164,18 @@ class LinkPlan:
         next_address: host:port of its data plane.
         max_message_bytes: longest part of an encoded boundary.
         queue: before the sender, in frames.
-        warm_bytes: what a frame is about, sent before the run starts until it crosses no faster; 0: nothing.
         rate_bit_per_s: what the link is known to carry; 0: nobody says.
+        frames_per_s: how many the camera captures; 0: nobody says.
+        warm_bytes: of a frame, about: the link is warmed up for such frames; 0: it is not.
     """
 
     next_host: str
     next_address: str
     max_message_bytes: int
     queue: QueuePlan
-    warm_bytes: int = 0
     rate_bit_per_s: int = 0
+    frames_per_s: float = 0.0
+    warm_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

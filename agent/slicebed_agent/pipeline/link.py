@@ -33,7 +33,7 @@ _HANG_UPS: Final = 3
 """In so many attempts it is no agent that is just being stopped."""
 _WATCH_S: Final = 0.25
 _NOTE_EACH: Final = 4
-_JOIN_S: Final = 5.0
+_JOIN_S: Final = 3.0
 _FATAL: Final = frozenset({Fault.FOREIGN, Fault.MALFORMED})
 """What another attempt would not mend."""
 
@@ -163,7 +163,7 @@ class Link:
         if not drained:
             self._session.cut("this agent ended the run")
         self._queue.close()
-        self._sender.join(_JOIN_S)
+        self._sender.join(_JOIN_S + self._session.goodbye_s)
         self._session.cut("this agent ended the run")
 
     # Streams.
@@ -172,7 +172,7 @@ class Link:
         deadline_s = time.monotonic() + connect_s
         try:
             session = self._opened(deadline_s, {Fault.UNREACHABLE, Fault.HUNG_UP}, _HANG_UPS)
-            session.warm(self._to.warm_bytes, self._to.rate_bit_per_s)
+            session.warm(self._to)
         except StreamError as error:
             raise AgentError(
                 f"no stream to the agent at {self._to.next_address}: {error.what}",

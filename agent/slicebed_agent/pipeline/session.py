@@ -20,6 +20,7 @@ from slicebed_agent.rpc.v1 import link_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from slicebed_agent.pipeline.contracts import LinkPlan
     from slicebed_agent.pipeline.parts import Part
     from slicebed_agent.rpc.stream import Stream
 
@@ -27,6 +28,7 @@ SILENCE_S: Final = 10.0
 _PROBE_S: Final = 0.25
 _GOODBYE_S: Final = 2.0
 _WARM_ROUNDS: Final = 8
+_FIRST_BYTES: Final = 8 * 1024
 _WARMER: Final = 0.8
 """What takes more than this share of the time before has not become faster."""
 _UNKNOWN_RATE_BIT_PER_S: Final = 1_000_000
@@ -59,6 +61,7 @@ class Session:
         self._written_bytes = self._arrived_bytes = self._read_bytes = 0
         self._unanswered = 0
         self._probes: collections.deque[tuple[int, int]] = collections.deque()
+        self._round_trip_s = math.inf
 
     def open(self, connect: Callable[[bytes], Stream], hello: bytes, timeout_s: float) -> None:
         """Open the stream and wait until the next agent has taken it.
@@ -76,24 +79,23 @@ class Session:
                 return
         raise self._ended_by(f"the agent did not answer within {timeout_s:g} s")
 
-    def warm(self, size_bytes: int, rate_bit_per_s: int) -> None:
-        """Send as many bytes as a frame has, which nobody reads, until they take a round trip, or no less than before.
+    def warm(self, to: LinkPlan) -> None:
+        """Send bytes that nobody reads until they take a round trip, or no less time than before.
 
-        TCP lets a new connection have little under way at first, and twice as much with every round trip.
-
-        Args:
-            size_bytes: of a frame, about; 0: nothing is sent.
-            rate_bit_per_s: what the link is known to carry, or 0: more than it holds twice over is not sent.
+        As many as will be under way: what the camera captures in a round trip, one frame at least, but no more than
+        twice what the link is known to hold. TCP and HTTP/2 let a new connection have little under way at first, and
+        twice as much with every round trip.
 
         Raises:
             StreamError: the stream broke.
         """
-        if not size_bytes:
+        if not to.warm_bytes:
             return
         # The first answer, in `open`, came after the connection was made; this one takes a round trip.
         shortest_s, round_trip_s = math.inf, self._there_and_back_s(0)
-        if rate_bit_per_s:
-            size_bytes = min(size_bytes, math.ceil(2 * rate_bit_per_s * round_trip_s / 8))
+        size_bytes = to.warm_bytes * max(1, math.ceil(to.frames_per_s * round_trip_s))
+        if to.rate_bit_per_s:
+            size_bytes = min(size_bytes, math.ceil(2 * to.rate_bit_per_s * round_trip_s / 8))
         for _ in range(_WARM_ROUNDS):
             took_s = self._there_and_back_s(size_bytes)
             if took_s > _WARMER * shortest_s or took_s < round_trip_s / _WARMER:
@@ -101,12 +103,14 @@ class Session:
             shortest_s = took_s
 
     def _there_and_back_s(self, size_bytes: int) -> float:
-        piece = memoryview(bytes(min(size_bytes, LONG_BYTES)))
+        filler, piece_bytes, left_bytes = memoryview(bytes(LONG_BYTES)), _FIRST_BYTES, size_bytes
         begin_s = time.monotonic()
-        for sent in range(0, size_bytes, LONG_BYTES):
-            self.probe(piece[: size_bytes - sent])
-        if not size_bytes:
-            self.probe()
+        self.probe()
+        while left_bytes > 0:
+            # As the windows grow, so that on a long way too no answer is more than a round trip or two behind another.
+            self.probe(filler[: min(piece_bytes, left_bytes)])
+            left_bytes -= piece_bytes
+            piece_bytes = min(2 * piece_bytes, LONG_BYTES)
         with self._changed:
             while self._probes and not self._over:
                 self._changed.wait(_PROBE_S)
@@ -181,10 +185,15 @@ class Session:
         except StreamError:
             pass  # it is over
         with self._changed:
-            self._changed.wait_for(lambda: self._over, _GOODBYE_S)
+            self._changed.wait_for(lambda: self._over, self.goodbye_s)
         self.cut("the agent did not end the stream")
 
     # What anybody may ask or do.
+
+    @property
+    def goodbye_s(self) -> float:
+        """How long `finish` waits at most: the other end's answer takes a round trip."""
+        return _GOODBYE_S + (self._round_trip_s if math.isfinite(self._round_trip_s) else 0.0)
 
     @property
     def over(self) -> bool:
@@ -252,6 +261,7 @@ class Session:
                 self._unanswered = max(0, self._unanswered - 1)
             self._ended(reply.report.frame_id, wire.ending_from_wire(reply.report))
         elif kind == "clock":
+            self._round_trip_s = min(self._round_trip_s, (now_ns - reply.clock.sent_ns) / 1e9)
             self._arrived(reply.clock.sent_ns)
             self._learn(reply, now_ns)
         elif kind == "received":

@@ -212,6 +212,7 @@ def _link_config(job: Job, here: HostStages, next_host: str) -> agent_pb2.LinkCo
         max_message_bytes=job.configuration.hosts[here.host].max_message_bytes,
         queue=queue_of_sender(job.experiment, behind_camera=not here.stages),
         rate_bit_per_s=_rate(job, here.host, next_host),
+        frames_per_s=job.experiment.source.rate_per_s,
     )
 
 
