@@ -129,11 +129,12 @@ class Sender:
         self.ledger = Ledger(run_id, "edge", self._spool, self._record)
         host, security = options.pop("next_host", "cloud"), options.pop("security", PLAIN)
         connect_s = options.pop("connect_s", 5.0)
+        client = options.pop("client", None) or flight.Client(security)
         address = f"127.0.0.1:{port}"
         warming = {name: options.pop(name) for name in ("warm_bytes", "rate_bit_per_s") if name in options}
         link = LinkPlan(host, address, part_bytes, queue, **warming)
         plan, _ = run_plan(options.pop("host", "edge"), run_id=run_id, link=link, **options)
-        connect = functools.partial(flight.Client(security).connect, address, host)
+        connect = functools.partial(client.connect, address, host)
         self.link = Link(plan, encode, connect, self.ledger, self.notes.append, self.broken.append, connect_s=connect_s)
         self._numbers = itertools.count()
 

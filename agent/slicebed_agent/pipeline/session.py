@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SILENCE_S: Final = 10.0
 _PROBE_S: Final = 0.25
 _GOODBYE_S: Final = 2.0
+_KEPT_SHARE: Final = 0.25
 _WARM_ROUNDS: Final = 8
 _FIRST_BYTES: Final = 8 * 1024
 _WARMER: Final = 0.8
@@ -70,6 +71,9 @@ class Session:
             StreamError: it did not.
         """
         self._stream = connect(hello)
+        if self._stream.kept:
+            # Something on the way may have forgotten the connection: time has to be left for a new one.
+            timeout_s *= _KEPT_SHARE
         threading.Thread(target=self._read, args=(self._stream,), name="reports", daemon=True).start()
         with contextlib.suppress(StreamError):  # its reader knows why, or will
             self.probe()
@@ -77,7 +81,9 @@ class Session:
             self._changed.wait_for(lambda: self._welcome or self._over, timeout_s)
             if self._welcome and not self._over:
                 return
-        raise self._ended_by(f"the agent did not answer within {timeout_s:g} s")
+        over = self._over
+        error = self._ended_by(f"the agent did not answer within {timeout_s:.1f} s")
+        raise error if over else StreamError(Fault.UNREACHABLE, error.what, where=error.where)
 
     def warm(self, to: LinkPlan) -> None:
         """Send bytes that nobody reads until they take a round trip, or no less time than before.
@@ -91,6 +97,19 @@ class Session:
         """
         if not to.warm_bytes:
             return
+        warm = threading.Event()
+        # A write may wait for as long as the next agent takes nothing.
+        watch = threading.Thread(target=self._watch_until, args=(warm, to.rate_bit_per_s), name="warming", daemon=True)
+        watch.start()
+        try:
+            self._warm(to)
+        except StreamError as error:
+            raise self._ended_by("the stream broke") from error
+        finally:
+            warm.set()
+            watch.join()
+
+    def _warm(self, to: LinkPlan) -> None:
         # The first answer, in `open`, came after the connection was made; this one takes a round trip.
         shortest_s, round_trip_s = math.inf, self._there_and_back_s(0)
         size_bytes = to.warm_bytes * max(1, math.ceil(to.frames_per_s * round_trip_s))
@@ -112,12 +131,14 @@ class Session:
             left_bytes -= piece_bytes
             piece_bytes = min(2 * piece_bytes, LONG_BYTES)
         with self._changed:
-            while self._probes and not self._over:
-                self._changed.wait(_PROBE_S)
-                self.watch(0)
+            self._changed.wait_for(lambda: not self._probes or self._over)
             if not self._over:
                 return time.monotonic() - begin_s
-        raise self._ended_by("")
+        raise StreamError(self.fault, "the stream broke")
+
+    def _watch_until(self, done: threading.Event, rate_bit_per_s: int) -> None:
+        while not done.wait(_PROBE_S):
+            self.watch(rate_bit_per_s)
 
     def _ended_by(self, why: str) -> StreamError:
         self.cut(why)

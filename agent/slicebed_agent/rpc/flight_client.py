@@ -43,9 +43,8 @@ class Client:
     def connect(self, address: str, host: str, hello: bytes) -> Stream:
         """See `flight.Client.connect`."""
         with self._lock:
-            connection = self._idle.pop((address, host), None)
-        if connection is None:
-            connection = self._connection(address, host)
+            kept = self._idle.pop((address, host), None)
+        connection = self._connection(address, host) if kept is None else kept
 
         def keep() -> None:
             with self._lock:
@@ -59,7 +58,9 @@ class Client:
         except BROKEN as error:
             connection.close()
             raise stream_error(error) from error
-        return _ClientStream(reader, writer, keep, connection.close)
+        stream = _ClientStream(reader, writer, keep, connection.close)
+        stream.kept = kept is not None
+        return stream
 
     def close(self) -> None:
         """Let go of connections that no stream is on; those of streams under way go with them."""

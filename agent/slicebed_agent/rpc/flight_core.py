@@ -57,6 +57,8 @@ _start()
 class ArrowStream:
     """What both sides do alike."""
 
+    kept = False
+
     def __init__(self, reader: Any, writer: Any) -> None:
         self._reader, self._writer = reader, writer
         self._writing = threading.Lock()

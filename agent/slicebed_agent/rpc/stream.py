@@ -50,6 +50,10 @@ class Message(NamedTuple):
 class Stream(Protocol):
     """One side of an open stream. One thread may write while another one reads."""
 
+    @property
+    def kept(self) -> bool:
+        """True where it is on a connection that a stream before it has left behind."""
+
     def write(self, metadata: bytes, body: memoryview | None = None) -> None:
         """Send a message; waits while the other side takes none. The body's bytes must stay as they are.
 

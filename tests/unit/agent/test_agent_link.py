@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
 import numpy as np
 import pytest
-from link_ends import both_ends, wait_for
+from hole import Hole
+from link_ends import PLAIN, both_ends, wait_for
 
 from slicebed_agent.errors import AgentError, PayloadError
+from slicebed_agent.pipeline import session
 from slicebed_agent.pipeline.contracts import End, QueuePlan
 from slicebed_agent.pipeline.queues import Policy
+from slicebed_agent.rpc import flight
 
 
 @pytest.fixture
@@ -72,6 +76,32 @@ def test_a_link_is_warmed_up_before_its_first_frame(ends):
     ends.receiver(run_id="slow")
     ends.sender(port, run_id="slow", warm_bytes=3_000_000, rate_bit_per_s=1_000_000)
     assert arrived_bytes() < before + 10_000
+
+
+def test_a_link_that_falls_silent_while_it_is_warmed_up_is_given_up(ends, monkeypatch):
+    monkeypatch.setattr(session, "SILENCE_S", 1.0)
+    _, port = ends.plane()
+    ends.receiver()
+    hole = Hole(port, swallows_after_bytes=5_000_000)
+    with contextlib.closing(hole), pytest.raises(AgentError, match=r"cloud: no stream .*: nothing came from the agent"):
+        ends.sender(hole.port, warm_bytes=60_000_000, rate_bit_per_s=10**11)
+
+
+def test_a_kept_connection_that_was_forgotten_on_the_way_gives_way_to_a_new_one(ends):
+    _, port = ends.plane()
+    hole = Hole(port)
+    client = flight.Client(PLAIN)
+    with contextlib.closing(hole):
+        for number, forgotten in enumerate((False, False, True)):
+            ends.receiver(run_id=f"run-{number}")
+            if forgotten:
+                hole.swallow()
+            sender = ends.sender(hole.port, run_id=f"run-{number}", client=client, connect_s=4.0)
+            sender.send()
+            assert sender.wait(1) == [End.COMPLETED]
+            sender.close()
+            assert hole.connections == 1 + forgotten
+    client.close()
 
 
 def test_a_message_of_100_mb_arrives_and_tells_the_rate(ends):
