@@ -174,9 +174,9 @@ def test_groups_below_one_that_was_there_before_have_their_cores_back():
             (folder / "cpuset.mems").write_text((cpuset.parent / "cpuset.mems").read_text())
             (folder / "cpuset.cpus").write_text(cores)
         saved = part.save()
-        for cores, expected in (((0,), "000"), ((1,), "111")):
+        for cores, expected in (((0,), "0 0 0"), ((1,), "1 1 1"), ((0, 1), "0-1 0-1 0-1")):
             apply(part, WorkloadWish(cores=cores))
-            assert "".join((folder / "cpuset.cpus").read_text().strip() for folder in below) == expected
+            assert " ".join((folder / "cpuset.cpus").read_text().strip() for folder in below) == expected
         part.apply(part.plan_restore(saved))
         assert [(folder / "cpuset.cpus").read_text() for folder in below] == ["0-1\n", "0\n", "1\n"]
     finally:

@@ -137,9 +137,11 @@ def plan_restore(saved: Mapping[str, str], facts: Facts) -> PartPlan:
             limits.append((path, text))
     own = {path.parent: text for name, text in saved.items() if (path := facts.root / name).parent in facts.below}
     for path, text in _in_order(limits, facts):
-        if facts.files.get(path) != text:
-            changes.append(_change(facts, path, facts.text(path), text.strip()))
-            steps += _writes(path, text.strip(), facts, own)
+        writes = _writes(path, text.strip(), facts, own)
+        # The group may have its own cores again already, and those below it not.
+        moved = {each.path: each.text for each in writes if isinstance(each, Write)}
+        changes += [_change(facts, file, facts.text(file), wanted) for file, wanted in moved.items()]
+        steps += writes
     switched, releases = _released(saved, facts)
     changes += switched
     return PartPlan("workload", tuple(changes), (*steps, *releases) if changes else ())
@@ -259,12 +261,12 @@ def _in_order(writes: list[tuple[Path, str]], facts: Facts) -> list[tuple[Path, 
 
 
 def _writes(path: Path, text: str, facts: Facts, own: Mapping[Path, str] | None = None) -> list[Step]:
-    """Give the steps that write a file of the group, and what has to be written in groups below it for that."""
-    expected = Expect(path, f"{text}\n")
-    if path.name != below.FILE or not facts.below:
-        return [Write(path, text), expected]
-    now = {group: facts.files[group / below.FILE] for group in (path.parent, *facts.below)}
-    return [*(Write(*each) for each in below.moves(path.parent, text, now, own or {})), expected]
+    """Give the steps that write a file of the group, and those below it for that; none where all is as it should be."""
+    writes = [(path, text)] if facts.text(path) != text else []
+    if path.name == below.FILE and facts.below:
+        now = {group: facts.files[group / below.FILE] for group in (path.parent, *facts.below)}
+        writes = below.moves(path.parent, text, now, own or {})
+    return [*(Write(*each) for each in writes), Expect(path, f"{text}\n")] if writes else []
 
 
 def _change(facts: Facts, path: Path, now: str | None, wanted: str) -> Change:

@@ -166,6 +166,12 @@ def test_groups_below_have_their_own_cores_back():
     found = replace(facts(V1, V1_ROOT | files, [tree]), below=frozenset(ROOT / name for name in names[1:]))
     plan = planner.plan_restore(saved, found)
     assert dict(written_cores(plan)) == {".": "0-3", "one": "0-1", "two": "2-3", "new": "0-3"}
+    # The group itself has its own again, those below have not.
+    files = {f"{name}/cpuset.cpus": "0-3\n" for name in names}
+    found = replace(facts(V1, V1_ROOT | files, [tree]), below=frozenset(ROOT / name for name in names[1:]))
+    plan = planner.plan_restore(saved, found)
+    assert dict(written_cores(plan)) == {"one": "0-1", "two": "2-3"}
+    assert said(plan)[0] == "cgroup cpuset/slicebed.edge/two: cpuset.cpus 0-3 -> 2-3"
 
 
 @pytest.mark.parametrize(
