@@ -260,12 +260,12 @@ def test_a_delay_is_measured_as_ping_measures_it(wire, channels):
 
 @measured
 def test_jitter_rate_and_round_trip_are_found_as_asked_in_each_direction(wire, channels):
-    wire(WireSetting(delay_us=10_000, jitter_us=1_000))
+    wire(WireSetting(delay_us=5_000, jitter_us=1_000))
     limit("a", "20mbit")
     limit("b", "5mbit")
-    there = LinkCondition(delay_us=10_000, jitter_us=1_000, rate_bit_per_s=20_000_000)
+    there = LinkCondition(delay_us=5_000, jitter_us=1_000, rate_bit_per_s=20_000_000)
     back = replace(there, rate_bit_per_s=5_000_000)
-    verdicts = in_quiet(lambda: verify_links(channels, [ask(there, back, rtt_us=20_000, jitter_us=1_414)]))
+    verdicts = in_quiet(lambda: verify_links(channels, [ask(there, back, rtt_us=10_000, jitter_us=1_414)]))
     assert [str(verdict) for verdict in verdicts if not verdict.passed] == []
     rates = {verdict.link: verdict for verdict in verdicts if verdict.quantity is Quantity.GOODPUT}
     assert rates["a -> b"].expected == pytest.approx(20 * 1448 / 1514)
@@ -274,10 +274,10 @@ def test_jitter_rate_and_round_trip_are_found_as_asked_in_each_direction(wire, c
 
 
 def test_conditions_other_than_asked_fail(wire, channels):
-    wire(WireSetting(delay_us=10_000, jitter_us=1_000, loss=0.02), WireSetting(delay_us=10_000, jitter_us=1_000))
+    wire(WireSetting(delay_us=5_000, jitter_us=1_000, loss=0.02), WireSetting(delay_us=5_000, jitter_us=1_000))
     limit("a", "10mbit")
-    wrong = LinkCondition(delay_us=9_500, jitter_us=700, duplicate=0.1, rate_bit_per_s=11_000_000)
-    asked = ask(wrong, replace(wrong, rate_bit_per_s=None), rtt_us=19_000, jitter_us=990)
+    wrong = LinkCondition(delay_us=4_500, jitter_us=700, duplicate=0.1, rate_bit_per_s=11_000_000)
+    asked = ask(wrong, replace(wrong, rate_bit_per_s=None), rtt_us=9_000, jitter_us=990)
     verdicts = by_quantity(verify_links(channels, [asked]), "a -> b")
     for quantity in (Quantity.RTT, Quantity.JITTER, Quantity.GOODPUT, Quantity.LOSS, Quantity.DUPLICATE):
         assert not verdicts[quantity].passed, verdicts[quantity]

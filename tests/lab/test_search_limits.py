@@ -23,9 +23,9 @@ name: limited
 testbed: {testbed}
 model: cnn14
 chain: [client, edge]
-frames: {frames}
-source: {{rate: {rate} frame/s, batch_size: 16, seed: 7, queue: 4}}
-repeats: 1
+frames: 5
+source: {{rate: 4 frame/s, batch_size: 16, seed: 7, queue: 4}}
+repeats: {repeats}
 order: {{randomised: true, seed: 1}}
 placements:
   - {{name: edge, slices: [edge]}}
@@ -34,8 +34,8 @@ search:
   testbeds: {{slow: slow.yml, fast: fast.yml}}
 """
 EDGE = "edge: {role: edge, cores: ["
-CORES = """  method: strongman
-  testbeds: {both: both.yml}
+KNOB = """  method: strongman
+  testbeds: {slow: slow.yml}
   knobs: {edge.cores: [1, 2]}
 """
 
@@ -46,26 +46,8 @@ def cells_in(results):
         return list(csv.DictReader(file))
 
 
-def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(testbed, tmp_path):
-    lab = (REPOSITORY / "inventory" / "testbeds" / "lab.yml").read_text()
-    edge = f"{EDGE}1]"
-    # Links are shaped by the runs before, and were never measured without: that has to be done first.
-    lab = lab.replace("one_way: 0 ms", "rtt: 6 ms, compensate: true")
-    for name, quota in (("slow", 0.1), ("fast", 1)):
-        (tmp_path / f"{name}.yml").write_text(lab.replace(edge, f"{edge}, cpu_quota: {quota}, cpu_period: 10 ms"))
-    own = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
-    spec = tmp_path / "limited.yml"
-    spec.write_text(LIMITED.format(testbed=own, frames=6, rate=4))
-    # What the first one put back, the control group with its agent in it, must be there again for the second.
-    for results in (tmp_path / "first", tmp_path / "second"):
-        slicebed("search", spec, "--results", results)
-        cells = cells_in(results)
-        computed = {row["condition"]: json.loads(row["compute_ms"])["edge"] for row in cells}
-        assert computed["slow"] > 4 * computed["fast"]
-        assert not [*CONTROL_GROUPS.glob("slicebed.edge"), *CONTROL_GROUPS.glob("*/slicebed.edge")]
-    refused = slicebed("search", spec, "--results", tmp_path / "third", "--no-deploy", check=False)
-    assert refused.returncode != 0
-    assert "its limits hold for nothing" in refused.stderr
+def computed_at_edge(row):
+    return json.loads(row["compute_ms"])["edge"]
 
 
 def cores_of_the_agent(host):
@@ -73,17 +55,36 @@ def cores_of_the_agent(host):
     return on(host, "awk", "/^Cpus_allowed_list/ {print $2}", f"/proc/{pid}/status").strip()
 
 
-def test_a_knob_of_cores_goes_up_and_down_while_agents_run(testbed, tmp_path):
+def no_group_is_left():
+    return not [*CONTROL_GROUPS.glob("slicebed.edge"), *CONTROL_GROUPS.glob("*/slicebed.edge")]
+
+
+def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(testbed, tmp_path):
     own = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
-    both = tmp_path / "both.yml"
-    both.write_text(own.read_text().replace(f"{EDGE}1]", f"{EDGE}0, 1]"))
-    spec = tmp_path / "cores.yml"
-    limited = LIMITED.format(testbed=both, frames=4, rate=4).replace("repeats: 1", "repeats: 3")
-    spec.write_text(limited.partition("  method:")[0] + CORES)
-    slicebed("search", spec, "--results", tmp_path / "results")
-    # In random order: one of them changes back and forth.
-    cells = cells_in(tmp_path / "results")
+    # Links are shaped by the runs before, and were never measured without: that has to be done first.
+    lab = own.read_text().replace("one_way: 0 ms", "rtt: 6 ms, compensate: true")
+    for name, quota in (("slow", 0.1), ("fast", 1)):
+        limits = f"{EDGE}0, 1], cpu_quota: {quota}, cpu_period: 10 ms"
+        (tmp_path / f"{name}.yml").write_text(lab.replace(f"{EDGE}1]", limits))
+    limited = tmp_path / "limited.yml"
+    limited.write_text(LIMITED.format(testbed=own, repeats=1))
+    slicebed("search", limited, "--results", tmp_path / "limited")
+    computed = {row["condition"]: computed_at_edge(row) for row in cells_in(tmp_path / "limited")}
+    assert computed["slow"] > 4 * computed["fast"]
+    assert no_group_is_left()
+    # What the first one put back, the control group with its agent in it, must be there again for the second, whose
+    # knob changes back and forth, in random order, while agents run.
+    knob = tmp_path / "knob.yml"
+    both = tmp_path / "slow.yml"
+    knob.write_text(LIMITED.format(testbed=both, repeats=3).partition("  method:")[0] + KNOB)
+    slicebed("search", knob, "--results", tmp_path / "knob")
+    cells = cells_in(tmp_path / "knob")
     assert sorted(json.loads(row["knobs"])["edge.cores"] for row in cells) == [1, 1, 1, 2, 2, 2]
+    assert min(map(computed_at_edge, cells)) > 4 * computed["fast"]
+    assert no_group_is_left()
+    refused = slicebed("search", limited, "--results", tmp_path / "third", "--no-deploy", check=False)
+    assert refused.returncode != 0
+    assert "its limits hold for nothing" in refused.stderr
     # A container that starts behind the search makes its group anew, with all cores; edge is to have one of them.
     on("edge", "podman", "restart", "--time", "0", "slicebed-agent")
     assert cores_of_the_agent("edge") == "0-1"
