@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slicebed.errors import SpecError
-from slicebed.run.search.forecast import Facts, LinkFacts, forecast, line_of, slice_times, with_times
+from slicebed.run.search.forecast import Facts, LinkFacts, forecast, line_of, slice_times, throttle_of, with_times
 from slicebed.run.search.profile_record import ANSWER, INPUT, CodecCost, HostFacts, HostProfile, Limits, PointTimes
 from slicebed.run.search.profiles import Profiles
 from slicebed.run.search.quota import limited_s
@@ -245,6 +245,14 @@ def test_under_a_limit_of_processor_time_long_slices_are_stretched_and_short_one
     assert slice_times(short, None, "a", 1.0).median_s < 0.1 * 0.1
     assert max(spent) >= min(spent)
     assert slice_times(limited, None, INPUT, 1.0).median_s == 0
+
+
+def test_a_limit_that_the_model_does_not_reach_holds_up_nothing():
+    half = throttle_of(profile("edge", limits=Limits(cpu_quota=0.5, cpu_period_us=20_000)))
+    assert half is not None
+    assert (half.pause_s, half.stretch) == (pytest.approx(0.01), pytest.approx(1.0))
+    assert throttle_of(profile("edge", limits=Limits(cpu_quota=4.0))) is None
+    assert throttle_of(profile("edge")) is None
 
 
 work = st.floats(1e-4, 0.5)

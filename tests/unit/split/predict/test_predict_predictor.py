@@ -191,7 +191,7 @@ def test_a_candidate_whose_runs_gave_no_latency_teaches_by_its_compute_times():
     truth = _truth(5)
     measure = dataclasses.replace(truth.measures["cut8"], figures={}, compute_s=(0.2, math.nan))
     world = Predictor(truth.lines, SOURCE).corrected([measure])
-    assert world.hosts["edge"] > 1.2
+    assert world.hosts["edge"] > 1.15
     assert world.hosts["cloud"] == pytest.approx(1.0)
 
 

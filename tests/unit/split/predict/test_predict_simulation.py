@@ -119,6 +119,8 @@ def test_a_world_slows_hosts_and_links():
     usual = _run(line).completed[-1]
     slower = World(hosts={"a": 1.5}, extras_s={("a", "b"): 0.02}, constant_s=0.03)
     assert _run(line, world=slower).completed[-1] - usual == pytest.approx(0.1 + 0.02 + 0.03)
+    held = World(stalls_s={"b": 0.02})
+    assert _run(line, world=held).completed[-1] - usual == pytest.approx(0.02)
     half = World(rates={("a", "b"): 0.5})
     assert _run(line, world=half).completed[-1] - usual == pytest.approx(0.168, abs=0.001)
     assert _run(line, world=World(all=1.1)).completed[-1] - usual == pytest.approx(0.03 + 0.0168, abs=0.001)

@@ -25,7 +25,7 @@ from slicebed.run.search.profile_record import ANSWER, INPUT, CodecCost
 from slicebed.run.search.quota import limited_s
 from slicebed.spec.pipeline import Drop, StageKind
 from slicebed.spec.testbed import TcpMode
-from slicebed.split.predict.line import Hop, Line, QueueModel, Source, Stage
+from slicebed.split.predict.line import Hop, Line, QueueModel, Source, Stage, Throttle
 from slicebed.split.predict.predictor import Predictor
 from slicebed.split.predict.times import NOTHING, Times
 from slicebed.testbed.verify.expect import one_way_delay
@@ -174,18 +174,19 @@ class _Walk:
         return Line(tuple(steps), QueueModel(source.queue_frames, source.drop))
 
     def _stage(self, here: HostStages, stage: PlacedStage, queue: QueueModel) -> Stage:
-        time, overhead_ratio = NOTHING, 0.0
+        time, overhead_ratio, throttle = NOTHING, 0.0, None
         if stage.kind is StageKind.SLICE:
             profile = self._profile(here.host)
             first, last = _ends(self._candidate, stage.tier or 0)
             time = slice_times(profile, first, last, self._interval_s)
+            throttle = throttle_of(profile)
             overhead_ratio = self._facts.configuration.hosts[here.host].overhead_ratio
             self._carried = ANSWER if last is None else last
         elif stage.kind is StageKind.TRANSFORMER:
             time = Times.fixed(self._transform_s(here.host))
             self._carried = INPUT
         self._interval_s = max(self._interval_s, time.median_s * (1 + overhead_ratio))
-        return Stage(stage.name, here.host, time, queue, overhead_ratio, stage.kind)
+        return Stage(stage.name, here.host, time, queue, overhead_ratio, stage.kind, throttle)
 
     def _transform_s(self, host: str) -> float:
         profile = self._profile(host)
@@ -287,16 +288,30 @@ def slice_times(profile: HostProfile, first: str | None, last: str | None, inter
     Raises:
         SpecError: there is no such split point in the profile.
     """
-    limits = profile.limits
-    cpu_s = profile.slice_cpu_s(first, last)
-    if limits.cpu_quota is None or not cpu_s:
+    quota, cpu_s = profile.limits.cpu_quota, profile.slice_cpu_s(first, last)
+    if quota is None or not cpu_s:
         return Times.like(profile.slice_s(first, last), profile.whole_s)
     whole_cpu_s = statistics.median(profile.whole_cpu_s)
-    width = min(float(profile.facts.cores), max(1.0, whole_cpu_s / profile.kernels_s if profile.kernels_s else 1.0))
-    limit = (width, limits.cpu_quota, (limits.cpu_period_us or PERIOD_US) / 1e6)
+    limit = (_width(profile), quota, _period_s(profile))
     # Whatever else the limit is shared with, or the model leaves out, was there when the whole was measured.
     scale = statistics.median(profile.whole_s) / statistics.median(limited_s(whole_cpu_s, *limit))
     return Times.of([spent * scale for spent in limited_s(cpu_s, *limit, interval_s)])
+
+
+def throttle_of(profile: HostProfile) -> Throttle | None:
+    """How a host's limit of processor time holds up what it computes; None: not at all."""
+    quota, width = profile.limits.cpu_quota, _width(profile)
+    return None if quota is None or quota >= width else Throttle(quota / width, _period_s(profile))
+
+
+def _width(profile: HostProfile) -> float:
+    """How many cores the model keeps busy while it is computed."""
+    cpu_s = statistics.median(profile.whole_cpu_s)
+    return min(float(profile.facts.cores), max(1.0, cpu_s / profile.kernels_s if profile.kernels_s else 1.0))
+
+
+def _period_s(profile: HostProfile) -> float:
+    return (profile.limits.cpu_period_us or PERIOD_US) / 1e6
 
 
 def _ends(candidate: Candidate, tier: int) -> tuple[str | None, str | None]:

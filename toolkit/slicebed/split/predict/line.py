@@ -53,6 +53,29 @@ class QueueModel:
 
 
 @dataclass(frozen=True)
+class Throttle:
+    """A limit of processor time, which makes a host stand still for a part of every period.
+
+    Attributes:
+        share: of the processor time that its work could use: below 1.
+        period_s: over which that is counted.
+    """
+
+    share: float
+    period_s: float
+
+    @property
+    def pause_s(self) -> float:
+        """How long it stands still at once."""
+        return (1 - self.share) * self.period_s
+
+    @property
+    def stretch(self) -> float:
+        """What a second of its processor time takes besides, in seconds."""
+        return 1 / self.share - 1
+
+
+@dataclass(frozen=True)
 class Stage:
     """A stage on its host.
 
@@ -63,6 +86,7 @@ class Stage:
         queue: before it; of the line's first step the camera's counts instead.
         overhead_ratio: sleep behind it, in multiples of what it computed.
         kind: slices make a measure's ``compute_s``, the sum of each host's.
+        throttle: the host's; None where nothing limits its processor time.
     """
 
     name: str
@@ -71,6 +95,7 @@ class Stage:
     queue: QueueModel = QueueModel()
     overhead_ratio: float = 0.0
     kind: StageKind = StageKind.SLICE
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from slicebed.errors import SpecError
 from slicebed.spec.pipeline import StageKind
-from slicebed.split.predict.corrections import Belief, Doubt, Seen, Unknowns, learn
+from slicebed.split.predict.corrections import Belief, Computed, Doubt, Seen, Unknowns, learn
 from slicebed.split.predict.simulation import simulate
 from slicebed.split.search.contracts import Figure, Foretold
 from slicebed.stats import Z, wilson_interval
@@ -115,7 +115,6 @@ class Predictor:
         if measure.compute_s and len(measure.compute_s) != len(line.hosts):
             what = f"compute times of {len(measure.compute_s)} hosts, the candidate has {len(line.hosts)} with slices"
             raise SpecError(what, where=measure.key)
-        pairs = zip(line.hosts, measure.compute_s, _compute_s(line), strict=False)
         latency = measure.figures.get("latency")
         known = latency is not None and math.isfinite(latency.value) and latency.value > 0
         return Seen(
@@ -123,7 +122,11 @@ class Predictor:
             latency_s=latency.value if latency is not None and known else None,
             noise=_noise(latency) if latency is not None and known else 0.0,
             # A comparison with what is no number is false: a host that measured nothing is left out.
-            compute=tuple((host, found, predicted) for host, found, predicted in pairs if found > 0 and predicted > 0),
+            compute=tuple(
+                _computed(line, host, found)
+                for host, found in zip(line.hosts, measure.compute_s, strict=False)
+                if found > 0
+            ),
             predict_s=lambda world: self._latency_s(measure.key, world),
         )
 
@@ -144,9 +147,11 @@ def figures_of(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def _compute_s(line: Line) -> list[float]:
-    slices = [stage for stage in line.stages if stage.kind is StageKind.SLICE]
-    return [sum(stage.time.median_s for stage in slices if stage.host == host) for host in line.hosts]
+def _computed(line: Line, host: str, measured_s: float) -> Computed:
+    slices = [stage for stage in line.stages if stage.kind is StageKind.SLICE and stage.host == host]
+    pauses = [stage.throttle.pause_s for stage in slices if stage.throttle is not None]
+    predicted_s = sum(stage.time.median_s for stage in slices)
+    return Computed(host, measured_s, predicted_s, len(slices), max(pauses, default=0.0))
 
 
 def _noise(latency: Figure) -> float:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slicebed.spec.pipeline import Drop
+from slicebed.spec.pipeline import Drop, StageKind
 from slicebed.split.predict.line import Hop
 from slicebed.split.predict.link import Transfers, lateness, way_back
 
@@ -41,6 +41,7 @@ class World:
         extras_s: what a frame takes on a link besides.
         constant_s: what every frame takes besides.
         all: what everything takes: stages, codecs, and bytes on links.
+        stalls_s: what a slice takes besides on a host; nothing where it is not named.
     """
 
     hosts: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -48,6 +49,7 @@ class World:
     extras_s: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     constant_s: float = 0.0
     all: float = 1.0
+    stalls_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 AS_GIVEN = World()
@@ -130,6 +132,8 @@ def _drawn(
         else:
             compute_s = step.time.draw(source.frames, generator) * (1 + step.overhead_ratio)
             work_s = (decode_s + compute_s) * (world.hosts.get(step.host, 1.0) * world.all)
+            if step.kind is StageKind.SLICE:
+                work_s = np.maximum(work_s + world.stalls_s.get(step.host, 0.0), 0.0)
             steps.append(_Step(step, queue, work_s.tolist()))
             decode_s = np.zeros(source.frames)
     return steps, back_s
