@@ -11,7 +11,7 @@ import grpc
 import pytest
 from conftest import camera, waits
 
-from slicebed.run.samples import EQUALITY_BAR
+from slicebed.spec.experiment_model import EQUALITY_BAR
 from slicebed_agent.rpc.v1 import agent_pb2
 
 PAIRS = [(1, 8), (1, 9), (1, 10), (1, 11), (3, 8), (3, 9), (3, 10), (3, 11)]

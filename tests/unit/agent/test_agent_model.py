@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slicebed.run.samples import EQUALITY_BAR
+from slicebed.spec.experiment_model import EQUALITY_BAR
 from slicebed_agent.model import codec, digits, weights
 from slicebed_agent.model.execute.executor import Executor
 from slicebed_agent.model.load import open_model

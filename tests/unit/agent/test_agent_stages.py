@@ -7,7 +7,7 @@ import pytest
 from certificates import Authority
 from conftest import HOSTS, Model, camera, three_agents, waits
 
-from slicebed.run.samples import EQUALITY_BAR
+from slicebed.spec.experiment_model import EQUALITY_BAR
 from slicebed_agent.rpc.v1 import agent_pb2
 
 NEWEST, OLDEST, BLOCK = (

@@ -136,6 +136,16 @@ def test_frames_that_do_not_add_up_are_an_error(run, host, change, says):
     assert (run_dir / "samples.parquet").is_file(), "the samples that explain the error are kept"
 
 
+def test_an_experiment_says_how_far_answers_may_be_off(run):
+    run_dir, manifest = run
+    edit_lines(run_dir, "client", _set("end", 0, max_rel_error=2e-5))
+    manifest["spec"]["tolerance"] = 3e-5
+    write_samples(run_dir, manifest)
+    manifest["spec"]["tolerance"] = 1.5e-5
+    with pytest.raises(RunError, match=r"differs by 2e-05 of its largest value \(1\.5e-05 is allowed\)"):
+        write_samples(run_dir, manifest)
+
+
 def test_answer_lost_on_its_way_back_is_a_failure_not_a_contradiction(run):
     run_dir, manifest = run
     edit_lines(run_dir, "cloud", _set("frame", 6, left="answered"))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from slicebed.run.accounts import Record, chain_of, is_complete, read_accounts
 from slicebed.run.conservation import check_conservation
-from slicebed.run.equality import EQUALITY_BAR, check_equality
+from slicebed.run.equality import check_equality
 from slicebed.run.transfers import transfers
 from slicebed.spec.cuts import Cut
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from slicebed.run.accounts import HostAccount
 
-__all__ = ["EQUALITY_BAR", "chain_of", "cut_label", "frames_table", "is_complete", "read_accounts", "write_samples"]
+__all__ = ["chain_of", "cut_label", "frames_table", "is_complete", "read_accounts", "write_samples"]
 
 _RUN_COLUMNS = ("campaign", "run", "configuration", "cut", "repeat")
 _END_COLUMNS = ("end", "end_host", "end_stage", "end_reason")

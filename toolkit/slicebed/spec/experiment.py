@@ -13,7 +13,7 @@ from slicebed.spec.cuts import Cut, CutRule, cut_rule_of
 from slicebed.spec.document import read_document
 from slicebed.spec.exit_checks import head_file
 from slicebed.spec.experiment_checks import experiment_problems
-from slicebed.spec.experiment_model import MAX_FRAMES, ExperimentModel
+from slicebed.spec.experiment_model import EQUALITY_BAR, MAX_FRAMES, ExperimentModel
 from slicebed.spec.model_checks import beside, images_of, model_of
 from slicebed.spec.pipeline import Drop, Exit, Pipeline, Pixels, Placement, StageQueue, pairs_of
 from slicebed.spec.pipeline_checks import placements_of
@@ -123,6 +123,7 @@ class Experiment:
     pipeline: Pipeline = field(default_factory=Pipeline)
     cut_rule: CutRule | None = None
     search: Search | None = None
+    tolerance: float = EQUALITY_BAR
 
     @property
     def every_placement(self) -> tuple[Placement, ...]:
@@ -177,6 +178,7 @@ class Experiment:
                 for each in self.configurations
             ],
             "search": None if self.search is None else self.search.to_plain(),
+            "tolerance": self.tolerance,
         }
 
 
@@ -210,6 +212,7 @@ def load_experiment(path: Path) -> Experiment:
         placements=tuple(_placement(document, index, each) for index, each in enumerate(model.placements or ())),
         pipeline=_pipeline(document, model),
         cut_rule=cut_rule_of(document.data.get("cuts")),
+        tolerance=model.tolerance,
     )
     return experiment if model.search is None else _searched(document, experiment, model.search, testbeds)
 

@@ -32,6 +32,8 @@ from slicebed.spec.search_model import SearchModel  # noqa: TC001 - pydantic rea
 from slicebed_agent.pipeline.codecs import Codec
 
 MAX_FRAMES = 1_000_000
+EQUALITY_BAR = 1e-5
+"""Largest difference of an output that other kernels may make, without `tolerance`; a label may never differ."""
 # A frame of so many pictures fills the memory of any host before it is sent.
 MAX_BATCH = 4096
 # Of the camera, both included.
@@ -91,6 +93,7 @@ class ExperimentModel(StrictModel):
     codec: CodecName = Codec.TENSOR_PROTO
     reconnect: Annotated[int, duration_us("0 s", "3600 s")] = 0
     pixels: PixelsModel | None = None
+    tolerance: Annotated[float, number(0, 0.01)] = EQUALITY_BAR
     repeats: Annotated[int, whole(1, 1000)]
     order: OrderModel
     cuts: CutsValue | None = None
