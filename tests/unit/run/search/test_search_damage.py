@@ -10,6 +10,7 @@ import pytest
 from searches import LATENCY, SimulatedHosts, make_spaces
 
 from slicebed.errors import RunError
+from slicebed.results.referee.folder import read_search
 from slicebed.run.progress import Progress
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.store import create_campaign
@@ -23,7 +24,7 @@ def searched(tmp_path_factory):
     """A search with two repeats of every candidate, and its spaces."""
     folder = tmp_path_factory.mktemp("searched")
     _, spaces = make_spaces(folder)
-    campaign = create_campaign(folder / "results", "small", {"kind": "search"})
+    campaign = create_campaign(folder / "results", "small", {"kind": "search", "objective": "latency"})
     search(campaign, spaces)
     return campaign, spaces
 
@@ -94,3 +95,45 @@ def test_a_run_that_cannot_be_read_is_named_with_what_to_do(damaged, spoil, said
     with pytest.raises(RunError, match=said) as refused:
         search(campaign, spaces)
     assert refused.value.mend == "remove this run's folder, then --resume"
+
+
+@pytest.mark.parametrize("gone", [("cells", "candidates", "decisions"), ("decisions",)])
+def test_tables_that_are_gone_are_made_again_without_models(damaged, gone):
+    campaign, _ = damaged
+    tables = campaign.folder / "tables"
+    before = {path.name: path.read_text() for path in tables.glob("*.csv")}
+    for name in gone:
+        (tables / f"{name}.csv").unlink()
+    found = read_search(campaign.folder)
+    assert {path.name: path.read_text() for path in tables.glob("*.csv")} == before
+    assert len(found.decisions) == len(METHODS)
+    assert len(found.cells) == len(list(campaign.folder.glob("*/manifest.json")))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "tables are gone, and nothing else in it lists"), ("{", "cannot be read"), ("[1]", "cannot be read")],
+)
+def test_tables_that_cannot_be_made_again_are_told(damaged, text, said):
+    campaign, _ = damaged
+    shutil.rmtree(campaign.folder / "tables")
+    path = campaign.folder / "candidates.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(RunError, match=said) as refused:
+        read_search(campaign.folder)
+    assert "--resume" in refused.value.mend
+
+
+def test_decisions_of_an_older_journal_may_have_been_stopped_by_the_budget(damaged):
+    campaign, spaces = damaged
+    journal, plan = campaign.folder / "journal.jsonl", campaign.folder / "campaign.json"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    for event in events:
+        event.pop("stopped_by_budget", None)
+    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert search(campaign, spaces) == []
+    most = len(spaces[0].candidates)
+    for budget, stopped in ((None, False), (most, True), (most + 1, False)):
+        plan.write_text(json.dumps(json.loads(plan.read_text()) | {"budget": budget}))
+        found = read_search(campaign.folder).decisions.set_index("method")["stopped_by_budget"]
+        assert bool(found["strongman"]) is stopped

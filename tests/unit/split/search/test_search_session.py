@@ -86,7 +86,15 @@ def test_the_budget_counts_each_candidate_once_and_cuts_asks_down():
     asks = (Ask(KEYS[:2]), Ask(KEYS[:2], frames=5), Ask((KEYS[0], *KEYS[4:8])))
     decision = drive("mine", asking(*asks), Line(budget=4).problem(), testbed)
     assert [ask.keys for ask in testbed.asks] == [KEYS[:2], KEYS[:2], KEYS[4:6]]
-    assert (decision.asked, decision.choice.why) == ((*KEYS[:2], *KEYS[4:6]), "first")
+    assert decision.asked == (*KEYS[:2], *KEYS[4:6])
+    assert decision.stopped_by_budget
+    assert decision.choice.why == "first; the budget of 4 left out 2 more that it asked for"
+
+
+def test_a_method_that_ends_as_the_budget_does_was_not_stopped_by_it():
+    line = Line(budget=4)
+    decision = drive("mine", asking(Ask(KEYS[:4]), Ask(KEYS[:2])), line.problem(), line.testbed())
+    assert (decision.stopped_by_budget, decision.choice.why) == (False, "first")
 
 
 def test_when_the_budget_is_used_up_the_best_measured_is_chosen():
@@ -95,6 +103,7 @@ def test_when_the_budget_is_used_up_the_best_measured_is_chosen():
     assert decision.asked == KEYS[:3]
     assert decision.choice.key == min(KEYS[:3], key=line.testbed().latency_s.__getitem__)
     assert "budget of 3" in decision.choice.why
+    assert decision.stopped_by_budget
 
 
 def test_nothing_measured_is_an_error_of_the_run():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,8 +13,10 @@ from slicebed.errors import RunError, SpecError
 from slicebed.results.campaign import Campaign, FinishedRun, read_campaign
 from slicebed.run import store
 from slicebed.run.search.crew import Trouble
+from slicebed.run.search.retable import retable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # What is read of each table; it may have more columns.
@@ -27,7 +30,9 @@ _NUMBERS = frozenset({
     "place", "predicted_latency_ms", "predicted_low_ms", "predicted_high_ms", "predicted_drop_rate", "runs",
     "candidates_measured", "testbed_s", "decision_s", "regret_predicted", "prediction_error",
 })  # fmt: skip
+_STOPPED = "stopped_by_budget"
 _SEARCH = "search"
+_MEND = "move it elsewhere: slicebed report makes it again from the runs"
 _TROUBLE = {Trouble.FAILED.value: "failed", Trouble.INVALID.value: "invalid"}
 
 
@@ -64,7 +69,8 @@ class SearchFolder:
         cells: of ``tables/cells.csv``, those whose run is there; column ``key`` is the candidate's, ``frames`` how many
             it was to capture, 0 being as many as usual.
         candidates: of ``tables/candidates.csv``, or what is known of them from cells where no session has ended.
-        decisions: of ``tables/decisions.csv``; empty where no session has ended.
+        decisions: of ``tables/decisions.csv``, ``stopped_by_budget`` being a truth value; empty where no session has
+            ended.
         attempts: cells that are not done, or were not at first.
         notes: what a reader must know of the folder itself, a sentence each.
     """
@@ -105,14 +111,15 @@ def read_search(folder: Path) -> SearchFolder:
 
     Raises:
         SpecError: no such folder, or it is no search's, or nothing of it is measured yet.
-        RunError: a table or a manifest cannot be read.
+        RunError: a table or a manifest cannot be read, or tables are gone that cannot be made again.
     """
     campaign = read_campaign(folder)
     if not is_search(folder):
         raise SpecError("not the folder of a search", where=str(folder), mend="name a folder that slicebed search made")
     tables = folder / "tables"
-    if not (tables / "cells.csv").is_file():
+    if not campaign.finished and not (tables / "cells.csv").is_file():
         raise SpecError("no cell is measured yet", where=str(folder), mend="go on with slicebed search --resume")
+    _require_tables(folder)
     told = _table(tables / "cells.csv", CELLS)
     there = told["run"].isin([run.path.name for run in campaign.finished])
     cells = _with_candidates(told[there].reset_index(drop=True), campaign)
@@ -120,10 +127,31 @@ def read_search(folder: Path) -> SearchFolder:
         campaign=campaign,
         cells=cells,
         candidates=_candidates(_table(tables / "candidates.csv", CANDIDATES), cells),
-        decisions=_table(tables / "decisions.csv", DECISIONS),
+        decisions=_decisions(tables / "decisions.csv", store.Campaign(folder).plan),
         attempts=_attempts(folder, campaign),
         notes=_notes(told, told[~there], campaign),
     )
+
+
+def _require_tables(folder: Path) -> None:
+    """Make the tables again where one is gone; what a search in progress has, it wrote before its first cell."""
+    tables = [folder / "tables" / f"{name}.csv" for name in ("cells", "candidates", "decisions")]
+    if all(path.is_file() for path in tables) or retable(store.Campaign(folder)) or tables[0].is_file():
+        return
+    raise RunError(
+        "its tables are gone, and nothing else in it lists its candidates",
+        where=str(folder),
+        mend="restore tables/, or go on with slicebed search --resume where it was interrupted",
+    )
+
+
+def _decisions(path: Path, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """The sessions; of those of before it was written down, whether the budget stopped them is taken at its worst."""
+    table = _table(path, DECISIONS)
+    budget = plan.get("budget")
+    spent = table["candidates_measured"] >= (math.inf if budget is None else budget)
+    told = table[_STOPPED] if _STOPPED in table else pd.Series("", index=table.index)
+    return table.assign(**{_STOPPED: (told == "1") | ((told == "") & spent)})
 
 
 def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
@@ -134,11 +162,11 @@ def _table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         missing = [column for column in needed if column not in table.columns]
         if missing:
-            raise RunError(f"the table lacks {', '.join(missing)}", where=str(path))
+            raise RunError(f"the table lacks {', '.join(missing)}", where=str(path), mend=_MEND)
         for column in _NUMBERS.intersection(needed):
             table[column] = pd.to_numeric(table[column].where(table[column] != "")).astype(float)
     except (OSError, ValueError) as error:
-        raise RunError(f"the table cannot be read: {error}", where=str(path)) from None
+        raise RunError(f"the table cannot be read: {error}", where=str(path), mend=_MEND) from None
     return table
 
 

@@ -1,6 +1,7 @@
 """A search's tables: cells as they end, candidates and decisions at the end of every session.
 
-All of it is in manifests, the journal and the files of `foretold/`, so that a resumed search writes the same tables.
+All of it is in manifests, the journal, the list of candidates and the files of `foretold/`, so that a resumed search
+writes the same tables, and `retable` where they are gone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slicebed.run.search.cells import CellData
-    from slicebed.run.search.space import Cell, Space
+    from slicebed.run.search.listing import Listing
+    from slicebed.run.search.space import Cell
     from slicebed.spec.objective import Objective
     from slicebed.split.search.contracts import Figure, Foretold, Measure
     from slicebed.split.search.session import Decision
@@ -50,12 +52,15 @@ any; ``measured`` is 1 where a cell of the candidate is finished.
 DECISIONS = (
     "problem", "model", "condition", "method", "objective", "chosen", "cut", "why", "runs", "candidates_measured",
     "testbed_s", "decision_s", "value", "best_known_value", "regret_measured", "regret_predicted", "prediction_error",
+    "stopped_by_budget",
 )  # fmt: skip
 """Columns of ``tables/decisions.csv``: one row per session.
 
 ``runs`` counts the cells that the method asked for, also those that another method had measured; ``testbed_s`` is the
 time of these, and of the profiles where they were used; ``value`` is the objective at the choice, ``best_known_value``
-that of the best candidate that any method measured, ``regret_measured`` the share by which that is better.
+that of the best candidate that any method measured, ``regret_measured`` the share by which that is better;
+``stopped_by_budget`` is 1 where the budget kept the method from something that it asked for, and empty of a decision
+from before that was written down.
 """
 _MS = 1000
 _MEND: Final = "remove this run's folder, then --resume"
@@ -67,13 +72,13 @@ class Record:
 
     Attributes:
         folder: of the campaign.
-        spaces: by id, in their order.
+        listings: of the problems, by id, in their order.
         objective: what is minimised.
         cells: finished ones.
     """
 
     folder: Path
-    spaces: Mapping[str, Space]
+    listings: Mapping[str, Listing]
     objective: Objective
     cells: dict[Cell, CellData] = field(default_factory=dict)
     _by_candidate: dict[tuple[str, str], dict[int, list[CellData]]] = field(
@@ -105,8 +110,12 @@ class Record:
                 what = error.what if isinstance(error, RunError) else f"a finished cell cannot be read: {error!r}"
                 raise RunError(what, where=str(path.parent), mend=_MEND) from error
 
-    def bears_out(self, decided: Mapping[str, Any]) -> bool:
-        """Whether all that a decision rests on is still there."""
+    def decisions(self, events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """By problem and method what a journal says was decided, as far as all that it rests on is still there."""
+        decided = (event for event in events if event["event"] == "decision")
+        return {(each["problem"], each["method"]): each for each in decided if self._bears_out(each)}
+
+    def _bears_out(self, decided: Mapping[str, Any]) -> bool:
         foretold = decided["foretold"]
         return (
             self._knows(decided["problem"], decided["chosen"])
@@ -115,7 +124,7 @@ class Record:
         )
 
     def _knows(self, problem: str, key: str) -> bool:
-        return problem in self.spaces and key in self.spaces[problem].variants
+        return problem in self.listings and key in self.listings[problem].candidates
 
     def add(self, data: CellData) -> None:
         """Take in a finished cell, which the next `write` tables."""
@@ -140,7 +149,7 @@ class Record:
 
     def decided(
         self,
-        space: Space,
+        problem: str,
         decision: Decision,
         asked: Sequence[Cell],
         profiles_s: float,
@@ -149,7 +158,7 @@ class Record:
         """What the journal is to hold of a session that has ended; what it foretold is on disk already.
 
         Args:
-            space: its problem.
+            problem: its id.
             decision: how it ended.
             asked: finished cells that it asked for.
             profiles_s: seconds that the hosts were profiled for it.
@@ -157,13 +166,13 @@ class Record:
         """
         name = None
         if foretold:
-            name = f"{space.id}-{decision.method}.json".replace("/", "_")
+            name = f"{problem}-{decision.method}.json".replace("/", "_")
             folder = self.folder / "foretold"
             folder.mkdir(exist_ok=True)
             write_json(folder / name, {key: _plain_figures(each.figures) for key, each in foretold.items()})
         choice = decision.choice
         return {
-            "problem": space.id,
+            "problem": problem,
             "method": decision.method,
             "chosen": choice.key,
             "why": choice.why,
@@ -173,6 +182,7 @@ class Record:
             "decision_s": decision.decision_s,
             "regret_predicted": choice.regret,
             "prediction_error": choice.error,
+            "stopped_by_budget": decision.stopped_by_budget,
             "foretold": name,
         }
 
@@ -183,8 +193,8 @@ class Record:
             decisions: as `decided` gave them.
         """
         decisions = list(decisions)
-        places = {(space.id, key): at for space in self.spaces.values() for at, key in enumerate(space.variants)}
-        problems = list(self.spaces)
+        places = {(each.id, key): at for each in self.listings.values() for at, key in enumerate(each.candidates)}
+        problems = list(self.listings)
         cells = sorted(
             self.cells.values(),
             key=lambda data: (
@@ -215,12 +225,12 @@ class Record:
         new.replace(path)
 
     def _cell_row(self, data: CellData) -> dict[str, Any]:
-        cell, space = data.cell, self.spaces[data.cell.problem]
+        cell, listing = data.cell, self.listings[data.cell.problem]
         figures = measure(cell.key, [data]).figures
         latency = figures.get("latency")
         return {
             "cell": cell.id,
-            **_named(space, cell.key),
+            **_named(listing, cell.key),
             "repeat": cell.repeat,
             "run": cell.run_id,
             **data.frames,
@@ -241,14 +251,14 @@ class Record:
     def _candidate_rows(self, decisions: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
         measured = {(cell.problem, cell.key) for cell in self.cells}
         files = {each["problem"]: each["foretold"] for each in decisions if each["foretold"]}
-        for space in self.spaces.values():
-            name = files.get(space.id)
+        for listing in self.listings.values():
+            name = files.get(listing.id)
             told = json.loads((self.folder / "foretold" / name).read_text(encoding="utf-8")) if name else {}
-            for candidate in space.candidates:
+            for candidate in listing.candidates.values():
                 figures = told.get(candidate.key, {})
                 latency = figures.get("latency", (None, None, None))
                 yield {
-                    **_named(space, candidate.key),
+                    **_named(listing, candidate.key),
                     "key": candidate.key,
                     "bytes_per_frame": json.dumps([boundary.bytes_per_frame for boundary in candidate.boundaries]),
                     "predicted_latency_ms": _number(latency[0], _MS),
@@ -256,22 +266,22 @@ class Record:
                     "predicted_high_ms": _number(latency[2], _MS),
                     "predicted_drop_rate": _number(figures.get("drop_rate", (None,))[0]),
                     "predicted_throughput_per_s": _number(figures.get("throughput", (None,))[0]),
-                    "measured": int((space.id, candidate.key) in measured),
+                    "measured": int((listing.id, candidate.key) in measured),
                 }
 
     def _decision_row(self, decided: Mapping[str, Any]) -> dict[str, Any]:
-        space, key = self.spaces[decided["problem"]], decided["chosen"]
-        known = self._known(space, key)
+        listing, key = self.listings[decided["problem"]], decided["chosen"]
+        known = self._known(listing, key)
         chosen, best = known[key], best_of(known.values(), self.objective)
         regret = excess(self.objective, score(self.objective, chosen.figures), score(self.objective, best.figures))
         return {
-            "problem": space.id,
-            "model": space.model,
-            "condition": space.condition,
+            "problem": listing.id,
+            "model": listing.model,
+            "condition": listing.condition,
             "method": decided["method"],
             "objective": shown(self.objective),
             "chosen": key,
-            "cut": ",".join(space.variants[key].candidate.cut),
+            "cut": ",".join(listing.candidates[key].cut),
             "why": decided["why"],
             "runs": len(decided["cells"]),
             "candidates_measured": decided["candidates_measured"],
@@ -282,26 +292,27 @@ class Record:
             "regret_measured": _number(regret),
             "regret_predicted": _number(decided["regret_predicted"]),
             "prediction_error": _number(decided["prediction_error"]),
+            "stopped_by_budget": _number(decided.get("stopped_by_budget")),
         }
 
-    def _known(self, space: Space, chosen: str) -> dict[str, Measure]:
+    def _known(self, listing: Listing, chosen: str) -> dict[str, Measure]:
         """What is known of the candidates of a problem: from cells of the usual length, as far as there are any.
 
         Of what was measured on fewer frames alone, only the chosen one is known.
         """
-        found = {key: measure(key, cells) for key in space.variants if (cells := self.of(space.id, key))}
+        found = {key: measure(key, cells) for key in listing.candidates if (cells := self.of(listing.id, key))}
         if chosen not in found:
-            longest = max(self._by_candidate[space.id, chosen])
-            found[chosen] = measure(chosen, self.of(space.id, chosen, longest))
+            longest = max(self._by_candidate[listing.id, chosen])
+            found[chosen] = measure(chosen, self.of(listing.id, chosen, longest))
         return found
 
 
-def _named(space: Space, key: str) -> dict[str, Any]:
-    candidate = space.variants[key].candidate
+def _named(listing: Listing, key: str) -> dict[str, Any]:
+    candidate = listing.candidates[key]
     return {
-        "problem": space.id,
-        "model": space.model,
-        "condition": space.condition,
+        "problem": listing.id,
+        "model": listing.model,
+        "condition": listing.condition,
         "placement": candidate.placement,
         "cut": ",".join(candidate.cut),
         "place": candidate.place,

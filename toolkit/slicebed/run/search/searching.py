@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed.errors import RunError, SpecError, VerdictError
 from slicebed.run.search.cells import Repeats, measure, ordered, read_cell
 from slicebed.run.search.crew import Crew
+from slicebed.run.search.listing import Listing, write_listings
 from slicebed.run.search.record import Record
 from slicebed.run.search.space import Cell
 from slicebed.split.search.contracts import Problem
@@ -126,16 +127,15 @@ class Searching:
         self._campaign, self._methods, self._settings = campaign, methods, settings
         self._progress, self._foresee = progress, foresee
         self._spaces = {space.id: space for space in spaces}
-        self._record = Record(campaign.folder, self._spaces, settings.objective)
+        listings = {space.id: Listing.of(space) for space in spaces}
+        write_listings(campaign.folder, listings.values())
+        self._record = Record(campaign.folder, listings, settings.objective)
         # Only those of this process: after a pause what was given up may be measured.
         self._lost: set[str] = set()
         self._failed: list[SlicebedError] = []
-        self._decisions: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._record.take_in()
-        for event in campaign.events():
-            # Of what somebody took away since, there is a new decision.
-            if event["event"] == "decision" and self._record.bears_out(event):
-                self._decisions[event["problem"], event["method"]] = event
+        # Of what somebody took away since, there is a new decision.
+        self._decisions = self._record.decisions(campaign.events())
         self._record.write(self._decisions.values())
         self._begun_with = len(self._record.cells)
         self._left = 0
@@ -265,7 +265,7 @@ class Searching:
     def _decide(self, sitting: _Sitting) -> None:
         decision = sitting.session.decision
         decided = self._record.decided(
-            sitting.space, decision, tuple(sitting.told), sitting.profiles_s, sitting.foretold
+            sitting.space.id, decision, tuple(sitting.told), sitting.profiles_s, sitting.foretold
         )
         self._campaign.note("decision", **decided)
         self._decisions[sitting.space.id, decision.method] = decided

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isgenerator
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +32,8 @@ class Decision:
         asked: keys that were to be measured, each once, in the order in which they were first asked for.
         decision_s: seconds that the method itself took, the testbed's aside.
         measures: the last of each candidate that could be measured, by key.
+        stopped_by_budget: whether the budget kept the method from anything that it asked for, so that by itself it
+            would have measured more.
     """
 
     method: str
@@ -39,14 +41,15 @@ class Decision:
     asked: tuple[str, ...]
     decision_s: float
     measures: Mapping[str, Measure]
+    stopped_by_budget: bool = False
 
 
 class Session:
     """Drives a method: `ask` is what it wants measured next; `feed` hands it the measures.
 
     What it asks for a second time (the same candidate, frames and pairing) is answered from what was measured. Asks
-    are cut down to the budget, in which each candidate counts once; when nothing of an ask is left, the search ends
-    with the best that was measured.
+    are cut down to the budget, in which each candidate counts once, and the choice says so; when nothing of an ask is
+    left, the search ends with the best that was measured.
     """
 
     def __init__(self, name: str, method: Method, problem: Problem) -> None:
@@ -66,6 +69,7 @@ class Session:
             twice = [key for key, count in Counter(c.key for c in problem.candidates).items() if count > 1]
             raise SpecError(f"candidates that occur twice: {', '.join(twice)}" if twice else "there are no candidates")
         self._asked: dict[str, None] = {}
+        self._left_out: set[str] = set()
         self._known: dict[tuple[str, int, bool], Measure | None] = {}
         self._last: dict[str, Measure] = {}
         self._whole: Ask | None = None
@@ -117,7 +121,9 @@ class Session:
         """How it ended; ValueError while the method still asks."""
         if self._choice is None:
             raise ValueError(f"method {self._name} has not decided yet")
-        return Decision(self._name, self._choice, tuple(self._asked), self._decision_s, dict(self._last))
+        return Decision(
+            self._name, self._choice, tuple(self._asked), self._decision_s, dict(self._last), bool(self._left_out)
+        )
 
     @property
     def measures(self) -> Mapping[str, Measure]:
@@ -132,6 +138,7 @@ class Session:
                 self._wanted = self._whole = None
                 return
             allowed = self._within_budget(ask)
+            self._left_out.update(set(ask.keys).difference(allowed))
             new = tuple(key for key in allowed if (key, ask.frames, ask.paired) not in self._known)
             self._whole = Ask(allowed, ask.frames, ask.paired)
             if new:
@@ -154,7 +161,7 @@ class Session:
             ask = next(self._steps) if answer is None else self._steps.send(answer)
         except StopIteration as end:
             self._check(end.value)
-            self._choice = end.value
+            self._choice = self._with_budget(end.value)
             return None
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises
             self._failed(error)
@@ -202,6 +209,13 @@ class Session:
 
     def _spent(self) -> str:
         return f"the best of {len(self._last)} measured when the budget of {self._problem.budget} was used up"
+
+    def _with_budget(self, choice: Choice) -> Choice:
+        """A method does not know that an ask of its was cut down, and speaks of all that it was told of."""
+        if not self._left_out:
+            return choice
+        left_out = f"the budget of {self._problem.budget} left out {len(self._left_out)} more that it asked for"
+        return replace(choice, why=f"{choice.why}; {left_out}")
 
     def _failed(self, error: Exception) -> NoReturn:
         if isinstance(error, SlicebedError):
