@@ -71,10 +71,10 @@ def drawn(rng, number, ms, chance, frames=48, **more):
 
 
 def decision(  # noqa: PLR0913 - a keyword for each figure
-    method, chosen, count, *, model=INCEPTION, condition="mid", seconds=None
+    method, chosen, count, *, model=INCEPTION, condition="mid", seconds=None, stopped=False
 ):
-    """What a method decided; ten seconds a candidate."""
-    return Decision(model, condition, method, chosen, count, 10.0 * count if seconds is None else seconds)
+    """What a method decided, or what it had when the budget stopped it; ten seconds a candidate."""
+    return Decision(model, condition, method, chosen, count, 10.0 * count if seconds is None else seconds, stopped)
 
 
 def searches(cuts, *decisions):

@@ -66,6 +66,8 @@ class SearchWritten:
     objective: str = "latency"
     # Method -> places of the candidates it measures; None: all.
     sessions: dict[str, tuple[int, ...] | None] = field(default_factory=lambda: {"strongman": None, "hybrid": (2, 3)})
+    # Methods that the budget stopped.
+    stopped: tuple[str, ...] = ()
     # Run numbers whose first attempt is left unfinished: number -> (status, whether it was done since).
     attempts: dict[int, tuple[str, bool]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -138,6 +140,7 @@ class SearchWritten:
             "value": value, "best_known_value": best, "regret_measured": (value - best) / best if best else "",
             "regret_predicted": 0.02 if method == "predict" else "",
             "prediction_error": 0.05 if method == "predict" else "",
+            "stopped_by_budget": int(method in self.stopped),
         })  # fmt: skip
 
     def _cell(self, same: dict, point: Point, place: dict, repeat: int) -> dict:

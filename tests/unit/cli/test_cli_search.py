@@ -79,6 +79,11 @@ def test_what_a_method_does_not_say_is_left_out(searched):
     ]
 
 
+def test_it_is_said_that_the_budget_stopped_a_method(searched):
+    (lines,) = lines_of(searched(SESSION | {"stopped_by_budget": 1}))
+    assert "5 runs, of 4 of 3 candidates, when the budget stopped it; 96 s" in lines[1]
+
+
 @pytest.mark.parametrize(
     ("objective", "value", "shown"),
     [

@@ -161,6 +161,16 @@ def test_the_cuts_of_one_problem_are_printed(tmp_path):
     assert re.search(r"2 +conv_1 +1 +\d+/24", text)
 
 
+def test_the_least_that_a_stopped_method_takes_is_told_as_such(tmp_path):
+    written = SearchWritten(tmp_path / "short", conditions=("low",), stopped=("hybrid",)).write()
+    write_report(written)
+    for text in (_printed(written), _page(written).text):
+        assert "hybrid: stopped by the budget after 2 candidates" in " ".join(text.split())
+        # Of Table 5 and of Table 6; strongman was not stopped.
+        assert text.count("≥") == 2
+        assert "≥ 2" in text
+
+
 def test_a_search_under_way_has_a_page_of_its_cuts(tmp_path):
     folder = SearchWritten(tmp_path / "young", sessions={"strongman": None}).write()
     (folder / "tables" / "decisions.csv").unlink()

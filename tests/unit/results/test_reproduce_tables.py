@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
 from reproduced import INCEPTION, PNASNET, RESNET, cut, decision, searches, verdict_of
+from rich.console import Console
 
 from slicebed.results.reproduce.measured import Searches
+from slicebed.results.reproduce.page import page
+from slicebed.results.reproduce.render import render_report
+from slicebed.results.reproduce.report import Report
+from slicebed.results.reproduce.section import STOPPED
 from slicebed.results.reproduce.table5 import judge_table5, section_table5, table5
 from slicebed.results.reproduce.table6 import judge_table6, section_table6, table6
 
@@ -103,6 +110,78 @@ def test_strongmans_time_is_expected_from_what_was_measured():
 )
 def test_verdicts_of_table_6(words, runs, verdict):
     assert verdict_of(judge_table6(_table6(runs)), words) == verdict
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "count", "verdict"),
+    [
+        # Beyond the bound already: whatever it would have gone on to.
+        ("at most a tenth", INCEPTION, 4, "does not hold"),
+        ("a single split point", RESNET, 2, "does not hold"),
+        ("no more split points than comm-slim", INCEPTION, 18, "does not hold"),
+        ("at most a tenth", INCEPTION, 3, "not decidable"),
+        ("a single split point", RESNET, 1, "not decidable"),
+        ("no more split points than comm-slim", INCEPTION, 17, "not decidable"),
+    ],
+)
+def test_of_a_count_that_the_budget_ended_only_the_safe_side_is_said(words, model, count, verdict):
+    cuts = [cut(number, model=model) for number in range(34)]
+    decisions = (
+        decision("comm-slim", "c0", 17, model=model),
+        decision("hybrid", "c0", count, model=model, stopped=True),
+    )
+    judged = judge_table5(table5(searches(cuts, *decisions)))
+    assert verdict_of(judged, words) == verdict
+    (said,) = (each for each in judged if words in each.text)
+    assert f">= {count}" in said.facts[0].text
+
+
+def test_a_budget_takes_nothing_from_what_is_known_without_a_run():
+    cuts = [cut(number, sent=1000.0 * (10 - number), condition="mid") for number in range(9)]
+    stopped = searches(cuts, decision("comm-slim", "c1", 3, stopped=True), decision("strongman", "c1", 4, stopped=True))
+    row = table5(stopped).set_index("model").loc[INCEPTION]
+    assert (row["comm_slim"], row["comm_slim_stopped"], row["strongman"], row["strongman_stopped"]) == (5, 0, 4, 1)
+    row = table6(stopped).set_index(["model", "edge"]).loc[INCEPTION, "mid"]
+    assert (row["comm_slim_runs"], row["comm_slim_stopped"]) == (5, 0)
+    # Of all nine, by those that were measured.
+    assert (row["strongman_s"], row["strongman_run"]) == (90, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "runs", "stopped", "verdict"),
+    [
+        ("hybrid tries more", (12, 12, 12), (True, True, True), "not decidable"),
+        ("hybrid tries more", (3, 5, 12), (False, False, True), "holds"),
+        ("hybrid tries more", (3, 12, 12), (False, True, True), "not decidable"),
+        ("hybrid tries more", (12, 5, 12), (True, False, True), "does not hold"),
+        ("greatly reduces", (1, 2, 10), (False, False, True), "not decidable"),
+        ("greatly reduces", (1, 2, 11), (False, False, True), "does not hold"),
+    ],
+)
+def test_verdicts_of_table_6_where_the_budget_ended_hybrid(words, runs, stopped, verdict):
+    cuts, decisions = [], []
+    for edge, count, short in zip(("low", "mid", "high"), runs, stopped, strict=True):
+        cuts += [cut(number, condition=edge) for number in range(30)]
+        decisions.append(decision("hybrid", "c0", count, condition=edge, stopped=short))
+        decisions.append(decision("strongman", "c0", 30, condition=edge))
+    (said,) = (each for each in judge_table6(table6(searches(cuts, *decisions))) if words in each.text)
+    assert str(said.verdict) == verdict
+    assert f"in {sum(stopped)} the budget stopped" in said.why
+
+
+def test_the_least_that_a_count_may_be_is_told_as_such_on_page_and_terminal():
+    cuts = [cut(number, runs=int(number < 12)) for number in range(34)]
+    found = section_table6(searches(cuts, decision("hybrid", "c1", 12, stopped=True)))
+    console = Console(file=StringIO(), width=120)
+    render_report(console, Report((found,), ()))
+    for text in (page("it", [found], (), {}, {}), console.file.getvalue()):
+        assert "≥ 12" in text
+        assert "≥ 120" in text
+        assert "hybrid_stopped" not in text.replace(" ", "_")
+        assert STOPPED in text
+    whole = page("it", [section_table6(searches(cuts, decision("hybrid", "c1", 12)))], (), {}, {})
+    assert "≥" not in whole
+    assert found.table["hybrid_stopped"].sum() == 1
 
 
 def test_one_edge_tells_nothing_of_how_it_moves():

@@ -39,6 +39,7 @@ class SessionDecision:
         regret_measured: how much worse the choice is than that, as a share.
         regret_predicted: how much worse it may be by the method's own prediction; None where it makes none.
         prediction_error: median relative error of its predictions; None likewise.
+        stopped_by_budget: whether by itself it would have measured more.
     """
 
     model: str
@@ -59,6 +60,7 @@ class SessionDecision:
     regret_measured: float | None
     regret_predicted: float | None
     prediction_error: float | None
+    stopped_by_budget: bool
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -84,6 +86,7 @@ def read_decisions(folder: Path) -> tuple[SessionDecision, ...]:
             regret_measured=_number(row["regret_measured"]),
             regret_predicted=_number(row["regret_predicted"]),
             prediction_error=_number(row["prediction_error"]),
+            stopped_by_budget=row["stopped_by_budget"] == "1",
         )
         for row in _rows(folder / "tables" / "decisions.csv")
     )
@@ -94,6 +97,7 @@ def decision_lines(decision: SessionDecision) -> list[str]:
     cut = f"cut {decision.cut}" if decision.cut else "the model left whole"
     placed = f"placement {decision.placement}, " if decision.placement else ""
     took = f"{decision.runs} runs, of {decision.candidates_measured} of {decision.candidates} candidates"
+    took += ", when the budget stopped it" if decision.stopped_by_budget else ""
     value = f"{decision.objective} {_shown(decision.objective, decision.value)}"
     lines = [
         f"{decision.model}, {decision.condition}, {decision.method}: {placed}{cut} ({decision.chosen})",

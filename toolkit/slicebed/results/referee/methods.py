@@ -23,6 +23,7 @@ COLUMNS = (
     "candidates_measured", "testbed_s", "decision_s", "time_to_decision_s", "number", "name", "chosen", "n", "value",
     "value_low", "value_high", "within_limits", "best_number", "best_name", "best_known", "best_known_low",
     "best_known_high", "best_n", "regret", "regret_low", "regret_high", "regret_predicted", "prediction_error", "why",
+    "stopped_by_budget",
 )  # fmt: skip
 """Columns of ``tables/referee_methods.csv``, one row per session.
 
@@ -33,7 +34,8 @@ what other methods had measured makes the best known better, and where ``all_mea
 may be better still. ``regret`` is how much worse the choice is: a share of the best known, of drop rates their
 difference. Its interval takes intervals at their ends, so it is wider than 95 %: from the choice's better end against
 the worse one of the best known, to the choice's worse end against the best end of all other candidates, so that also
-a choice that is the best known itself has one.
+a choice that is the best known itself has one. Where ``stopped_by_budget``, the method itself would have measured more:
+its counts and times are the least that it takes.
 """
 _FIRST_COLUMNS = ("problem", "model", "condition", "objective", "candidates")
 _COUNTS = ("candidates", "runs", "candidates_measured", "number", "n", "best_number", "best_n")
@@ -64,6 +66,11 @@ def runs_by_method(methods: pd.DataFrame) -> pd.DataFrame:
 def minutes_by_method(methods: pd.DataFrame) -> pd.DataFrame:
     """Like Couper's Table 6: a row per problem and objective, a column per method with its minutes to a decision."""
     return _by_method(methods.assign(minutes=methods["time_to_decision_s"] / 60), "minutes")
+
+
+def stopped_by_method(methods: pd.DataFrame) -> pd.DataFrame:
+    """Whether the budget stopped a method, in the rows and columns of the other two."""
+    return _by_method(methods, "stopped_by_budget")
 
 
 def best_row(rows: pd.DataFrame, objective: Objective) -> dict[Any, Any] | None:

@@ -12,7 +12,7 @@ from slicebed.results.placements import title_of
 from slicebed.results.referee import words
 from slicebed.results.referee.cuts import measured, parts_in
 from slicebed.results.referee.front import LATENCY_AND_DROPS
-from slicebed.results.referee.methods import minutes_by_method, runs_by_method
+from slicebed.results.referee.methods import minutes_by_method, runs_by_method, stopped_by_method
 from slicebed.results.referee.names import problem_title
 from slicebed.results.referee.plots import best_stem, cuts_stem, front_stem, write_plots
 from slicebed.results.referee.tables import Referee, referee_of, write_tables
@@ -61,7 +61,9 @@ def _page(referee: Referee, plots: dict[str, Path]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {name: getattr(words, name) for name in ("amount", "ends", "share", "shares", "number")}
+    environment.globals |= {
+        name: getattr(words, name) for name in ("amount", "at_least", "ends", "share", "shares", "number")
+    }
     environment.globals |= {"title": problem_title, "part_title": title_of, "units": METRICS}
     there = measured(referee.cuts)
     return environment.get_template(_TEMPLATE).render(
@@ -71,6 +73,7 @@ def _page(referee: Referee, plots: dict[str, Path]) -> str:
         cells=int(there["runs"].sum()),
         measured=len(there),
         decisions=_records(referee.methods),
+        stopped=_records(stopped_by_method(referee.methods)),
         runs=_by_method(runs_by_method(referee.methods)),
         minutes=_by_method(minutes_by_method(referee.methods)),
         models=_models(referee, {stem: _image(path) for stem, path in plots.items()}),

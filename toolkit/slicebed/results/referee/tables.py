@@ -135,6 +135,12 @@ def _notes(search: SearchFolder, cuts: pd.DataFrame, normalised: pd.DataFrame) -
     notes = list(search.notes)
     if search.decisions.empty:
         notes.append("No session has ended yet: there is nothing to say of methods.")
+    stopped = search.decisions[search.decisions["stopped_by_budget"]]
+    notes += [
+        f"{row['problem']}, {row['method']}: stopped by the budget after {row['candidates_measured']:.0f} candidates;"
+        " by itself it would have measured more."
+        for row in stopped.to_dict("records")
+    ]
     left_out = {each.cell or each.run: each.status for each in search.attempts if not each.repeated}
     if left_out:
         named = ", ".join(f"{cell} ({status})" for cell, status in left_out.items())

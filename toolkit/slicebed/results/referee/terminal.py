@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from slicebed.results.referee.cuts import measured
-from slicebed.results.referee.methods import minutes_by_method, runs_by_method
+from slicebed.results.referee.methods import minutes_by_method, runs_by_method, stopped_by_method
 from slicebed.results.referee.names import problem_title, shortened, without_scope
-from slicebed.results.referee.words import NOT_KNOWN, amount, ends, number, share, shares
+from slicebed.results.referee.words import NOT_KNOWN, amount, at_least, ends, number, share, shares
 from slicebed.spec.objective import METRICS
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def show(console: Console, referee: Referee, *, front: bool = False) -> None:
     title = f"{referee.name}, wire {referee.wire}, {referee.frames_per_s:g} frame/s"
     if len(referee.methods):
         console.print(_decisions(referee.methods, title))
-        console.print(_by_method(runs_by_method(referee.methods), "Candidates measured (Couper, Table 5)", 0))
-        console.print(_by_method(minutes_by_method(referee.methods), "Minutes to a decision (Couper, Table 6)", 1))
+        stopped = stopped_by_method(referee.methods)
+        runs, minutes = runs_by_method(referee.methods), minutes_by_method(referee.methods)
+        console.print(_by_method(runs, stopped, "Candidates measured (Couper, Table 5)", 0))
+        console.print(_by_method(minutes, stopped, "Minutes to a decision (Couper, Table 6)", 1))
     if len(referee.predicted):
         console.print(_predicted(referee.predicted))
     problems = list(measured(referee.cuts).groupby("problem", sort=False))
@@ -97,7 +99,7 @@ def _decisions(methods: pd.DataFrame, title: str) -> Table:
     return table
 
 
-def _by_method(rows: pd.DataFrame, title: str, digits: int) -> Table:
+def _by_method(rows: pd.DataFrame, stopped: pd.DataFrame, title: str, digits: int) -> Table:
     names = [name for name in rows.columns if name not in _NOT_METHODS]
     left_out = f"; {len(names) - _MOST_METHODS} more methods: report.html" if len(names) > _MOST_METHODS else ""
     table = _new_table(title + left_out)
@@ -105,8 +107,11 @@ def _by_method(rows: pd.DataFrame, title: str, digits: int) -> Table:
     table.add_column("candidates", justify="right", no_wrap=True)
     for name in names[:_MOST_METHODS]:
         table.add_column(escape(name), justify="right", overflow="fold", max_width=_METHOD_LETTERS)
-    for row in rows.to_dict("records"):
-        values = ("" if pd.isna(row[name]) else number(float(row[name]), digits) for name in names[:_MOST_METHODS])
+    for row, cut_short in zip(rows.to_dict("records"), stopped.to_dict("records"), strict=True):
+        values = (
+            "" if pd.isna(row[name]) else at_least(number(float(row[name]), digits), cut_short[name])
+            for name in names[:_MOST_METHODS]
+        )
         table.add_row(escape(problem_title(row["model"], row["condition"])), str(row["candidates"]), *values)
     return table
 

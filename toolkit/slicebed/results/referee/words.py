@@ -51,3 +51,8 @@ def _number(unit: str, value: float) -> str:
     units, _, digits = _PRINTED[unit]
     printed = value * units
     return f"{printed:.0f}" if abs(printed) >= _COARSE_FROM else f"{printed:.{digits}f}"
+
+
+def at_least(text: str, stopped: object) -> str:
+    """A count or a time; ``stopped``, where it is known, says that it is the least that it may be."""
+    return f"≥ {text}" if stopped is True and text else text

@@ -25,7 +25,7 @@ from slicebed.results.reproduce.statement import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from slicebed.results.reproduce.intervals import Estimate
     from slicebed.results.reproduce.measured import CutFigures, Searches
@@ -47,8 +47,8 @@ def figure9(searches: Searches) -> pd.DataFrame:
     """A row for each model and edge that was run sliced and whole in the cloud.
 
     ``sliced_by`` is the method whose choice is shown: hybrid as in the figure, where its choice was measured, else the
-    fastest cut measured. The drop rate is that of the least dropping cut measured, as the figure's two bars have a best
-    split point each.
+    fastest cut measured; with ``, stopped`` where a budget ended the search for it, so that there may be better. The
+    drop rate is that of the least dropping cut measured, as the figure's two bars have a best split point each.
     """
     rows = []
     drops = _pairs(searches, least_dropped)
@@ -61,7 +61,7 @@ def figure9(searches: Searches) -> pd.DataFrame:
             {
                 "model": problem[0],
                 "condition": problem[1],
-                "sliced_by": "hybrid" if chosen else "best",
+                "sliced_by": ("hybrid" if chosen else "best") + ", stopped" * searches.is_cut_short(problem),
                 "cut": shown.cut,
                 "latency_ms": shown.latency_ms.value,
                 "cloud_latency_ms": cloud.latency_ms.value,
@@ -98,10 +98,12 @@ def section_figure9(searches: Searches) -> Section:
 def judge_figure9(searches: Searches) -> tuple[Statement, ...]:
     """The paper's statements about its Figure 9."""
     fast, kept = _pairs(searches, fastest), _pairs(searches, least_dropped)
+    short = frozenset(problem for problem in fast if searches.is_cut_short(problem))
     return (
         _improves(
             "Sliced, every model is faster than whole in the cloud.",
             fast,
+            short,
             _latency_ratio,
             1.0,
             "latency of cloud-only's",
@@ -109,6 +111,7 @@ def judge_figure9(searches: Searches) -> tuple[Statement, ...]:
         _improves(
             "The improvement of latency is 40 % to 90 %.",
             fast,
+            short,
             _latency_ratio,
             1 - _LEAST_LATENCY,
             "latency of cloud-only's",
@@ -116,12 +119,18 @@ def judge_figure9(searches: Searches) -> tuple[Statement, ...]:
         _improves(
             "Sliced, every model drops fewer frames than whole in the cloud.",
             kept,
+            short,
             _drop_difference,
             0.0,
             "drop rate less cloud-only's",
         ),
         _improves(
-            "60 % to 99 % fewer frames are dropped.", kept, _drop_excess, 0.0, "drop rate less 0.4 of cloud-only's"
+            "60 % to 99 % fewer frames are dropped.",
+            kept,
+            short,
+            _drop_excess,
+            0.0,
+            "drop rate less 0.4 of cloud-only's",
         ),
         _no_best_edge(searches),
     )
@@ -164,12 +173,18 @@ def _drop_excess(sliced: CutFigures, cloud: CutFigures, among: int) -> Estimate:
     return difference(sliced.drop_rate, scaled(cloud.drop_rate, 1 - _LEAST_DROPS), among)
 
 
-def _improves(
-    text: str, pairs: Pairs, figure: Callable[[CutFigures, CutFigures, int], Estimate], bound: float, what: str
+def _improves(  # noqa: PLR0913, PLR0917 - a statement has so many sides
+    text: str,
+    pairs: Pairs,
+    short: Container[tuple[str, str]],
+    figure: Callable[[CutFigures, CutFigures, int], Estimate],
+    bound: float,
+    what: str,
 ) -> Statement:
     """Whether a figure of sliced beside cloud-only is below a bound for every model, in the best of its conditions.
 
-    The paper shows each model with an edge that suffices for it.
+    The paper shows each model with an edge that suffices for it. Where a budget cut the search ``short``, that its best
+    is not good enough says nothing of what it would have found.
     """
     if not pairs:
         return unmeasured(text, _FIGURE_9, _NO_PAIRS)
@@ -177,11 +192,15 @@ def _improves(
     facts = []
     for problem, (sliced, cloud) in pairs.items():
         estimate = figure(sliced, cloud, len(pairs))
-        by_model.setdefault(problem[0], []).append(less(estimate, bound))
+        verdict = less(estimate, bound)
+        unsure = verdict is Verdict.FAILS and problem in short
+        by_model.setdefault(problem[0], []).append(Verdict.OPEN if unsure else verdict)
         facts.append(Fact(f"{problem_title(problem)}: {what}", estimate))
     best = {model: any_of(verdicts) for model, verdicts in by_model.items()}
     kept = sum(verdict is Verdict.HOLDS for verdict in best.values())
-    why = f"So with some edge for {kept} of {len(best)} models (below {bound:g} with the whole interval)."
+    stopped = sum(problem in short for problem in pairs)
+    beside = f"; a budget ended the search in {stopped} of {len(pairs)}, where there may be better" if stopped else ""
+    why = f"So with some edge for {kept} of {len(best)} models (below {bound:g} with the whole interval){beside}."
     return Statement(text, _FIGURE_9, all_of(best.values()), why, tuple(facts))
 
 
@@ -192,9 +211,13 @@ def _no_best_edge(searches: Searches) -> Statement:
         found = fastest(measured(cuts))
         if found is not None and condition in EDGES:
             best.setdefault(model, {})[condition] = found
-    edges = {model: found for model, found in best.items() if len(found) > 1}
+    # A model of which not every edge's best is known could only show that an edge is not optimal.
+    short = {model for model, condition in searches.problems() if searches.is_cut_short((model, condition))}
+    edges = {model: found for model, found in best.items() if len(found) > 1 and model not in short}
+    stopped = f"a budget ended the search for the best of {', '.join(sorted(short))}"
     if len(edges) < 2:
-        return unmeasured(text, _FIGURE_9, "fewer than two models were run sliced under several edges")
+        missing = "fewer than two models were run sliced under several edges"
+        return unmeasured(text, _FIGURE_9, f"{missing}; {stopped}" if short else missing)
     winners = {model: min(found.values(), key=lambda cut: cut.latency_ms.value) for model, found in edges.items()}
     facts = tuple(Fact(f"{cut.title}: best latency", cut.latency_ms, "ms") for cut in winners.values())
     common = set.intersection(*(set(found) for found in edges.values()))
@@ -210,12 +233,16 @@ def _no_best_edge(searches: Searches) -> Statement:
     }
     optimal = [edge for edge, found in beaten.items() if all(each.high < SAME_LATENCY for each in found)]
     slower = [edge for edge, found in beaten.items() if any(each.low > 1 for each in found)]
-    verdict = Verdict.FAILS if optimal else Verdict.HOLDS if len(slower) == len(common) else Verdict.OPEN
+    if optimal:
+        verdict = Verdict.OPEN if short else Verdict.FAILS
+    else:
+        verdict = Verdict.HOLDS if len(slower) == len(common) else Verdict.OPEN
     why = (
         f"No edge is faster than {', '.join(EDGES[each] for each in optimal)}, within {SAME_LATENCY - 1:.0%}."
         if optimal
         else f"Surely slower than another one for some model: {len(slower)} of {len(common)} edges."
     )
+    why += f" Left out: {stopped}." if short else ""
     return Statement(text, _FIGURE_9, verdict, why, facts)
 
 

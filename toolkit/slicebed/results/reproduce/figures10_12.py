@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from slicebed.results.reproduce.intervals import Estimate, difference, exact, ratio
+from slicebed.results.reproduce.intervals import Estimate, difference, exact, quotient, ratio
 from slicebed.results.reproduce.measured import (
     fastest,
     is_exhausted,
@@ -23,9 +23,9 @@ from slicebed.results.reproduce.statement import (
     Verdict,
     all_of,
     any_of,
+    at_most,
     greater,
     less,
-    truth,
     unmeasured,
 )
 
@@ -52,6 +52,7 @@ def figures10_12(searches: Searches) -> pd.DataFrame:
     """A row for each model, edge and method: what it chose, beside the best for latency and for drop rate.
 
     ``all_measured`` is 1 where every split point was, so that the best is known; else it is the best of those measured.
+    ``stopped_by_budget`` is 1 where by itself the method would have measured more.
     """
     rows = []
     for problem, cuts in _problems(searches):
@@ -72,6 +73,7 @@ def figures10_12(searches: Searches) -> pd.DataFrame:
                     "method": method,
                     "runs": decision.candidates,
                     "testbed_s": decision.testbed_s,
+                    "stopped_by_budget": int(decision.stopped_by_budget),
                     "chosen": "" if chosen is None else chosen.cut,
                     "latency_ms": math.nan if chosen is None else chosen.latency_ms.value,
                     "above_best": regret,
@@ -100,6 +102,7 @@ def section_figures10_12(searches: Searches) -> Section:
             " edge, which no lab host has. The paper gives the figures as pictures without numbers."
         ),
         statements=judge_figures10_12(searches),
+        at_least=dict.fromkeys(("runs", "testbed_s"), "stopped_by_budget"),
     )
 
 
@@ -126,8 +129,8 @@ def judge_figures10_12(searches: Searches) -> tuple[Statement, ...]:
 
 
 _COLUMNS = (
-    "figure", "model", "edge", "all_measured", "method", "runs", "testbed_s", "chosen", "latency_ms", "above_best",
-    "best_for_latency", "best_latency_ms", "best_for_drops", "least_drop_rate",
+    "figure", "model", "edge", "all_measured", "method", "runs", "testbed_s", "stopped_by_budget", "chosen",
+    "latency_ms", "above_best", "best_for_latency", "best_latency_ms", "best_for_drops", "least_drop_rate",
 )  # fmt: skip
 
 
@@ -239,6 +242,9 @@ def _chosen(searches: Searches, method: str, problems: Container[tuple[str, str]
         same = best is not None and best.key == chosen.key
         # The choice was picked too, among those that the method measured.
         above = exact(0.0) if same else _slower(chosen, cuts, len(known) * max(1, decision.candidates))
+        if decision.stopped_by_budget:
+            # What it would have measured more could but have made its choice better.
+            above = above._replace(low=0.0)
         what = f"{chosen.title}: latency at {chosen.cut} above the fastest's, as a share of it"
         found.append((decision, Fact(what, above)))
     return found
@@ -250,13 +256,13 @@ def _hybrid_is_quickest(searches: Searches) -> Statement:
     verdicts, facts = [], []
     for problem, _ in _problems(searches):
         found = {method: searches.decision(problem, method) for method in METHODS[:4]}
-        times = {method: each.testbed_s for method, each in found.items() if each is not None}
+        times = {method: each.time_s for method, each in found.items() if each is not None}
         hybrid = times.pop("hybrid", None)
         if hybrid is None or not times:
             continue
-        quickest = min(times, key=lambda method: times[method])
-        facts.append(Fact(f"{problem_title(problem)}: share of {quickest}'s time", exact(hybrid / times[quickest])))
-        verdicts.append(truth(hybrid <= times[quickest]))
+        quickest = min(times, key=lambda method: times[method].value)
+        facts.append(Fact(f"{problem_title(problem)}: share of {quickest}'s time", quotient(hybrid, times[quickest])))
+        verdicts.append(all_of(at_most(hybrid, each) for each in times.values()))
     if not verdicts:
         return unmeasured(text, source, "hybrid was run beside no other of the four methods")
     kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
@@ -271,12 +277,10 @@ def _early_stop(searches: Searches) -> Statement:
         return unmeasured(
             text, source, "PNASNet's split points were not all measured, or early-stop was not run on them"
         )
-    counts = [truth(decision.candidates <= _ITERATIONS) for decision, _ in found]
+    counts = [at_most(decision.count, exact(_ITERATIONS)) for decision, _ in found]
     verdicts = [
         all_of((less(fact.estimate, SAME_LATENCY - 1), few)) for (_, fact), few in zip(found, counts, strict=True)
     ]
-    facts = [
-        each for decision, fact in found for each in (fact, Fact("split points evaluated", exact(decision.candidates)))
-    ]
+    facts = [each for decision, fact in found for each in (fact, Fact("split points evaluated", decision.count))]
     kept = sum(verdict is Verdict.HOLDS for verdict in verdicts)
     return Statement(text, source, all_of(verdicts), f"Both so in {kept} of {len(found)} cases.", tuple(facts))

@@ -39,6 +39,16 @@ def exact(value: float, n: int = 0) -> Estimate:
     return Estimate(value, value, value, n)
 
 
+def at_least(value: float, n: int = 0) -> Estimate:
+    """A count of what was stopped before its end: so many or any number more."""
+    return Estimate(value, value, math.inf, n)
+
+
+def quotient(a: Estimate, b: Estimate) -> Estimate:
+    """Divide what is given or the least that it may be, both above 0: a / b, nothing being estimated."""
+    return Estimate(a.value / b.value, a.low / b.high, a.high / b.low)
+
+
 def share(hits: int, trials: int) -> Estimate:
     """A share with its Wilson interval."""
     low, high = wilson_interval(hits, trials)

@@ -131,6 +131,7 @@ def decisions_of(search: SearchFolder) -> Iterator[Decision]:
             chosen=str(row["chosen"]),
             candidates=int(row["candidates_measured"]),
             testbed_s=float(row["testbed_s"]),
+            stopped_by_budget=bool(row["stopped_by_budget"]),
         )
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from slicebed.results.reproduce.intervals import UNKNOWN, Estimate, least
+from slicebed.results.reproduce.intervals import UNKNOWN, Estimate, at_least, exact, least
 from slicebed.results.reproduce.names import EDGES, edge_rank, model_rank
 from slicebed.spec.search import LATENCY
 from slicebed.split.search.contracts import Boundary, Candidate, Problem
@@ -78,6 +78,7 @@ class Decision:
         chosen: key of the chosen candidate; "" where it chose none.
         candidates: that it measured.
         testbed_s: of the testbed for its cells, and for profiles where it used them.
+        stopped_by_budget: whether by itself it would have measured more.
     """
 
     model: str
@@ -86,11 +87,22 @@ class Decision:
     chosen: str
     candidates: int
     testbed_s: float
+    stopped_by_budget: bool = False
 
     @property
     def problem(self) -> tuple[str, str]:
         """Model and condition."""
         return self.model, self.condition
+
+    @property
+    def count(self) -> Estimate:
+        """Of its candidates; without an upper end where the budget stopped it."""
+        return counted(self.candidates, stopped=self.stopped_by_budget)
+
+    @property
+    def time_s(self) -> Estimate:
+        """Of the testbed, likewise."""
+        return counted(self.testbed_s, stopped=self.stopped_by_budget)
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,11 @@ class Searches:
         """What a method decided on a problem; None where it was not asked."""
         return next((each for each in self.decisions if each.problem == problem and each.method == method), None)
 
+    def is_cut_short(self, problem: tuple[str, str]) -> bool:
+        """Whether the budget stopped a method on a problem before all of its split points were measured."""
+        stopped = any(each.problem == problem and each.stopped_by_budget for each in self.decisions)
+        return stopped and not is_exhausted(self.problems().get(problem, ()))
+
     def chosen(self, problem: tuple[str, str], method: str) -> CutFigures | None:
         """The figures of what a method chose; None where it was not asked, or chose nothing that was measured."""
         decision = self.decision(problem, method)
@@ -125,6 +142,11 @@ def problem_title(problem: tuple[str, str]) -> str:
     """Such as ``Inception V3, low-end edge``."""
     model, condition = problem
     return f"{model}, {EDGES.get(condition, condition)}"
+
+
+def counted(value: float, *, stopped: bool) -> Estimate:
+    """A count or a time; of what was stopped before its end, the least that it may be."""
+    return at_least(value) if stopped else exact(value)
 
 
 def measured(cuts: Iterable[CutFigures]) -> list[CutFigures]:

@@ -7,13 +7,12 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from slicebed.results.reproduce.section import STOPPED
 from slicebed.results.reproduce.statement import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-
-    import pandas as pd
 
     from slicebed.results.reproduce.section import Section
     from slicebed.results.reproduce.statement import Statement
@@ -80,14 +79,15 @@ def _section(section: Section, pictures: Sequence[Path]) -> str:
                 f'<p class="note"><b>Compare:</b> {escape(section.comparable)} <b>Do not compare:</b>'
                 f" {escape(section.not_comparable)}</p>"
             ),
-            _table(section.table),
+            _table(section),
             *map(_picture, pictures),
             _statements(section.statements),
         )
     )
 
 
-def _table(table: pd.DataFrame) -> str:
+def _table(section: Section) -> str:
+    table = section.shown
     if table.empty:
         return '<p class="note">Nothing of it was measured.</p>'
     shown = [str(column) for column in table.columns]
@@ -99,13 +99,15 @@ def _table(table: pd.DataFrame) -> str:
 
     head = "".join(f"<th{kind(column)}>{escape(column.replace('_', ' '))}</th>" for column in shown)
     rows = (
-        "<tr>" + "".join(f"<td{kind(column)}>{escape(cell_text(row[column]))}</td>" for column in shown) + "</tr>"
-        for row in table.astype(object).where(table.notna(), None).to_dict("records")
+        "<tr>" + "".join(f"<td{kind(column)}>{escape(text)}</td>" for column, text in row.items()) + "</tr>"
+        for row in cell_texts(section)
     )
+    note = f'\n<p class="note">{escape(STOPPED)}</p>' if any(section.stopped) else ""
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n'
         + "\n".join(rows)
         + "\n</tbody></table></div>"
+        + note
     )
 
 
@@ -139,7 +141,20 @@ def _bullets(lines: Iterable[str]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def cell_text(value: object) -> str:
+def cell_texts(section: Section) -> list[dict[str, str]]:
+    """The rows of a section's table as they are shown: by column, ``≥`` before the least that a figure may be."""
+    shown = section.shown
+    rows = shown.astype(object).where(shown.notna(), None).to_dict("records")
+    return [
+        {
+            str(column): f"≥ {text}" if column in stopped and text else text
+            for column, text in ((column, _cell_text(value)) for column, value in row.items())
+        }
+        for row, stopped in zip(rows, section.stopped, strict=True)
+    ]
+
+
+def _cell_text(value: object) -> str:
     """A cell as tables show it: three digits, or none of what is not known."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""

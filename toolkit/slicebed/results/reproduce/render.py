@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from slicebed.results.reproduce.page import cell_text
+from slicebed.results.reproduce.page import cell_texts
+from slicebed.results.reproduce.section import STOPPED
 from slicebed.results.reproduce.statement import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from rich.console import Console
 
     from slicebed.results.reproduce.report import Report
@@ -36,7 +36,9 @@ def render_report(console: Console, report: Report) -> None:
     """Print every table with its statements, and how many hold."""
     for section in report.sections:
         console.print(f"[bold]{escape(section.title)}[/]")
-        console.print(_table(section.table) if len(section.table) else "  Nothing of it was measured.")
+        console.print(_table(section) if len(section.table) else "  Nothing of it was measured.")
+        if any(section.stopped):
+            console.print(Text(STOPPED))
         console.print(Text(f"Compare: {section.comparable} Do not compare: {section.not_comparable}", style="dim"))
         console.print(_statements(section))
     for note in report.notes:
@@ -45,8 +47,8 @@ def render_report(console: Console, report: Report) -> None:
     console.print(f"[bold]Statements[/]  {told}")
 
 
-def _table(table: pd.DataFrame) -> Table:
-    shown = _new_table()
+def _table(section: Section) -> Table:
+    shown, table = _new_table(), section.shown
     columns = [
         str(column) for column in table.columns if not str(column).endswith(_LEFT_OUT) and column not in _LEFT_OUT_TOO
     ]
@@ -56,9 +58,9 @@ def _table(table: pd.DataFrame) -> Table:
         shown.add_column(
             _heading(column), justify="right" if number else "left", style="cyan" if published else "", no_wrap=True
         )
-    rows = table[columns].astype(object).where(table[columns].notna(), None).to_dict("records")
+    rows = cell_texts(section)
     for row in rows[:_MOST_ROWS]:
-        shown.add_row(*(escape(_short(cell_text(row[column]))) for column in columns))
+        shown.add_row(*(escape(_short(row[column])) for column in columns))
     if len(rows) > _MOST_ROWS:
         shown.caption = f"and {len(rows) - _MOST_ROWS} more rows in the files"
     return shown

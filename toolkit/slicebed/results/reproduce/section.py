@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from slicebed.results.reproduce.statement import Statement
 
+STOPPED = "≥: the budget stopped the method, which by itself would have measured more."
+"""What the report says below a table with such a sign."""
 COUPER, DNN_SLICING = "Couper", "DNN slicing"
 
 
@@ -25,6 +30,7 @@ class Section:
         comparable: what may be compared.
         not_comparable: what may not, and why.
         statements: of the paper, with their verdicts.
+        at_least: columns whose figure is the least that it may be where another column, the one named, is 1.
     """
 
     target: str
@@ -34,3 +40,15 @@ class Section:
     comparable: str
     not_comparable: str
     statements: tuple[Statement, ...]
+    at_least: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table without the columns that only say where a figure is the least that it may be."""
+        return self.table.drop(columns=[*dict.fromkeys(self.at_least.values())])
+
+    @property
+    def stopped(self) -> tuple[frozenset[str], ...]:
+        """Of every row the columns whose figure is the least that it may be."""
+        rows = self.table.to_dict("records")
+        return tuple(frozenset(column for column, flag in self.at_least.items() if row[flag] == 1) for row in rows)

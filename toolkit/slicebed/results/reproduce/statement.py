@@ -40,11 +40,16 @@ class Fact:
 
     @property
     def text(self) -> str:
-        """Such as ``InceptionV3, low: 0.52 [0.40, 0.63], n = 48``; without an interval where there is none."""
+        """Such as ``InceptionV3, low: 0.52 [0.40, 0.63], n = 48``; without an interval where there is none.
+
+        What is the least that it may be, is ``>= 12``.
+        """
         value, low, high, count = self.estimate
         unit = f" {self.unit}" if self.unit else ""
         known = not math.isnan(low) and not math.isnan(high) and low != high
         between = f" [{_short(low)}, {_short(high)}]" if known else ""
+        if known and low == value and math.isinf(high):
+            return f"{self.what}: >= {_short(low)}{unit}" + (f", n = {count}" if count else "")
         return f"{self.what}: {_short(value)}{unit}{between}" + (f", n = {count}" if count else "")
 
 
@@ -97,11 +102,26 @@ def less(estimate: Estimate, bound: float) -> Verdict:
     return Verdict.FAILS if estimate.low >= bound else Verdict.OPEN
 
 
+def at_most(estimate: Estimate, bound: Estimate) -> Verdict:
+    """Whether a count or a time is not above another one, wherever in their intervals the two are."""
+    if estimate.high <= bound.low:
+        return Verdict.HOLDS
+    return Verdict.FAILS if estimate.low > bound.high else Verdict.OPEN
+
+
+def below(estimate: Estimate, bound: Estimate) -> Verdict:
+    """Whether it is strictly below the other, as `at_most`."""
+    return _NOT[at_most(bound, estimate)]
+
+
 def within(estimate: Estimate, low: float, high: float) -> Verdict:
     """Whether it is between two bounds: its whole interval is, or lies outside of them, or else it is open."""
     if low < estimate.low and estimate.high < high:
         return Verdict.HOLDS
     return Verdict.FAILS if estimate.low >= high or estimate.high <= low else Verdict.OPEN
+
+
+_NOT = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS, Verdict.OPEN: Verdict.OPEN}
 
 
 def truth(value: bool) -> Verdict:  # noqa: FBT001 - the whole of what it is given

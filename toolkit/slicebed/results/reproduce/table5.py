@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from slicebed.results.reproduce.intervals import exact
-from slicebed.results.reproduce.measured import left_by_comm_slim
+from slicebed.results.reproduce.intervals import exact, scaled
+from slicebed.results.reproduce.measured import counted, left_by_comm_slim
 from slicebed.results.reproduce.names import TITLES
 from slicebed.results.reproduce.section import Section
-from slicebed.results.reproduce.statement import Fact, Statement, Verdict, all_of, truth, unmeasured
+from slicebed.results.reproduce.statement import (
+    Fact,
+    Statement,
+    Verdict,
+    all_of,
+    at_most,
+    below,
+    truth,
+    unmeasured,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from slicebed.results.reproduce.intervals import Estimate
     from slicebed.results.reproduce.measured import Searches
 
 REFERENCE = Path(__file__).parents[4] / "results" / "reference" / "couper"
@@ -28,13 +38,15 @@ _SOURCE = "Couper, section 7, Time-to-slice, Table 5"
 _NOT_RUN = "no search of these models was run under the mid-end edge"
 METHODS: Mapping[str, str] = {"strongman": "strongman", "comm-slim": "comm_slim", "hybrid": "hybrid"}
 """Method -> its column, here and (after ``published_``) in the paper's."""
+STOPPED = {column: f"{column}_stopped" for column in METHODS.values()}
+"""Column of a method -> that which is 1 where the budget stopped it, so that its count is the least that it may be."""
 
 
 def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
     """A row for each of the paper's models: operators, candidates of the published rule, and candidates by method.
 
     ``candidates`` is what strongman has to evaluate, whether it was run or not; what comm-slim leaves is known without
-    a run too. Another method's column is empty where it was not run.
+    a run too. Another method's column is empty where it was not run. ``hybrid_stopped`` and the others: see `STOPPED`.
     """
     published = pd.read_csv(reference / "table5_evaluated_split_points.csv").set_index("model")
     problems = searches.problems()
@@ -42,9 +54,14 @@ def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
     for title in TITLES.values():
         problem = (title, EDGE)
         decisions = {column: searches.decision(problem, method) for method, column in METHODS.items()}
-        own = {column: None if each is None else each.candidates for column, each in decisions.items()}
         cuts = problems.get(problem, ())
-        own["comm_slim"] = own["comm_slim"] or left_by_comm_slim(cuts)
+        known = {"comm_slim": left_by_comm_slim(cuts)}
+        own: dict[str, int | None] = {}
+        for column, each in decisions.items():
+            # What is known without a run, no budget stops.
+            stopped = each is not None and each.stopped_by_budget and known.get(column) is None
+            run = None if each is None or (each.stopped_by_budget and not stopped) else each.candidates
+            own |= {column: run or known.get(column), STOPPED[column]: int(stopped)}
         rows.append(
             {
                 "model": title,
@@ -55,7 +72,7 @@ def table5(searches: Searches, reference: Path = REFERENCE) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    counts = ["candidates", *METHODS.values()]
+    counts = ["candidates", *METHODS.values(), *STOPPED.values()]
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
@@ -78,6 +95,7 @@ def section_table5(searches: Searches, reference: Path = REFERENCE) -> Section:
             " on how much faster the cloud is than the edge, which differs from the paper's hosts."
         ),
         statements=judge_table5(table),
+        at_least=STOPPED,
     )
 
 
@@ -144,9 +162,25 @@ def _fewer(  # noqa: PLR0913 - two columns and what is said of them
     if not rows:
         return unmeasured(text, _SOURCE, missing)
     name = less.replace("_", "-")
-    facts = tuple(Fact(f"{row['model']}: {name} of {row[more]}", exact(row[less])) for row in rows)
-    so = [row[less] < row[more] if strictly else row[less] <= share * row[more] for row in rows]
-    return Statement(text, _SOURCE, all_of(map(truth, so)), f"So in {sum(so)} of {len(rows)} models.", facts)
+    facts = tuple(Fact(f"{row['model']}: {name} of {row[more]}", _count(row, less)) for row in rows)
+    compare = below if strictly else at_most
+    so = [compare(_count(row, less), scaled(_count(row, more), share)) for row in rows]
+    why = f"So in {so.count(Verdict.HOLDS)} of {len(rows)} models{_unsure(row for row in rows if _stopped(row, less))}."
+    return Statement(text, _SOURCE, all_of(so), why, facts)
+
+
+def _stopped(row: Mapping[Any, Any], column: str) -> bool:
+    return bool(row.get(STOPPED.get(column, ""), 0))
+
+
+def _count(row: Mapping[Any, Any], column: str) -> Estimate:
+    return counted(row[column], stopped=_stopped(row, column))
+
+
+def _unsure(rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Which counts are not the whole; nothing where all are."""
+    models = [str(row["model"]) for row in rows]
+    return f"; the budget stopped the method, whose count is the least, for {', '.join(models)}" if models else ""
 
 
 def _one_point(table: pd.DataFrame) -> Statement:
@@ -158,12 +192,16 @@ def _one_point(table: pd.DataFrame) -> Statement:
     rows = [row for row in table[table["hybrid"].notna()].to_dict("records") if row["model"] in _ONE_POINT]
     if not rows:
         return unmeasured(text, _SOURCE, _NOT_RUN)
-    facts = tuple(Fact(f"{row['model']}: hybrid", exact(row["hybrid"])) for row in rows)
-    verdict = all_of(truth(row["hybrid"] == 1) for row in rows)
+    facts = tuple(Fact(f"{row['model']}: hybrid", _count(row, "hybrid")) for row in rows)
+    # Nobody evaluates none.
+    verdict = all_of(at_most(_count(row, "hybrid"), exact(1)) for row in rows)
+    stopped = _unsure(row for row in rows if _stopped(row, "hybrid"))
     why = (
         "Hybrid goes on until the edge computes longer than the cloud, and that comes later here: the cloud's lead is"
         " smaller than the paper's, whose cloud had six times the processors and two accelerators."
         if verdict is Verdict.FAILS
+        else f"Hybrid may have gone on{stopped}."
+        if stopped
         else "The first split point that comm-slim leaves already keeps the edge busier than the cloud."
     )
     return Statement(text, _SOURCE, verdict, why, facts)
