@@ -41,8 +41,8 @@ def test_the_plan_is_told_as_json():
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ({"targets": [], "parts": {}}, "quick missing"),
-        ({"targets": [], "quick": True, "parts": {"fig4": {"status": "open"}}}, "parts.fig4 missing"),
+        ({"targets": ["couper-fig4"], "parts": {"fig4": {"status": "open", "error": None}}}, "quick missing"),
+        ({"targets": ["couper-fig4"], "quick": True, "parts": {"fig4": {"status": "open"}}}, "parts.fig4 missing"),
     ],
 )
 def test_a_state_that_is_not_whole_is_one_line(tmp_path, state, says):

@@ -125,6 +125,35 @@ def test_figure_9_shows_what_hybrid_chose():
 
 
 @pytest.mark.parametrize(
+    ("words", "ms", "dropped", "verdict"),
+    [
+        ("every model is faster", 150, 10, HOLDS),
+        ("every model is faster", 250, 10, OPEN),
+        ("every model drops fewer", 100, 85, OPEN),
+    ],
+)
+def test_that_what_a_budget_left_is_not_better_says_nothing(words, ms, dropped, verdict):
+    stopped = decision("hybrid", "c1", 2, stopped=True)
+    found = searches([*_pairs(ms, dropped).cuts, cut(3, runs=0)], stopped)
+    assert verdict_of(judge_figure9(found), words) == verdict
+    assert figure9(found)["sliced_by"].item() == "hybrid, stopped"
+    # Where all the others were measured too, the best is known.
+    whole_line = searches(_pairs(ms, dropped).cuts, stopped)
+    assert verdict_of(judge_figure9(whole_line), words) == (FAILS if verdict == OPEN else verdict)
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(50, HOLDS), (90, OPEN)])
+def test_a_model_whose_search_a_budget_ended_has_no_best_edge(low, verdict):
+    best = {(INCEPTION, "low"): low, (INCEPTION, "high"): 70, (PNASNET, "low"): 90, (PNASNET, "high"): 50}
+    cuts = [cut(1, ms, model=model, condition=edge) for (model, edge), ms in best.items()]
+    cuts += [
+        cut(number, 40, model=RESNET, condition=edge, runs=number) for edge in ("low", "high") for number in (0, 1)
+    ]
+    found = searches(cuts, decision("hybrid", "c1", 1, model=RESNET, condition="low", stopped=True))
+    assert verdict_of(judge_figure9(found), "no single edge") == verdict
+
+
+@pytest.mark.parametrize(
     ("best", "verdict"),
     [
         ({(INCEPTION, "low"): 50, (INCEPTION, "high"): 90, (PNASNET, "low"): 90, (PNASNET, "high"): 50}, HOLDS),
@@ -191,6 +220,36 @@ def test_which_method_is_quickest(count, verdict):
     others = (decision("strongman", "c1", 4), decision("early-stop", "c1", 2))
     statements = judge_figures10_12(searches(ONE_FOR_BOTH, *others, decision("hybrid", "c1", count)))
     assert verdict_of(statements, "lowest time to slice") == verdict
+
+
+@pytest.mark.parametrize(
+    ("early", "hybrid", "verdict"),
+    [((2, False), (3, True), FAILS), ((2, False), (2, True), OPEN), ((2, True), (2, False), HOLDS),
+     ((2, True), (3, False), OPEN)],
+)  # fmt: skip
+def test_which_is_quickest_where_the_budget_ended_one(early, hybrid, verdict):
+    each = (("early-stop", early), ("hybrid", hybrid))
+    found = searches(ONE_FOR_BOTH, *(decision(name, "c1", count, stopped=short) for name, (count, short) in each))
+    assert verdict_of(judge_figures10_12(found), "lowest time to slice") == verdict
+    assert set(figures10_12(found)["stopped_by_budget"]) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "chosen", "count", "verdict"),
+    [
+        ("finds what strongman finds", "hybrid", "c1", 2, HOLDS),
+        ("finds what strongman finds", "hybrid", "c4", 2, OPEN),
+        ("performs well", "hybrid", "c4", 2, OPEN),
+        ("within three iterations", "early-stop", "c1", 3, OPEN),
+        ("within three iterations", "early-stop", "c1", 4, FAILS),
+        ("within three iterations", "early-stop", "c4", 2, OPEN),
+    ],
+)
+def test_a_choice_that_a_budget_ended_could_have_become_better(words, method, chosen, count, verdict):
+    model = PNASNET if method == "early-stop" else INCEPTION
+    cuts = [cut(number, ms, model=model) for number, ms in ((1, 100), (2, 101), (4, 160))]
+    found = searches(cuts, decision(method, chosen, count, model=model, stopped=True))
+    assert verdict_of(judge_figures10_12(found), words) == verdict
 
 
 @pytest.mark.parametrize(("chosen", "count", "verdict"), [("c1", 3, HOLDS), ("c1", 4, FAILS), ("c2", 2, FAILS)])

@@ -18,8 +18,8 @@ from slicebed.results.reproduce.material import read_material
 from slicebed.results.reproduce.render import render_report
 from slicebed.results.reproduce.report import COLUMNS, to_json, write_report
 from slicebed.results.reproduce.statement import Verdict
-from slicebed.run.reproduce import Reproduction
 from slicebed.run.reproduce_parts import TARGETS
+from slicebed.run.reproduction import Reproduction
 
 KEPT = Path(__file__).parents[3] / "results" / "reproduction" / "dnn_slicing-20261121T204744Z"
 SESSIONS = {"strongman": None, "comm-slim": (2, 3, 4), "early-stop": (0, 1), "hybrid": (2, 3)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ from slicebed_agent.errors import AgentConfigError
 
 ROOT = Path(__file__).parents[3]
 CHECKOUT = Checkout(ROOT)
+
+
+def nothing(text):
+    raise AssertionError(text)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +148,7 @@ def test_every_part_is_played_once_and_deployed_first(wanted):
     assert len(played.said) == len(parts)
     require_whole(found)
     with pytest.raises(SpecError, match="no unfinished reproduction"):
-        find_reproduction(wanted)
+        find_reproduction(wanted, nothing)
 
 
 @pytest.mark.parametrize("error", [RunError("an agent died"), SlicebedError("x"), AgentConfigError("no such model")])
@@ -165,7 +170,7 @@ def test_gone_on_with_what_is_whole_is_not_run_again(wanted):
     parts = parts_of(wanted.targets, quick=True)
     found = create_reproduction(wanted, parts)
     _play(found, parts, Played({parts[1].name: RunError("an agent died")}))
-    again = find_reproduction(wanted)
+    again = find_reproduction(wanted, nothing)
     assert again == found
     played = Played()
     _play(again, parts, played)
@@ -182,7 +187,7 @@ def test_what_no_other_part_would_survive_ends_it(wanted, stop):
         _play(found, parts, Played({parts[1].name: stop}))
     assert [part["status"] for part in found.parts.values()] == ["whole", *["open"] * (len(parts) - 1)]
     played = Played()
-    _play(find_reproduction(wanted), parts, played)
+    _play(find_reproduction(wanted, nothing), parts, played)
     assert played.calls[0] == (parts[1].name, True, True)
     assert len(played.calls) == len(parts) - 1
 
@@ -201,10 +206,10 @@ def test_only_the_same_targets_in_the_same_form_are_gone_on_with(wanted):
     parts = parts_of(wanted.targets, quick=True)
     found = create_reproduction(wanted, parts)
     same = ReproduceWanted(("couper-table5",), wanted.inventory, wanted.results, quick=True)
-    assert find_reproduction(same) == found
+    assert find_reproduction(same, nothing) == found
     for targets, quick in ((("couper-table6",), True), (("couper-table5",), False), ((ALL,), True)):
         with pytest.raises(SpecError, match="no unfinished reproduction"):
-            find_reproduction(ReproduceWanted(targets, wanted.inventory, wanted.results, quick=quick))
+            find_reproduction(ReproduceWanted(targets, wanted.inventory, wanted.results, quick=quick), nothing)
 
 
 def test_the_state_is_written_before_anything_is_run(wanted):
@@ -229,3 +234,32 @@ def test_a_lab_that_lacks_a_link_shows_before_anything_is_begun(wanted):
         reproduce(CHECKOUT, wanted, Progress(), lambda _: None)
     assert "testbeds/lab_table4_mid.yml" in str(raised.value)
     assert not wanted.results.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind": "repro',
+        '{"kind": "reproduce", "targets": ["couper-table5"], "quick": true}',
+        '{"kind": "reproduce", "targets": ["couper-table5"], "quick": true, "parts": []}',
+        '{"kind": "reproduce", "targets": ["couper-table5"], "quick": true, "parts": {}}',
+        '{"kind": "reproduce", "targets": ["couper-table5"], "quick": true, "parts": {"fig10": {"error": null}}}',
+        "[]",
+        None,
+    ],
+)
+def test_one_that_cannot_be_read_is_named_and_an_older_one_gone_on_with(wanted, text):
+    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True))
+    newer = found.folder.with_name("reproduce-99991231T235959Z")
+    (newer / "parts").mkdir(parents=True)
+    if text is not None:
+        (newer / "reproduce.json").write_text(text)
+    said = []
+    assert find_reproduction(wanted, said.append) == found
+    (line,) = said
+    assert line.startswith("passed over: ")
+    assert newer.name in line
+    assert "\n" not in line
+    shutil.rmtree(found.folder)
+    with pytest.raises(SpecError, match=r"1 cannot.*restore what was named above"):
+        find_reproduction(wanted, said.append)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from slicebed.cli._console import ConsoleProgress, console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
-from slicebed.errors import SpecError
 from slicebed.testbed.checkout import find_checkout
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def reproduce(
@@ -80,29 +76,12 @@ def show_reproduction(folder: Path, *, as_json: bool) -> None:
     # As above.
     from slicebed.results.reproduce.render import render_report  # noqa: PLC0415
     from slicebed.results.reproduce.report import to_json, write_report  # noqa: PLC0415
-    from slicebed.run.reproduce import Reproduction  # noqa: PLC0415
+    from slicebed.run.reproduction import Reproduction  # noqa: PLC0415
 
     found = Reproduction(folder)
-    _require_readable(found.state, folder)
     report = write_report(found)
     if as_json:
         print_json(to_json(found, report))
         return
     render_report(console(), report)
     console().print(f"Page: {folder / 'index.html'}  tables: {folder / 'tables'}", markup=False, soft_wrap=True)
-
-
-def _require_readable(state: Mapping[str, Any], folder: Path) -> None:
-    kinds = {"targets": list, "quick": bool, "parts": dict}
-    wrong = [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]
-    if not wrong:
-        parts = state["parts"].items()
-        wrong = [
-            f"parts.{name}" for name, part in parts if not isinstance(part, dict) or not {"status", "error"} <= {*part}
-        ]
-    if wrong:
-        raise SpecError(
-            f"{', '.join(wrong)} missing or unreadable",
-            where=str(folder / "reproduce.json"),
-            mend="restore the file as slicebed reproduce wrote it",
-        )

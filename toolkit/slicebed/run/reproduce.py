@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slicebed.errors import (
     ConflictError,
@@ -17,6 +16,7 @@ from slicebed.errors import (
 )
 from slicebed.run.campaign import Wanted, run_campaign
 from slicebed.run.reproduce_parts import every_target, is_deployed_for, parts_of, plan_part
+from slicebed.run.reproduction import FAILED, KIND, OPEN, WHOLE, Reproduction
 from slicebed.run.search.engine import SearchWanted, run_search
 from slicebed.run.store import Campaign, now, write_json
 from slicebed.spec.experiment import load_experiment
@@ -24,7 +24,7 @@ from slicebed.testbed.inventory import read_inventory
 from slicebed_agent.errors import OneLineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from slicebed.run.progress import Progress
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
     Play = Callable[[Part, Path, bool, bool], None]
 
-KIND = "reproduce"
-_STATE, _PARTS = "reproduce.json", "parts"
 _RAISE = "run: slicebed lab up -t inventory/testbeds/lab_table4_mid.yml"
-WHOLE, FAILED, OPEN = "whole", "failed", "open"
 
 
 @dataclass(frozen=True)
@@ -48,62 +45,6 @@ class ReproduceWanted:
     inventory: Path
     results: Path
     quick: bool = False
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """The folder of a reproduction: its parts' campaigns, and how far each has come."""
-
-    folder: Path
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What reproduce.json holds: ``kind``, ``created_at``, ``targets``, ``quick`` and ``parts``.
-
-        Raises:
-            SpecError: there is no such file, or it is none of a reproduction's.
-        """
-        try:
-            state = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            state = {}
-        if not isinstance(state, dict) or state.get("kind") != KIND:
-            raise SpecError(
-                "no reproduction", where=str(self.folder), mend="name a folder that slicebed reproduce made"
-            )
-        return state
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """What is reproduced."""
-        return tuple(self.state["targets"])
-
-    @property
-    def parts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Every part in its order: ``status`` (whole, failed, open), ``error`` and ``seconds``."""
-        parts: dict[str, dict[str, Any]] = self.state["parts"]
-        return parts
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left to do."""
-        return all(part["status"] == WHOLE for part in self.parts.values())
-
-    def home_of(self, part: str) -> Path:
-        """Where a part's campaigns are."""
-        return self.folder / _PARTS / part
-
-    def campaign_of(self, part: str) -> Path | None:
-        """The newest campaign of a part, whole or not; None where it was never begun."""
-        found = sorted(each.parent for each in self.home_of(part).glob("*/campaign.json"))
-        return found[-1] if found else None
-
-    def note(self, part: str, status: str, error: str | None, seconds: float) -> None:
-        """Write down how a part ended, on disk before this returns."""
-        state = self.state
-        before = state["parts"].get(part, {}).get("seconds", 0.0)
-        state["parts"][part] = {"status": status, "error": error, "seconds": round(before + seconds, 1)}
-        write_json(self.folder / _STATE, state)
 
 
 def plan(checkout: Checkout, targets: Sequence[str], *, quick: bool) -> tuple[Planned, ...]:
@@ -133,7 +74,7 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
         checkout: where the experiments and playbooks are.
         wanted: what, on which hosts.
         progress: told what goes on in a part.
-        say: told which part begins, and how one failed.
+        say: told which part begins, how one failed, and which reproductions --resume cannot read.
         resume: go on with the newest reproduction of these targets in this form that is not whole: what is whole is not
             run again, and a campaign that was begun is gone on with.
         deploy: make sure first that the agents are deployed and running; False when they surely are.
@@ -165,7 +106,7 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
             deploy=deploy,
         )
 
-    found = find_reproduction(wanted) if resume else create_reproduction(wanted, parts)
+    found = find_reproduction(wanted, say) if resume else create_reproduction(wanted, parts)
     play_parts(found, parts, play, say, deploy=deploy)
     return found
 
@@ -188,27 +129,40 @@ def create_reproduction(wanted: ReproduceWanted, parts: Sequence[Part]) -> Repro
         "quick": wanted.quick,
         "parts": {part.name: {"status": OPEN, "error": None, "seconds": 0.0} for part in parts},
     }
-    write_json(folder / _STATE, state)
+    write_json(Reproduction(folder).path, state)
     return Reproduction(folder)
 
 
-def find_reproduction(wanted: ReproduceWanted) -> Reproduction:
+def find_reproduction(wanted: ReproduceWanted, say: Callable[[str], None]) -> Reproduction:
     """The newest reproduction of these targets, in this form, that is not whole.
 
+    Args:
+        wanted: what.
+        say: told of each that cannot be read and may have been meant, since an older one is gone on with then.
+
     Raises:
-        SpecError: there is none.
+        SpecError: there is none that can be read.
     """
+    unreadable = 0
     for folder in sorted(wanted.results.glob(f"{KIND}-*"), reverse=True):
         found = Reproduction(folder)
-        if not (folder / _STATE).is_file() or found.is_whole:
+        if not found.is_begun:
             continue
-        if found.targets == every_target(wanted.targets) and found.state["quick"] is wanted.quick:
+        try:
+            state = found.state
+        except SpecError as error:
+            say(f"passed over: {error}")
+            unreadable += 1
+            continue
+        same = found.targets == every_target(wanted.targets) and state["quick"] is wanted.quick
+        if same and not found.is_whole:
             return found
     form = " in its quick form" if wanted.quick else ""
+    beside = f" among those that can be read; {unreadable} cannot" if unreadable else ""
     raise SpecError(
-        f"no unfinished reproduction of {', '.join(wanted.targets)}{form}",
+        f"no unfinished reproduction of {', '.join(wanted.targets)}{form}{beside}",
         where=str(wanted.results),
-        mend="run without --resume",
+        mend="restore what was named above, or run without --resume" if unreadable else "run without --resume",
     )
 
 

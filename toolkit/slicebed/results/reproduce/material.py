@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from slicebed.results.campaign import FinishedRun
     from slicebed.results.referee.folder import SearchFolder
-    from slicebed.run.reproduce import Reproduction
+    from slicebed.run.reproduction import Reproduction
 
 _INBOUND = "inbound"
 

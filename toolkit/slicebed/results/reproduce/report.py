@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from slicebed.results.reproduce.material import Material
     from slicebed.results.reproduce.section import Section
     from slicebed.results.reproduce.statement import Fact
-    from slicebed.run.reproduce import Reproduction
+    from slicebed.run.reproduction import Reproduction
 
 COLUMNS = ("section", "statement", "source", "verdict", "why", "figure", "value", "low", "high", "n", "unit")
 """Columns of ``tables/verdicts.csv``: a row for each figure that a verdict rests on, one without where there is"
