@@ -103,15 +103,7 @@ def open_model(source: ModelSource, *, cache: Path | None = None) -> FrozenModel
         AgentConfigError: the model is unknown, damaged or foreign, or cannot be sliced; nothing was kept.
         NotFrozenError: TensorFlow is needed and not installed.
     """
-    shape = source.input_shape
-    if shape is not None and not all(size > 0 for size in shape):
-        raise AgentConfigError(f"input shape {shape}", where="--input-shape", mend="give sizes, without the batch")
-    request = dataclasses.replace(
-        _request(source.argument, source.weights, source.seed),
-        input_shape=shape,
-        inputs=source.inputs,
-        outputs=source.outputs,
-    )
+    request = _request_of(source)
     if request.source is Source.GRAPH_DEF:
         return _as_it_is(request)
     folder = cache_folder() if cache is None else cache
@@ -125,9 +117,31 @@ def open_model(source: ModelSource, *, cache: Path | None = None) -> FrozenModel
         ) from error
 
 
+def is_frozen(source: ModelSource, *, cache: Path | None = None) -> bool:
+    """Whether `open_model` has nothing to freeze; raises as it does, as far as looking at the request goes."""
+    request = _request_of(source)
+    if request.source is Source.GRAPH_DEF:
+        return True
+    kept = Kept(cache_folder() if cache is None else cache)
+    versions = _versions() if _tensorflow_installed() else None
+    return kept.find(_key(request, _source_sha256(request)), versions) is not None
+
+
 def store_of(cache: Path) -> files.Store:
     """The graph files of a cache folder."""
     return Kept(cache).store
+
+
+def _request_of(source: ModelSource) -> _Request:
+    shape = source.input_shape
+    if shape is not None and not all(size > 0 for size in shape):
+        raise AgentConfigError(f"input shape {shape}", where="--input-shape", mend="give sizes, without the batch")
+    return dataclasses.replace(
+        _request(source.argument, source.weights, source.seed),
+        input_shape=shape,
+        inputs=source.inputs,
+        outputs=source.outputs,
+    )
 
 
 def _request(argument: str, weights: Path | None, seed: int | None) -> _Request:

@@ -30,6 +30,18 @@ def test_the_plan_is_computed_and_fits_the_terminal():
     assert part.stdout.count("experiments/") == 1
 
 
+def test_the_plan_names_the_models_that_are_to_be_frozen_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = reproduce("couper-table5", "--quick", "--plan")
+    assert "inception_v3, inception_resnet_v2" in done.stdout
+    # Of the full form alone.
+    assert "vgg16" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    told = json.loads(reproduce("couper-table5", "--quick", "--plan", "--json").stdout)["freeze_first"]
+    assert "pnasnet5_large" in told
+    assert len(told) == len(set(told)) == 5
+
+
 def test_the_plan_is_told_as_json():
     done = reproduce("dnn-slicing", "--quick", "--plan", "--json")
     (part,) = json.loads(done.stdout)["parts"]

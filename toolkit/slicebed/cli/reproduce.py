@@ -45,11 +45,16 @@ def reproduce(
     planned = running.plan(checkout, targets, quick=quick)
     out = console() if plan else console(stderr=True)
     rows = [(e.part.name, f"experiments/{e.part.file}", e.problems, e.cells, e.seconds) for e in planned]
+    freeze = running.models_to_freeze(checkout, planned)
     if plan and as_json:
         names = ("part", "experiment", "problems", "cells", "seconds")
-        print_json({"quick": quick, "parts": [dict(zip(names, row, strict=True)) for row in rows]})
+        parts = [dict(zip(names, row, strict=True)) for row in rows]
+        print_json({"quick": quick, "parts": parts, "freeze_first": list(freeze)})
         return
     out.print(plan_table(rows))
+    if freeze:
+        first = f"To be frozen first, beside these minutes, for the cache does not have them: {', '.join(freeze)}"
+        out.print(first, markup=False)
     if plan:
         return
     wanted = running.ReproduceWanted(

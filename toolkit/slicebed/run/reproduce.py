@@ -17,11 +17,13 @@ from slicebed.errors import (
 from slicebed.run.campaign import Wanted, run_campaign
 from slicebed.run.reproduce_parts import every_target, is_deployed_for, parts_of, plan_part
 from slicebed.run.reproduction import FAILED, KIND, OPEN, WHOLE, Reproduction
-from slicebed.run.search.engine import SearchWanted, run_search
+from slicebed.run.search.engine import SearchWanted, model_names, run_search
+from slicebed.run.sliced_model import source_of
 from slicebed.run.store import Campaign, now, write_json
 from slicebed.spec.experiment import load_experiment
 from slicebed.testbed.inventory import read_inventory
 from slicebed_agent.errors import OneLineError
+from slicebed_agent.model.load import is_frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from slicebed.run.progress import Progress
     from slicebed.run.reproduce_parts import Part, Planned
     from slicebed.spec.experiment import Experiment
+    from slicebed.spec.models import ModelChoice
     from slicebed.testbed.checkout import Checkout
 
     Play = Callable[[Part, Path, bool, bool], None]
@@ -57,6 +60,20 @@ def plan(checkout: Checkout, targets: Sequence[str], *, quick: bool) -> tuple[Pl
     return tuple(
         plan_part(part, _experiment_of(checkout, part), first=number == 0) for number, part in enumerate(parts)
     )
+
+
+def models_to_freeze(checkout: Checkout, planned: Iterable[Planned]) -> tuple[str, ...]:
+    """The models that the user's cache does not have, which takes time beside the plan's.
+
+    Raises:
+        AgentError: a model that there is not, or whose file cannot be read.
+    """
+    choices = (choice for each in planned for choice in _models_of(each.part, _experiment_of(checkout, each.part)))
+    frozen: dict[ModelChoice, bool] = {}
+    for choice in choices:
+        if choice not in frozen:
+            frozen[choice] = is_frozen(source_of(choice))
+    return tuple(dict.fromkeys(choice.argument for choice, kept in frozen.items() if not kept))
 
 
 def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between campaigns
@@ -235,6 +252,13 @@ def _require_links(inventory: Path, experiments: Iterable[Experiment]) -> None:
     for a, b in dict.fromkeys(pair for experiment in experiments for pair in experiment.pairs):
         if a not in found or b not in {link.peer for link in found[a].links}:
             raise SpecError(f"no link between {a} and {b}", where=str(inventory), mend=_RAISE)
+
+
+def _models_of(part: Part, experiment: Experiment) -> Iterable[ModelChoice]:
+    if experiment.search is None:
+        return (experiment.model,)
+    named = model_names(experiment.search.models)
+    return [choice for name, choice in named.items() if part.models is None or name in part.models]
 
 
 def _experiment_of(checkout: Checkout, part: Part) -> Experiment:

@@ -14,7 +14,7 @@ import pytest
 
 from slicebed_agent.errors import AgentConfigError
 from slicebed_agent.model.card import ModelCard, Source, WeightsKind
-from slicebed_agent.model.load import open_model
+from slicebed_agent.model.load import is_frozen, open_model
 from slicebed_agent.model.source import ModelSource
 
 # Keras' own code and this numpy disagree; not ours to mend.
@@ -51,7 +51,10 @@ def _elsewhere(code, *args):
 
 def test_a_keras_file_becomes_a_frozen_file_and_a_card(keras_file, cache, make, run_file):
     model = make("branches")
+    assert not is_frozen(ModelSource(str(keras_file)), cache=cache)
     opened = open_model(ModelSource(str(keras_file)), cache=cache)
+    assert is_frozen(ModelSource(str(keras_file)), cache=cache)
+    assert not is_frozen(ModelSource(str(keras_file), outputs=("other",)), cache=cache)
     card = opened.card
     assert (card.name, card.source, card.weights.kind) == ("branches", Source.KERAS, WeightsKind.FILE)
     assert card.parameters == model.count_params()
