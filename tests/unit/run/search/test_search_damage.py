@@ -38,10 +38,10 @@ def damaged(searched, tmp_path):
     return copy, spaces
 
 
-def search(campaign, spaces):
+def search(campaign, spaces, budget=None):
     """What of it had to be measured."""
     hosts = SimulatedHosts(campaign, spaces)
-    settings = Settings(LATENCY, at_least=2, at_most=2, order_seed=1)
+    settings = Settings(LATENCY, budget, at_least=2, at_most=2, order_seed=1)
     chosen = {name: registry.load(name) for name in METHODS}
     Searching(campaign, spaces, chosen, settings, Progress(), None).run([hosts])
     return [cell.run_id for cell in hosts.measured]
@@ -137,3 +137,12 @@ def test_decisions_of_an_older_journal_may_have_been_stopped_by_the_budget(damag
         plan.write_text(json.dumps(json.loads(plan.read_text()) | {"budget": budget}))
         found = read_search(campaign.folder).decisions.set_index("method")["stopped_by_budget"]
         assert bool(found["strongman"]) is stopped
+
+
+def test_that_the_budget_stopped_a_method_is_in_its_tables(damaged, tmp_path):
+    _, spaces = damaged
+    campaign = create_campaign(tmp_path / "results", "short", {"kind": "search", "objective": "latency", "budget": 2})
+    search(campaign, spaces, budget=2)
+    found = read_search(campaign.folder).decisions.set_index("method")
+    assert found["stopped_by_budget"]["strongman"]
+    assert "the budget of 2 left out 7 more" in found["why"]["strongman"]
