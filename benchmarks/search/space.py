@@ -88,7 +88,7 @@ def drawn(seed: int, objective: Objective, noise: float = 0.0) -> Space:
                 key,
                 cut=(f"segment{place}",),
                 hosts=hosts,
-                place=place,
+                places=(place,),
                 placement="-".join(hosts),
                 codec=codec,
                 knobs=MappingProxyType({"first.cores": float(cores), "first.frequency": ghz}),

@@ -27,11 +27,9 @@ def of(**values):
 
 def cut(place, crossing=100_000, *, rate=100 * MBIT, rtt_s=0.02, **more):
     """The candidate that cuts a model between edge and cloud at a place."""
-    fields = {"hosts": ("edge", "cloud"), **more}
+    fields = {"hosts": ("edge", "cloud"), "cut": (f"point{place}",), "places": (place,), **more}
     return Candidate(
         fields.pop("key", f"cut{place}"),
-        cut=(f"point{place}",),
-        place=place,
         boundaries=(Boundary("edge", "cloud", crossing, rate, rtt_s),),
         **fields,
     )
@@ -58,6 +56,39 @@ class Testbed:
 
 
 @dataclass
+class Chain:
+    """Three slices of ten equal operators: a second each on the client, 0.7 s on the edge, 0.5 s on the cloud."""
+
+    speeds: tuple[float, float, float] = (1.0, 0.7, 0.5)
+
+    def compute(self, first, second):
+        return tuple(
+            count * each for count, each in zip((first, second - first, 10 - second), self.speeds, strict=True)
+        )
+
+    def problem(self, **more):
+        return Problem(
+            tuple(
+                Candidate(
+                    f"{first}-{second}",
+                    cut=(f"op{first}", f"op{second}"),
+                    hosts=("client", "edge", "cloud"),
+                    places=(first, second),
+                    flops=(first, second - first, 10 - second),
+                )
+                for second in range(2, 10)
+                for first in range(1, second)
+            ),
+            LATENCY,
+            **more,
+        )
+
+    def testbed(self, **more):
+        times = {each.key: self.compute(*each.places) for each in self.problem().candidates}
+        return Testbed({key: sum(each) for key, each in times.items()}, times, **more)
+
+
+@dataclass
 class Line:
     """Ten cuts of a model whose edge computes 10 ms per place, its cloud 2 ms per place left.
 
@@ -80,7 +111,12 @@ class Line:
 
     def problem(self, *, profiled=False, **more):
         candidates = tuple(
-            cut(place, self.crossing[place], compute_s=self.compute(place) if profiled else ())
+            cut(
+                place,
+                self.crossing[place],
+                flops=(place + 1, self.count - place),
+                compute_s=self.compute(place) if profiled else (),
+            )
             for place in range(self.count)
         )
         return Problem(candidates, LATENCY, budget=self.budget, **more)

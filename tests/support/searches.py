@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -54,9 +55,13 @@ def write_experiment(folder, search="", points=POINTS):
     return path
 
 
-def make_spaces(folder, search="", points=POINTS):
-    """What of it is searched, and the spaces of it."""
-    experiment = load_experiment(write_experiment(folder, search, points))
+def make_spaces(folder, search="", points=POINTS, *, three_slices=False):
+    """What of it is searched, and the spaces of it; with a third slice, a single cut of two split points."""
+    path = write_experiment(folder, search, points)
+    if three_slices:
+        text = re.sub(r"cuts: .*}", "cuts: [[op2, op5]]}", path.read_text())
+        path.write_text(text.replace("[client, edge]", "[client, edge, cloud]"))
+    experiment = load_experiment(path)
     wanted = SearchWanted(experiment, folder / "hosts.yml", folder / "results", ("strongman",), LATENCY)
     opened = open_source(source_of(experiment.model))
     sliced = slice_model(experiment, opened)

@@ -11,14 +11,14 @@ import numpy as np
 from slicebed_agent.codec import raw
 from slicebed_agent.codec.arrays import Announced, announced, check
 from slicebed_agent.errors import PayloadError
-from slicebed_agent.pipeline.codecs import Codec
+from slicebed_agent.pipeline.codecs import SHRUNK, Codec
 from slicebed_agent.pipeline.contracts import Payload, Tensor, TensorHead, Tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HALVES: Final = ("float32", "float64")
-_BYTES: Final = ("float16", "bfloat16", "float32", "float64")
+_HALVES: Final = SHRUNK[Codec.FP16]
+_BYTES: Final = SHRUNK[Codec.UINT8]
 _STEPS: Final = 255
 _FLOAT32_TINY, _FLOAT32_MAX = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 

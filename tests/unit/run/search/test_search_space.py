@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from searches import POINTS, REPOSITORY, make_spaces
@@ -38,6 +39,37 @@ def test_codecs_and_knobs_make_candidates_of_their_own(tmp_path):
     assert own.pipeline.codec == "lossless"
     assert (own.testbed.host("edge").cores, own.testbed.host("edge").cpu_quota) == ((1,), 0.5)
     assert space.experiment.testbed.host("edge").cpu_quota is None
+
+
+def test_candidates_say_how_much_each_slice_computes(tmp_path):
+    """Each of the nine operators makes four values of a frame, an operation each; batches are of two frames."""
+    _, (space,) = make_spaces(tmp_path)
+    split = {each.cut[0]: each.flops for each in space.candidates[:-1]}
+    graph = space.opened.graph
+    counted = [operator.flops for operator in graph.operators if operator.name in {"op1", "op2", "op3"}]
+    assert split["op3"] == (2 * sum(counted), 2 * (graph.flops - sum(counted)))
+    assert {sum(each.flops) for each in space.candidates} == {2 * graph.flops}
+    assert graph.flops > 0
+
+
+def test_each_split_point_of_three_slices_has_its_place(tmp_path):
+    _, (space,) = make_spaces(tmp_path, three_slices=True)
+    names = [operator.name for operator in space.opened.graph.operators]
+    candidate = space.candidates[0]
+    assert candidate.places == (names.index("op2") + 1, names.index("op5") + 1)
+    operators = space.opened.graph.operators
+    ends = pairwise((0, *candidate.places, len(operators)))
+    assert candidate.flops == tuple(2 * sum(each.flops for each in operators[begin:end]) for begin, end in ends)
+    assert [each.ratio for each in candidate.boundaries] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "sent"), [("raw", 32), ("fp16", 16), ("uint8", 8), ("lossless", 32), ("auto", 32), ("tensorproto", 32)]
+)
+def test_what_crosses_is_known_of_codecs_with_a_fixed_ratio(tmp_path, codec, sent):
+    _, (space,) = make_spaces(tmp_path, f"search: {{codecs: [{codec}]}}")
+    (boundary,) = space.candidates[0].boundaries
+    assert (boundary.bytes_per_frame, boundary.sent_bytes) == (32, sent)
 
 
 def test_agents_start_under_the_first_limits_that_any_setting_has(tmp_path):

@@ -60,11 +60,17 @@ def test_lines_hold_all_that_one_coordinate_can_be_fewest_bytes_first():
 
 def test_cuts_in_several_places_and_placements_of_any_depth_have_points():
     pairs = [
-        replace(cut(first), key=f"{first}-{second}", cut=(f"point{first}", f"point{second}"), hosts=("a", "b", "c"))
+        cut(first, key=f"{first}-{second}", cut=("p", "q"), places=(first, second), hosts=("a", "b", "c"))
         for first, second in product(range(4), repeat=2)
         if first < second
     ]
-    grid = Grid([*pairs, cut(1), replace(cut(0), key="whole", cut=(), hosts=("c",), knobs={"c.governor": "powersave"})])
+    grid = Grid(
+        [
+            *pairs,
+            cut(1),
+            replace(cut(0), key="whole", cut=(), places=(), hosts=("c",), knobs={"c.governor": "powersave"}),
+        ]
+    )
     assert len(set(grid.points.values())) == len(pairs) + 2
     assert {"0-2", "1-3"} <= set(grid.steps("0-3"))
     assert "cut1" in set(grid.steps("1-2"))

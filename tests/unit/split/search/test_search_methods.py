@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from search_problems import LATENCY, MBIT, Line, Testbed, cut, of
+from search_problems import LATENCY, MBIT, Chain, Line, Testbed, cut, of
 
 from slicebed.errors import RunError, SpecError
 from slicebed.spec.objective import Objective
@@ -74,6 +74,22 @@ def test_comm_slim_measures_what_is_cheap_to_transfer():
     )
 
 
+def test_comm_slim_goes_by_what_the_codec_sends():
+    """1 MB at 80 Mbit/s take 100 ms, as bytes 25 ms."""
+    crossing = [(place, size, ratio) for place, size in enumerate((10**6, 4 * 10**5)) for ratio in (1.0, 0.25)]
+    candidates = tuple(
+        replace(
+            cut(place, key=f"{place}/{ratio}"),
+            boundaries=(Boundary("edge", "cloud", size, 80 * MBIT, 0.0, ratio),),
+        )
+        for place, size, ratio in crossing
+    )
+    testbed = Testbed({candidate.key: 0.1 for candidate in candidates})
+    for options in ({"latency": "30 ms"}, {"bytes": "300 kB"}):
+        asked = run("comm-slim", Problem(candidates, LATENCY, options=options), testbed).asked
+        assert asked == ("0/0.25", "1/0.25")
+
+
 def test_comm_slim_without_a_threshold_keeps_the_cheaper_half():
     line = Line()
     assert run("comm-slim", line.problem(), line.testbed()).asked == keys(4, 5, 6, 7, 8, 9)
@@ -103,6 +119,52 @@ def test_early_stop_walks_until_the_edge_is_slower_than_the_cloud():
     assert decision.choice.key == "cut0"
 
 
+def test_early_stop_tries_every_place_of_several_split_points_that_is_not_known_to_be_too_much():
+    """1-5 leaves four operators to the edge (2.8 s) and five to the cloud (2.5 s): 1-6 to 1-9 have more on the edge.
+
+    3-5 is too much for the client (3 s): so is all from 4-5 on.
+    """
+    testbed = Chain().testbed()
+    decision = run("early-stop", Chain().problem(), testbed)
+    assert " ".join(decision.asked) == "1-2 1-3 1-4 1-5 2-3 2-4 2-5 2-6 3-4 3-5"
+    assert decision.choice.key == "1-2"
+
+
+def test_early_stop_gives_a_slow_client_little_and_a_slow_edge_little():
+    assert run("early-stop", Chain((9.0, 0.7, 0.5)).problem(), Chain((9.0, 0.7, 0.5)).testbed()).asked == ("1-2",)
+    slow_edge = Chain((0.1, 9.0, 0.5))
+    asked = run("early-stop", slow_edge.problem(), slow_edge.testbed()).asked
+    assert asked == tuple(f"{first}-{first + 1}" for first in range(1, 9))
+
+
+def test_early_stop_holds_a_slow_host_against_no_cut_that_leaves_the_last_one_more():
+    """In 1-9 the client (1 s) is slower than the cloud (0.5 s); in 2-3, with twice as much, it is not (2 s, 3.5 s)."""
+    quick_edge = Chain((1.0, 0.01, 0.5))
+    asked = run("early-stop", quick_edge.problem(), quick_edge.testbed()).asked
+    assert " ".join(asked) == "1-2 1-3 1-4 1-5 1-6 1-7 1-8 1-9 2-3 2-4 2-5 2-6 2-7 3-4 3-5"
+
+
+def test_early_stop_with_a_weak_last_host_leaves_nothing_out():
+    """The cloud has at least one operator of 90 s, the others never as much: all is tried."""
+    weak = Chain((1.0, 0.7, 90.0))
+    assert len(run("early-stop", weak.problem(), weak.testbed()).asked) == 36
+
+
+def test_hybrid_goes_on_from_what_is_cheap_to_transfer_to_what_the_edge_can_do():
+    """Of three slices too: only cuts whose second split point is behind the fourth operator cross fast enough."""
+    chain = Chain()
+    links = {
+        each.key: (Boundary("edge", "cloud", 1000 if each.places[1] > 4 else 10**6, 8000),)
+        for each in chain.problem().candidates
+    }
+    problem = chain.problem(options={"latency": "2 s"})
+    problem = replace(
+        problem, candidates=tuple(replace(each, boundaries=links[each.key]) for each in problem.candidates)
+    )
+    asked = run("hybrid", problem, chain.testbed()).asked
+    assert " ".join(asked) == "1-5 2-5 2-6 3-5"
+
+
 def test_early_stop_on_a_fast_edge_walks_to_the_end():
     line = Line(slow_edge=0.01)
     assert run("early-stop", line.problem(), line.testbed()).asked == keys(*range(10))
@@ -120,7 +182,7 @@ def test_early_stop_passes_what_cannot_be_measured_and_what_is_not_cut():
 
 
 def test_early_stop_needs_the_hosts_times():
-    with pytest.raises(SpecError, match="method early-stop: cut0: of 2 hosts, 0 said"):
+    with pytest.raises(SpecError, match="method early-stop: cut0: of 2 slices, 0 have"):
         run("early-stop", Line().problem(), Testbed(Line().testbed().latency_s))
     with pytest.raises(SpecError, match="no option latency"):
         run("early-stop", Line().problem(options={"latency": 1.0}), Line().testbed())
@@ -171,12 +233,40 @@ def test_halving_goes_on_with_those_that_run_and_fails_without_any():
 
 
 def test_neurosurgeon_fits_lines_and_verifies_the_best():
-    """The hosts' times are straight lines over the place here, so three cuts are enough to be right."""
+    """The hosts' times are straight lines over their operations here, so three cuts are enough to be right."""
     line = Line(slow_edge=0.3)
     decision = run("neurosurgeon", line.problem(), line.testbed())
     assert decision.asked == (*keys(0, 4, 9), line.best)
     assert decision.choice.key == line.best
     assert decision.choice.error == pytest.approx(0, abs=1e-9)
+
+
+def test_neurosurgeon_goes_by_operations_and_not_by_places():
+    """Nearly all of the work is in one operator: cuts before it are alike, and so are those behind it."""
+    line = Line()
+    heavy = [1, 1, 1, 1, 1, 400, 1, 1, 1, 1]
+    flops = {f"cut{place}": (sum(heavy[: place + 1]), sum(heavy[place + 1 :])) for place in range(10)}
+    seconds = {key: (first * 1e-3, 0.2 + second * 1e-4) for key, (first, second) in flops.items()}
+    candidates = tuple(
+        replace(each, flops=flops[each.key], boundaries=(Boundary("edge", "cloud", 0),))
+        for each in line.problem().candidates
+    )
+    true = {key: sum(each) for key, each in seconds.items()}
+    decision = run("neurosurgeon", replace(line.problem(), candidates=candidates), Testbed(true, seconds))
+    assert decision.choice.key == min(true, key=true.__getitem__)
+    assert decision.choice.error == pytest.approx(0, abs=1e-9)
+
+
+def test_neurosurgeon_has_a_line_for_each_of_several_slices():
+    chain = Chain((1.0, 0.3, 0.5))
+    decision = run("neurosurgeon", chain.problem(), chain.testbed())
+    assert (decision.asked, decision.choice.key) == (("1-2", "3-7", "8-9", "1-9"), "1-9")
+    assert decision.choice.error == pytest.approx(0, abs=1e-9)
+
+
+def test_neurosurgeon_needs_the_operations_of_slices():
+    with pytest.raises(SpecError, match="method neurosurgeon: cut3 has no FLOPs"):
+        run("neurosurgeon", Problem((cut(3),), LATENCY), Testbed({"cut3": 0.1}))
 
 
 def test_neurosurgeon_fits_each_placement_for_itself_and_codecs_together():
@@ -240,6 +330,6 @@ def test_a_cut_that_lets_nothing_through_is_passed_over(method):
 
 @pytest.mark.parametrize("method", ["strongman", "comm-slim", "early-stop", "hybrid", "halving", "neurosurgeon"])
 def test_one_candidate_is_enough_for_any_method(method):
-    problem = Problem((cut(0),), LATENCY)
+    problem = Problem((cut(0, flops=(5, 1)),), LATENCY)
     decision = run(method, problem, Testbed({"cut0": 0.1}, {"cut0": (0.05, 0.01)}))
     assert (decision.asked, decision.choice.key) == (("cut0",), "cut0")

@@ -1,4 +1,4 @@
-"""What every candidate of a problem will take, from profiles of its hosts and its links as they were verified.
+"""What every candidate of a problem will take, from profiles of its hosts and its links as asked and measured.
 
 A candidate becomes a line, as `run.assignments` would tell it to the agents, in which
 
@@ -81,12 +81,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class LinkFacts:
-    """A link as it was verified, in one direction.
+    """A link in one direction.
 
     Attributes:
-        rate_bit_per_s: what it carries; 0: nothing limits it.
+        rate_bit_per_s: what it is asked to carry; 0: nothing limits it.
         rtt_s: measured round trip, median.
-        jitter_s: standard deviation of the round trip.
+        jitter_s: standard deviation of the round trip, as asked.
     """
 
     rate_bit_per_s: int

@@ -135,7 +135,7 @@ def _hosts(space: Space) -> list[str]:
 
 
 def _links(space: Space, links: Links | None) -> list[dict[str, Any]]:
-    """Every link of a candidate in the direction that its frames take, with the round trip that was measured."""
+    """Every link of a candidate in the direction that its frames take: its rate as asked, its measured round trip."""
     measured = (
         {} if links is None else {frozenset((each.a, each.b)): each.median_rtt_ms / 1000 for each in links.verdicts}
     )

@@ -19,6 +19,7 @@ from slicebed.spec.order import PlannedRun
 from slicebed.spec.pipeline import StageKind
 from slicebed.spec.wishes import workload_wish
 from slicebed.split.search.contracts import Boundary, Candidate
+from slicebed_agent.pipeline.codecs import SHRUNK, Codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from slicebed.spec.testbed import Testbed
     from slicebed.split.model import OpenedModel
     from slicebed_agent.model.graph import Tensor
-    from slicebed_agent.pipeline.codecs import Codec
 
 Knobs = tuple[tuple[str, float | str], ...]
 """Values of knobs, sorted by name."""
@@ -206,11 +206,12 @@ def space_of(  # noqa: PLR0913 - a space has so many sides
                 key="/".join(words),
                 cut=tuple(map(str, cut.points)),
                 hosts=placement.slices,
-                place=measure.place(cut),
+                places=measure.places(cut),
                 placement=placement.name,
                 codec=codec.value,
                 knobs=MappingProxyType(dict(knobs)),
-                boundaries=tuple(measure.boundaries(placement, cut)),
+                boundaries=tuple(measure.boundaries(placement, cut, codec)),
+                flops=measure.flops(cut),
             )
             if candidate.key in variants:
                 raise SpecError(f"candidate {candidate.key} occurs twice", where=cut.place, mend="name each cut once")
@@ -257,41 +258,50 @@ def _settings(search: Search) -> tuple[Knobs, ...]:
 
 @dataclass(frozen=True)
 class _Measure:
-    """Sizes and places in a model's graph, and the links of a condition."""
+    """Sizes, places and work in a model's graph, and the links of a condition."""
 
     experiment: Experiment
     configuration: Configuration
     opened: OpenedModel
     sliced: SlicedModel
 
-    def place(self, cut: Cut) -> int:
-        """Operators before the first split point; 0 where there is none."""
-        if not cut.points:
-            return 0
-        return max(self._maker[name] for name in self.sliced.boundaries[cut][1])
+    def places(self, cut: Cut) -> tuple[int, ...]:
+        """Operators before each split point."""
+        points = self.sliced.boundaries[cut][1:-1]
+        return tuple(max(self._maker[name] for name in names) for names in points)
 
-    def boundaries(self, placement: Placement, cut: Cut) -> Iterator[Boundary]:
+    def flops(self, cut: Cut) -> tuple[int, ...]:
+        """Of each slice for one frame."""
+        ends = (0, *self.places(cut), len(self._flops_before) - 1)
+        batch = self.experiment.source.batch_size
+        return tuple(batch * (self._flops_before[end] - self._flops_before[begin]) for begin, end in pairwise(ends))
+
+    def boundaries(self, placement: Placement, cut: Cut, codec: Codec) -> Iterator[Boundary]:
         """What crosses each link of the chain."""
         experiment = self.experiment
         testbed = self.configuration.asked_of(experiment.testbed, experiment.pairs)
         layout = lay_out(placement, experiment.chain[0], self.sliced.heads_of(cut))
-        carried = self._pictures() if experiment.source.images.are_pictures else self._tensors(self.sliced.feeds)
+        carried: Sequence[str] | None = None if experiment.source.images.are_pictures else self.sliced.feeds
         for here, there in pairwise(layout):
             carried = self._after(here, cut, carried)
+            size = self._pictures() if carried is None else self._tensors(carried)
+            # Pictures are whole numbers, which lossy codecs leave as they are.
+            sent = size if carried is None else self._tensors(carried, codec)
             link = testbed.link(here.host, there.host)
             rates = [testbed.host(here.host).uplink_bit_per_s]
             rates += [] if link is None else [link.direction(here.host).rate_bit_per_s]
             known = [rate for rate in rates if rate is not None]
             rtt_us = 0 if link is None else link.asked.rtt_us
-            yield Boundary(here.host, there.host, carried, min(known, default=0), rtt_us / 1e6)
+            ratio = sent / size if size else 1.0
+            yield Boundary(here.host, there.host, size, min(known, default=0), rtt_us / 1e6, ratio)
 
-    def _after(self, here: HostStages, cut: Cut, carried: int) -> int:
-        """What a host hands on of what it was handed."""
+    def _after(self, here: HostStages, cut: Cut, carried: Sequence[str] | None) -> Sequence[str] | None:
+        """What a host hands on of what it was handed: tensors by name; None stands for pictures."""
         for stage in here.stages:
             if stage.kind is StageKind.TRANSFORMER:
-                carried = self._tensors(self.sliced.feeds)
+                carried = self.sliced.feeds
             elif stage.kind is StageKind.SLICE:
-                carried = self._tensors(self.sliced.boundaries[cut][(stage.tier or 0) + 1])
+                carried = self.sliced.boundaries[cut][(stage.tier or 0) + 1]
         return carried
 
     def _pictures(self) -> int:
@@ -299,17 +309,26 @@ class _Measure:
         source = self.experiment.source
         return source.batch_size * source.height * source.width * _COLOURS
 
-    def _tensors(self, names: Sequence[str]) -> int:
-        """Bytes of a frame's tensors, those aside whose size is not known."""
-        batch = self.experiment.source.batch_size
-        return sum(
-            (tensor.bytes_per_frame or 0) * (batch if tensor.shape and tensor.shape[0] is None else 1)
-            for tensor in map(self._known.__getitem__, names)
+    def _tensors(self, names: Sequence[str], codec: Codec = Codec.RAW) -> int:
+        """Bytes of a frame's tensors as a lossy codec writes them, with another raw; without those of unknown size."""
+        batch, ratios = self.experiment.source.batch_size, SHRUNK.get(codec, {})
+        return round(
+            sum(
+                (tensor.bytes_per_frame or 0)
+                * (batch if tensor.shape and tensor.shape[0] is None else 1)
+                * ratios.get(tensor.dtype, 1)
+                for tensor in map(self._known.__getitem__, names)
+            )
         )
 
     @cached_property
     def _known(self) -> dict[str, Tensor]:
         return self.opened.graph.tensors()
+
+    @cached_property
+    def _flops_before(self) -> list[int]:
+        """Of the operators before each place, from none to all."""
+        return [0, *itertools.accumulate(operator.flops for operator in self.opened.graph.operators)]
 
     @cached_property
     def _maker(self) -> dict[str, int]:

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Boundary:
-    """What crosses one link of a candidate, and the link as it was verified.
+    """What crosses one link of a candidate, and the link as the testbed asks for it.
+
+    Before any cell runs, the round trip is measured and found to be as asked, within what `run.probe.judge` allows; the
+    rate is set on the hosts and read back, not measured.
 
     Attributes:
         sender: host that sends.
         receiver: host that is sent to.
         bytes_per_frame: raw, of one frame (a batch), pictures where these cross.
-        rate_bit_per_s: what the link carries; 0: nothing limits it, or nobody says.
-        rtt_s: its round trip.
+        rate_bit_per_s: what the link is to carry; 0: nothing limits it, or nobody says.
+        rtt_s: its round trip, as asked.
+        ratio: of what the codec sends to `bytes_per_frame`, where that is known without a run: ``fp16`` and ``uint8``.
+            1 with the others: ``lossless`` and ``auto`` send that much at most, ``tensorproto`` some bytes more.
     """
 
     sender: str
@@ -29,6 +34,12 @@ class Boundary:
     bytes_per_frame: int
     rate_bit_per_s: int = 0
     rtt_s: float = 0.0
+    ratio: float = 1.0
+
+    @property
+    def sent_bytes(self) -> float:
+        """What one frame brings onto the link, as far as that is known without a run."""
+        return self.bytes_per_frame * self.ratio
 
 
 @dataclass(frozen=True)
@@ -39,24 +50,31 @@ class Candidate:
         key: its name, unique in its problem and the same in every process.
         cut: split points; none where the model is left whole.
         hosts: that run a slice, first to last.
-        place: of the first split point along the model, 0 at its input; candidates of one placement are walked in this
-            order.
+        places: of its split points along the model, operators before each; candidates of one placement are walked in
+            this order.
         placement: name of the placement; "" where there is one.
         codec: of the boundaries.
         knobs: values of the configuration space by name, such as ``edge.cores``.
         boundaries: links that its frames cross, first to last.
+        flops: floating point operations of each slice for one frame (a batch), as its operators' kinds and shapes tell.
         compute_s: seconds that each of `hosts` is predicted to compute for one frame, from profiles; () without any.
     """
 
     key: str
     cut: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    place: int = 0
+    places: tuple[int, ...] = ()
     placement: str = ""
     codec: str = "raw"
     knobs: Mapping[str, float | str] = field(default_factory=lambda: MappingProxyType({}))
     boundaries: tuple[Boundary, ...] = ()
+    flops: tuple[int, ...] = ()
     compute_s: tuple[float, ...] = ()
+
+    @property
+    def place(self) -> int:
+        """Of the first split point; 0 where the model is left whole."""
+        return self.places[0] if self.places else 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Measure:
         figures: by the objective's metric: ``latency`` (median, s), ``latency_p95`` (s), ``drop_rate`` (share),
             ``throughput`` (completed frames a second), ``bytes`` (sent per completed frame), ``energy`` (J per
             completed frame). What was not measured is not there.
-        compute_s: median seconds of computing of each host with slices, first to last.
+        compute_s: median seconds of computing of each slice, first to last; () where no frame came through.
         frames: captured.
         repeats: runs behind it.
         testbed_s: seconds that the testbed was used for it.
@@ -162,7 +180,8 @@ class Method(Protocol):
     def __call__(self, problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
         """Yield what to measure, be sent the measures (of those that could be measured, in any order), return a choice.
 
-        Must be deterministic: --resume calls it again and sends it what was measured before.
+        Must be deterministic: --resume calls it again and sends it what was measured before. Nothing checks that: one
+        that asks otherwise the second time has other candidates measured.
 
         Raises:
             SpecError: the problem lacks what this method needs.

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def estimate(candidate: Candidate, compute_s: Sequence[float], rate_per_s: float) -> Mapping[str, Figure]:
-    """Latency as a sum, throughput by the slowest stage; no queue, no codec, no spread: the intervals are points.
+    """Latency as a sum, throughput by the slowest stage; no queue, no encoding, no spread: the intervals are points.
 
     Args:
         candidate: whose boundaries are crossed.
-        compute_s: of each host with a slice.
+        compute_s: of each slice.
         rate_per_s: of the source; 0: it is as fast as the slowest stage.
     """
     latency = sum(compute_s) + transfer_s(candidate)
-    sends = [b.bytes_per_frame * 8 / b.rate_bit_per_s for b in candidate.boundaries if b.rate_bit_per_s]
+    sends = [b.sent_bytes * 8 / b.rate_bit_per_s for b in candidate.boundaries if b.rate_bit_per_s]
     slowest = max((*compute_s, *sends), default=0.0)
     throughput = min(1 / slowest if slowest else float("inf"), rate_per_s or float("inf"))
     found = {
@@ -30,6 +30,6 @@ def estimate(candidate: Candidate, compute_s: Sequence[float], rate_per_s: float
         "latency_p95": latency,
         "throughput": throughput,
         "drop_rate": max(0.0, 1 - throughput / rate_per_s) if rate_per_s else 0.0,
-        "bytes": float(sum(boundary.bytes_per_frame for boundary in candidate.boundaries)),
+        "bytes": sum(boundary.sent_bytes for boundary in candidate.boundaries),
     }
     return {metric: Figure(number, number, number) for metric, number in found.items()}

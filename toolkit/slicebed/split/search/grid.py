@@ -30,8 +30,7 @@ class Grid:
         knobs = sorted({name for candidate in candidates for name in candidate.knobs})
         columns: list[list[object]] = [[(c.placement, c.hosts) for c in candidates]]
         ordered = [False]
-        places = _places(candidates)
-        columns += [[places[c.cut[at]] if at < len(c.cut) else -1 for c in candidates] for at in range(depth)]
+        columns += [[c.places[at] if at < len(c.cut) else -1 for c in candidates] for at in range(depth)]
         ordered += [True] * depth
         columns.append([c.codec for c in candidates])
         ordered.append(False)
@@ -95,14 +94,6 @@ class Grid:
             if one[axis] != other[axis]:
                 apart += abs(one[axis] - other[axis]) / len(values) if self.ordered[axis] else 1.0
         return apart
-
-
-def _places(candidates: Sequence[Candidate]) -> dict[str, int]:
-    """Split points in the order of the model: by the place of those that come first in a cut, the others behind."""
-    known = {candidate.cut[0]: candidate.place for candidate in candidates if candidate.cut}
-    later = [name for candidate in candidates for name in candidate.cut[1:]]
-    order = dict.fromkeys([*sorted(known, key=known.__getitem__), *later])
-    return {name: at for at, name in enumerate(order)}
 
 
 def _numbered(column: Sequence[object], ordered: bool) -> list[int]:  # noqa: FBT001 - the one thing it depends on

@@ -31,6 +31,9 @@ def comm_slim(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
 def slim(problem: Problem) -> tuple[list[Candidate], str]:
     """The candidates that are cheap enough to transfer, and in words which these are.
 
+    Transfers are told by the links as asked and by what the codec sends where that is known without a run: of
+    ``lossless`` and ``auto`` the raw bytes, which are the most that they send.
+
     Options: ``latency``, the longest that a frame may be under way on the links; ``bytes``, the most that it may bring
     onto one of them. Without either, Couper's paper giving no threshold: the median of all candidates' transfers.
 
@@ -51,7 +54,7 @@ def slim(problem: Problem) -> tuple[list[Candidate], str]:
     kept = [
         candidate
         for candidate in candidates
-        if times[candidate.key] <= longest and max((b.bytes_per_frame for b in candidate.boundaries), default=0) <= most
+        if times[candidate.key] <= longest and max((b.sent_bytes for b in candidate.boundaries), default=0) <= most
     ]
     if not kept:
         fastest = min(times.values())

@@ -16,19 +16,22 @@ if TYPE_CHECKING:
 
 
 def early_stop(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
-    """One cut at a time from the model's input, until the first host computes longer than the last; no options."""
+    """One cut at a time from the model's input, until a host computes longer than the last one; no options."""
     read(problem, {})
     measures = yield from until_edge_is_slower(problem.candidates)
     return Choice(
         best_of(measures, problem.objective).key,
-        f"the best of {len(measures)} measured from the input on, until the first host computed longer than the last",
+        f"the best of {len(measures)} measured from the input on, until a host computed longer than the last",
     )
 
 
 def until_edge_is_slower(candidates: Sequence[Candidate]) -> Generator[Ask, Sequence[Measure], list[Measure]]:
     """Measure along the model; placements, codecs and knobs are walked beside each other.
 
-    The cut at which the first host is the slower one is measured, and counts. One that cannot be measured is passed.
+    Couper has an edge, a cloud and one split point: behind the one at which the edge is the slower, the edge has more
+    to compute and the cloud less, so none is tried. With several split points the same holds of each host before the
+    last: once it took longer than the last one, no cut is tried in which it has that slice, and perhaps more, and the
+    last host no more than then. The cut that shows it is measured, and counts. One that cannot be measured is passed.
 
     Returns:
         What was measured.
@@ -37,19 +40,24 @@ def until_edge_is_slower(candidates: Sequence[Candidate]) -> Generator[Ask, Sequ
         SpecError: a measure does not say how long each host computed.
     """
     found: list[Measure] = []
-    ahead = [list(reversed(walk)) for walk in walks(candidates)]
+    ahead = walks(candidates)
     while ahead:
-        now = [walk.pop() for walk in ahead]
-        measures = {measure.key: measure for measure in (yield Ask(tuple(candidate.key for candidate in now)))}
+        measures = {measure.key: measure for measure in (yield Ask(tuple(walk[0].key for walk in ahead)))}
         found += measures.values()
-        overloaded = {candidate.key for candidate in now if _overloaded(candidate, measures.get(candidate.key))}
-        ahead = [walk for walk, candidate in zip(ahead, now, strict=True) if walk and candidate.key not in overloaded]
+        ahead = [left for walk in ahead if (left := _left(walk, measures.get(walk[0].key)))]
     return found
 
 
-def _overloaded(candidate: Candidate, measure: Measure | None) -> bool:
-    if measure is None or len(candidate.hosts) < 2:
-        return False
-    # Where no frame came through, who was the slower one is not known.
-    times = computed_s(candidate, measure)
-    return bool(times) and times[0] > times[-1]
+def _left(walk: Sequence[Candidate], measure: Measure | None) -> list[Candidate]:
+    """What of a walk is still to be tried, by the measure of its first cut."""
+    first, *rest = walk
+    # Where no frame came through, who was the slower one is not known; of a whole model there is one host alone.
+    times = () if measure is None or not first.cut else computed_s(first, measure)
+    slower = [tier for tier, seconds in enumerate(times[:-1]) if seconds > times[-1]]
+    return [candidate for candidate in rest if not any(_is_slower_still(candidate, first, tier) for tier in slower)]
+
+
+def _is_slower_still(candidate: Candidate, first: Candidate, tier: int) -> bool:
+    """Whether all that a slice has in one cut is in it here, and the last slice has no more than there."""
+    begins, began = (0, *candidate.places)[tier], (0, *first.places)[tier]
+    return begins <= began and candidate.places[tier] >= first.places[tier] and candidate.places[-1] >= first.places[-1]

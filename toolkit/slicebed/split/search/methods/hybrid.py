@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def hybrid(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
-    """Of the cuts that are cheap to transfer, those from the input on until the edge is slower than the cloud.
+    """Of the cuts that are cheap to transfer, those that early-stop tries (`early_stop.until_edge_is_slower`).
 
     Options: see `comm_slim.slim`.
     """
@@ -24,5 +24,5 @@ def hybrid(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     measures = yield from until_edge_is_slower(kept)
     return Choice(
         best_of(measures, problem.objective).key,
-        f"the best of {len(measures)} measured until the first host computed longer than the last; {why}",
+        f"the best of {len(measures)} measured until a host computed longer than the last; {why}",
     )
