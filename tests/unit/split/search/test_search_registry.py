@@ -98,6 +98,12 @@ def test_a_method_that_cannot_be_loaded_says_why(package):
         load("number")
 
 
+def test_a_package_that_ends_the_program_cannot_be_loaded(package):
+    package("my_leaver", "import sys\nsys.exit(0)\n", {"leaver": "my_leaver:method"})
+    with pytest.raises(SpecError, match="method leaver: my_leaver:method cannot be loaded: SystemExit: 0"):
+        load("leaver")
+
+
 def test_two_methods_of_one_name_are_refused(package):
     package("my_hybrid", TERNARY, {"hybrid": "my_hybrid:ternary"})
     assert names().count("hybrid") == 1

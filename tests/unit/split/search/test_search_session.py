@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -8,7 +10,7 @@ from search_problems import LATENCY, Line, of
 
 from slicebed.errors import RunError, SpecError
 from slicebed.split.search.contracts import Ask, Choice, Measure, Problem
-from slicebed.split.search.session import Session, drive, replay
+from slicebed.split.search.session import Session, drive
 
 KEYS = tuple(f"cut{place}" for place in range(10))
 
@@ -124,7 +126,10 @@ def test_nothing_measured_is_an_error_of_the_run():
         (asking(Ask(KEYS[:1], frames=-5)), "asked for -5 frames"),
         (asking(Ask(KEYS[:1], frames=2.5)), "asked for 2.5 frames"),
         (asking(Ask(KEYS[:1], frames="many")), "asked for 'many' frames"),
-        (asking(*[Ask(KEYS[:1])] * 102), "100 times"),
+        (asking(*[Ask(KEYS[:1])] * 102), "100 times in a row for no other candidates"),
+        (asking(*[Ask(KEYS[:1], frames=frames) for frames in range(1, 103)]), "100 times in a row"),
+        (asking(Ask(KEYS[:1], paired=[])), r"asked for paired=\[\]"),
+        (lambda problem: sys.exit(0), "SystemExit: 0"),
         (lambda problem: Choice("cut0", "because"), "no generator"),
         (lambda problem: 1 / 0, "ZeroDivisionError"),
         (asking(), "StopIteration"),
@@ -143,6 +148,7 @@ def test_whatever_a_method_does_wrong_names_it(method, said):
         (Choice("cut3", "guessed"), "not measured"),
         (Choice(["cut0"], "listed"), r"chose \['cut0'\]"),
         (Choice("cut0", None), "because of None"),
+        (Choice("cut0", "one\ntwo"), r"because of 'one\\ntwo'"),
         (Choice("cut0", "best", regret="little"), "the regret 'little'"),
         (Choice("cut0", "best", error=[0.1]), r"the error \[0.1\]"),
     ],
@@ -163,6 +169,81 @@ def test_errors_of_a_method_keep_their_words_and_gain_its_name():
 
     with pytest.raises(SpecError, match="method mine: it needs more; give more"):
         drive("mine", method, Line().problem(), Line().testbed())
+
+
+def test_a_method_that_leaves_the_program_has_failed():
+    def method(problem):
+        yield Ask(("cut0",))
+        sys.exit(0)
+
+    with pytest.raises(SpecError, match="method mine: it failed: SystemExit: 0"):
+        drive("mine", method, Line().problem(), Line().testbed())
+
+
+def test_ctrl_c_while_a_method_decides_is_no_failure_of_it():
+    def method(problem):
+        yield Ask(("cut0",))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive("mine", method, Line().problem(), Line().testbed())
+
+
+def fails_at_the_end(problem):
+    try:
+        for candidate in problem.candidates:
+            yield Ask((candidate.key,))
+    finally:
+        raise ValueError(problem.budget)
+
+
+def asks_at_the_end(problem):
+    try:
+        for candidate in problem.candidates:
+            yield Ask((candidate.key,))
+    finally:
+        yield Ask(KEYS[:1])
+
+
+def never_ends(problem):
+    while True:
+        for candidate in problem.candidates:
+            try:
+                yield Ask((candidate.key,))
+            except GeneratorExit:
+                continue
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (fails_at_the_end, "ValueError: 2"),
+        (asks_at_the_end, "ignored GeneratorExit"),
+        (never_ends, "ignored GeneratorExit"),
+    ],
+)
+def test_a_method_that_does_not_end_with_its_budget_is_named_and_leaves_no_trace(method, said):
+    """What is left of a generator would tell of itself when it is collected: here that would be a failure."""
+    line = Line(budget=2)
+    with pytest.raises(SpecError, match=f"method mine: it failed: .*{said}"):
+        drive("mine", method, line.problem(), line.testbed())
+    gc.collect()
+
+
+def test_a_method_that_is_refused_ends_without_a_word():
+    ended = []
+
+    def method(problem):
+        try:
+            yield Ask(("cut99",))
+        finally:
+            ended.append(True)
+            raise ValueError
+
+    with pytest.raises(SpecError, match="cut99"):
+        drive("mine", method, Line().problem(), Line().testbed())
+    gc.collect()
+    assert ended
 
 
 def test_candidates_must_be_there_once():
@@ -189,15 +270,9 @@ def test_a_session_goes_on_where_another_stopped(after):
     assert len(told) >= 3
     assert all(one[0] != other[0] for one, other in pairwise(told))
     again = Session("halves", halves, line.problem())
-    replay(again, told[:after])
+    for ask, measures in told[:after]:
+        assert again.ask == ask
+        again.feed(measures)
     while again.ask is not None:
         again.feed(testbed(again.ask))
     assert replace(again.decision, decision_s=0) == replace(session.decision, decision_s=0)
-
-
-def test_a_method_that_asks_otherwise_the_second_time_is_found_out():
-    line = Line()
-    first = Session("mine", asking(Ask(KEYS[:1]), Ask(KEYS[1:2])), line.problem())
-    told = [(first.ask, line.testbed()(first.ask))]
-    with pytest.raises(SpecError, match="deterministic"):
-        replay(Session("mine", asking(Ask(KEYS[2:3])), line.problem()), told)

@@ -36,7 +36,10 @@ def load(name: str) -> Method:
     ((value, point),) = registered.items()
     try:
         method: Method = point.load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # sys.exit too: it would end the command as if all were well.
         raise SpecError(
             f"{value} cannot be loaded: {type(error).__name__}: {error}",
             where=f"method {name}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from inspect import isgenerator
 from typing import TYPE_CHECKING, Final
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
     from slicebed.split.search.contracts import Measure, Method, Problem
 
-# A method that asks this often in a row for what it has been told already will never decide.
+# A method that asks this often in a row for no candidate that it did not ask for before will never decide.
 _NOTHING_NEW: Final = 100
+
+
+class _AbandonedError(Exception):
+    """Thrown into a method that does not end when it is told to."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,14 @@ class Session:
         begin = time.perf_counter()
         try:
             self._steps = method(problem)
-        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises, sys.exit too
             self._failed(error)
         finally:
             self._decision_s += time.perf_counter() - begin
         if not isgenerator(self._steps):
-            self._refuse(f"it returned {self._steps!r}, no generator", "yield an Ask at least once")
+            raise self._wrong(f"it returned {self._steps!r}, no generator", "yield an Ask at least once")
         self._go_on(None)
 
     @property
@@ -141,18 +148,21 @@ class Session:
             self._left_out.update(set(ask.keys).difference(allowed))
             new = tuple(key for key in allowed if (key, ask.frames, ask.paired) not in self._known)
             self._whole = Ask(allowed, ask.frames, ask.paired)
+            self._count(allowed)
             if new:
-                self._idle = 0
                 self._asked.update(dict.fromkeys(new))
                 self._wanted = Ask(new, ask.frames, ask.paired)
                 return
             if not allowed:
                 self._end(Choice(best_of(self._last.values(), self._problem.objective).key, self._spent()))
                 return
-            self._idle += 1
-            if self._idle == _NOTHING_NEW:
-                self._refuse(f"it asked {self._idle} times for what it had been told", "return a Choice")
             answer = self._answer(self._whole)
+
+    def _count(self, keys: Sequence[str]) -> None:
+        """Refuse to be asked without end: for no other candidates, be it on other frames each time."""
+        self._idle = self._idle + 1 if keys and self._asked.keys() >= set(keys) else 0
+        if self._idle == _NOTHING_NEW:
+            self._refuse(f"it asked {self._idle} times in a row for no other candidates", "return a Choice")
 
     def _step(self, answer: Sequence[Measure] | None) -> Ask | None:
         """The next ask of the method, checked; None when it has decided."""
@@ -163,7 +173,9 @@ class Session:
             self._check(end.value)
             self._choice = self._with_budget(end.value)
             return None
-        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises, sys.exit too
             self._failed(error)
         finally:
             self._decision_s += time.perf_counter() - begin
@@ -171,6 +183,8 @@ class Session:
             self._refuse(f"it yielded {ask!r}", "yield an Ask with a tuple of one key or more")
         if not _is_count(ask.frames):
             self._refuse(f"it asked for {ask.frames!r} frames", "ask for a whole number from 0")
+        if not isinstance(ask.paired, bool):
+            self._refuse(f"it asked for paired={ask.paired!r}", "say True or False")
         if unknown := [key for key in ask.keys if not (isinstance(key, str) and key in self._keys)]:
             self._refuse(
                 f"it asked for {unknown[0]!r}, which is no candidate", "ask for keys of the problem's candidates"
@@ -197,15 +211,29 @@ class Session:
             self._refuse(f"it returned {choice!r}", "return a Choice")
         if not isinstance(choice.key, str) or choice.key not in self._last:
             self._refuse(f"it chose {choice.key!r}, which was not measured", "choose what you have been told of")
-        if not isinstance(choice.why, str):
-            self._refuse(f"it chose because of {choice.why!r}", "say why in a sentence")
+        if not (isinstance(choice.why, str) and choice.why.isprintable()):
+            self._refuse(f"it chose because of {choice.why!r}", "say why in one line of printable text")
         for name, number in (("regret", choice.regret), ("error", choice.error)):
             if number is not None and not isinstance(number, (int, float)):
                 self._refuse(f"its choice has the {name} {number!r}", "give a number, or None")
 
     def _end(self, choice: Choice) -> None:
-        self._steps.close()
+        if (error := self._close()) is not None:
+            self._failed(error)
         self._choice, self._wanted, self._whole = choice, None, None
+
+    def _close(self) -> BaseException | None:
+        """End the method wherever it is; what it raised instead of ending."""
+        try:
+            self._steps.close()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
+            # One that yielded again instead is thrown out by another exception than the one that it heeded so.
+            with suppress(BaseException):
+                self._steps.throw(_AbandonedError)
+            return error
+        return None
 
     def _spent(self) -> str:
         return f"the best of {len(self._last)} measured when the budget of {self._problem.budget} was used up"
@@ -217,16 +245,18 @@ class Session:
         left_out = f"the budget of {self._problem.budget} left out {len(self._left_out)} more that it asked for"
         return replace(choice, why=f"{choice.why}; {left_out}")
 
-    def _failed(self, error: Exception) -> NoReturn:
+    def _failed(self, error: BaseException) -> NoReturn:
         if isinstance(error, SlicebedError):
             error.where = error.where or f"method {self._name}"
             raise error
-        raise SpecError(
-            f"it failed: {type(error).__name__}: {error}", where=f"method {self._name}", mend="mend the method"
-        ) from error
+        raise self._wrong(f"it failed: {type(error).__name__}: {error}", "mend the method") from error
 
     def _refuse(self, what: str, mend: str) -> NoReturn:
-        raise SpecError(what, where=f"method {self._name}", mend=mend)
+        self._close()
+        raise self._wrong(what, mend)
+
+    def _wrong(self, what: str, mend: str) -> SpecError:
+        return SpecError(what, where=f"method {self._name}", mend=mend)
 
 
 def _is_count(number: object) -> bool:
@@ -239,23 +269,3 @@ def drive(name: str, method: Method, problem: Problem, measure: Callable[[Ask], 
     while session.ask is not None:
         session.feed(measure(session.ask))
     return session.decision
-
-
-def replay(session: Session, told: Iterable[tuple[Ask, Sequence[Measure]]]) -> Ask | None:
-    """Bring a fresh session to where another was: what that one asked, and what it was told.
-
-    Returns:
-        What it asks next; None when it has decided.
-
-    Raises:
-        SpecError: it asks for something else this time.
-    """
-    for ask, measures in told:
-        if session.ask != ask:
-            raise SpecError(
-                f"told the same as before, it asks for {session.ask} instead of {ask}",
-                where="method",
-                mend="a method must be deterministic: draw from the problem's seed",
-            )
-        session.feed(measures)
-    return session.ask
