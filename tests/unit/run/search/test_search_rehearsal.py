@@ -32,7 +32,14 @@ def methods(*names):
 
 
 def test_every_own_method_gets_as_far_as_it_can(spaces):
-    rehearse(spaces, methods(*registry.names()), Settings(LATENCY))
+    rehearse(spaces, methods(*registry.names()), Settings(LATENCY), print)
+
+
+def test_whoever_waits_is_told_for_which_method(spaces):
+    said = []
+    rehearse(spaces, methods("hybrid", "strongman"), Settings(LATENCY), said.append)
+    assert said[1] == "net-near: strongman looks at the problem"
+    assert len(said) == 4
 
 
 def test_a_refusal_of_one_condition_names_both(spaces):
@@ -46,21 +53,21 @@ def test_a_refusal_of_one_condition_names_both(spaces):
     source = replace(far.experiment.source, rate_per_s=9)
     far = replace(far, experiment=replace(far.experiment, source=source))
     with pytest.raises(SpecError, match="method near_only, problem net-far: too fast"):
-        rehearse((near, far), {"near_only": near_only}, Settings(LATENCY))
+        rehearse((near, far), {"near_only": near_only}, Settings(LATENCY), print)
 
 
 @pytest.mark.parametrize("name", ["predict", "scission", "hybrid"])
 def test_options_that_there_are_not_are_refused(spaces, name):
     with pytest.raises(SpecError, match=f"method {name}, problem net-near: there is no option mots"):
-        rehearse(spaces, methods(name), Settings(LATENCY, options={name: {"mots": 8.0}}))
+        rehearse(spaces, methods(name), Settings(LATENCY, options={name: {"mots": 8.0}}), print)
 
 
 @pytest.mark.parametrize("name", ["predict", "scission"])
 @pytest.mark.parametrize("objective", [Objective({"energy": 1.0}), Objective({"latency": 1.0}, {}, {"energy": 3.0})])
 def test_an_objective_that_is_not_predicted_is_refused(spaces, name, objective):
     with pytest.raises(SpecError, match="energy"):
-        rehearse(spaces, methods(name), Settings(objective))
-    rehearse(spaces, methods("strongman"), Settings(objective))
+        rehearse(spaces, methods(name), Settings(objective), print)
+    rehearse(spaces, methods("strongman"), Settings(objective), print)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def run_search(
             )
         methods = {name: registry.load(name) for name in dict.fromkeys(wanted.methods)}
         spaces = open_spaces(checkout, wanted, progress.say)
-        rehearse(spaces, methods, wanted.settings)
+        rehearse(spaces, methods, wanted.settings, progress.say)
         image = read_image_facts(checkout)
         # All conditions have the same hosts, and all models the same placements.
         hosts = {site: hosts_of(spaces[0].experiment, inventory) for site, inventory in wanted.sites.items()}

@@ -11,7 +11,7 @@ from slicebed.split.search.registry import needs_profiles
 from slicebed.split.search.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
     from slicebed.run.search.searching import Settings
@@ -26,14 +26,23 @@ class _EnoughError(Exception):
     """What comes now depends on profiles."""
 
 
-def rehearse(spaces: Sequence[Space], methods: Mapping[str, Method], settings: Settings) -> None:
+def rehearse(
+    spaces: Sequence[Space], methods: Mapping[str, Method], settings: Settings, say: Callable[[str], None]
+) -> None:
     """Start every method on every problem; one that needs profiles goes as far as it gets without predictions.
+
+    Args:
+        spaces: the problems.
+        methods: by name.
+        settings: how the search goes about it.
+        say: told whose turn it is, for a method may take its time.
 
     Raises:
         SpecError: a method refuses a problem or its options, or cannot predict the objective.
     """
     for space in spaces:
         for name, method in methods.items():
+            say(f"{space.id}: {name} looks at the problem")
             problem = settings.problem(space, name)
             try:
                 Session(name, method, _unprofiled(problem) if needs_profiles(method) else problem)

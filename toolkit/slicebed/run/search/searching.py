@@ -184,6 +184,7 @@ class Searching:
 
     def _go_on(self, sitting: _Sitting, ask: Ask) -> bool:
         """Tell a session what it asked for; whether it asks for more."""
+        self._tell_turn(sitting.space, sitting.method)
         try:
             more = sitting.session.feed(self._tell(sitting, ask)) is not None
         except _OF_A_SESSION as error:
@@ -220,6 +221,7 @@ class Searching:
         problem = self._settings.problem(space, name)
         if foresight is not None:
             problem = replace(problem, candidates=foresight.candidates, foretell=foretell)
+        self._tell_turn(space, name)
         session = Session(name, method, problem)
         return _Sitting(space, name, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
 
@@ -286,6 +288,10 @@ class Searching:
             self._lost.add(cell.id)
             self._left -= 1
             self._tell_progress()
+
+    def _tell_turn(self, space: Space, method: str) -> None:
+        """Whoever waits is to know for whom: a method may take its time."""
+        self._progress.say(f"{space.id}: {method} is deciding")
 
     def _tell_progress(self) -> None:
         took = [data.testbed_s for data in self._record.cells.values()]
