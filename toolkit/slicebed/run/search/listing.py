@@ -57,7 +57,7 @@ class Listing:
                 key: {
                     "placement": each.placement,
                     "cut": list(each.cut),
-                    "place": each.place,
+                    "places": list(each.places),
                     "codec": each.codec,
                     "knobs": dict(each.knobs),
                     "bytes_per_frame": [boundary.bytes_per_frame for boundary in each.boundaries],
@@ -96,7 +96,7 @@ def _candidate(key: str, plain: Mapping[str, Any]) -> Candidate:
     return Candidate(
         key,
         cut=tuple(plain["cut"]),
-        place=plain["place"],
+        places=tuple(plain["places"]),
         placement=plain["placement"],
         codec=plain["codec"],
         knobs=MappingProxyType(dict(plain["knobs"])),
