@@ -42,7 +42,7 @@ class VerdictError(SlicebedError):
 
 
 class RunError(SlicebedError):
-    """A run failed: an agent died, a link broke, or the frames do not add up."""
+    """A run failed: an agent died, a link broke, the frames do not add up, or this machine cannot keep what it gave."""
 
     exit_code = 7
 

@@ -174,6 +174,7 @@ class Bench:
             RunError: the run failed; its samples are kept in a folder named .failed-N.
             VerdictError: a link is not as asked any more; they are kept in one named .invalid-N.
             KeyboardInterrupt: the run is kept as one that failed.
+            OSError: so it is where something cannot be written, as far as it can be kept.
         """
         campaign, connections, begin = self.stage.campaign, self.connections, time.monotonic()
         job = driver.RunSetting(subject.experiment, connections, campaign.name, subject.model).job(run)
@@ -217,23 +218,25 @@ class Bench:
             samples = write_samples(folder, manifest)
             manifest["summary"] = summarise(samples, read_accounts(folder, manifest), manifest)
             manifest["total_time_s"] = float((samples["captured_s"] + samples["latency_ms"] / 1000).max())
-        except (SlicebedError, KeyboardInterrupt) as error:
+            manifest["ended_at"] = now()
+            # In the manifest, not the journal: it appears together with the run or not at all.
+            manifest["testbed_s"] = time.monotonic() - begin
+            write_json(folder / "manifest.json", manifest)
+        except (SlicebedError, KeyboardInterrupt, OSError) as error:
             driver.abandon(connections, job)
-            driver.collect(connections, job, folder)
             manifest["status"] = INVALID if isinstance(error, VerdictError) else FAILED
             manifest["error"] = str(error) or "interrupted"
-            with suppress(SlicebedError):
+            with suppress(SlicebedError, OSError):
                 # What the hosts left may itself be what is wrong; the error under way is the one to report.
+                driver.collect(connections, job, folder)
                 write_samples(folder, manifest)
-            write_json(folder / "manifest.json", manifest)
-            kept = campaign.fail_run(run.run_id, manifest["status"])
-            if isinstance(error, SlicebedError):
-                error.mend = f"{error.mend}; partial samples: {kept}" if error.mend else f"partial samples: {kept}"
+            with suppress(OSError):
+                # What cannot be put aside now is when the run begins anew.
+                write_json(folder / "manifest.json", manifest)
+                kept = campaign.fail_run(run.run_id, manifest["status"])
+                if isinstance(error, SlicebedError):
+                    error.mend = f"{error.mend}; partial samples: {kept}" if error.mend else f"partial samples: {kept}"
             raise
-        manifest["ended_at"] = now()
-        # In the manifest, not the journal: it appears together with the run or not at all.
-        manifest["testbed_s"] = time.monotonic() - begin
-        write_json(folder / "manifest.json", manifest)
         campaign.finish_run(run.run_id)
         for host in job.chain:
             connections[host].remove_samples(job.run_id)
@@ -256,21 +259,45 @@ def reached(stage: Stage, hosts: Mapping[str, InventoryHost], image: ImageFacts)
 
 @contextmanager
 def journaled(campaign: Campaign, stages: Sequence[Stage]) -> Iterator[None]:
-    """Write down what ends a campaign early."""
+    """Write down what ends a campaign early.
+
+    Raises:
+        RunError: something cannot be written, or read, on this machine: its disk is full, say.
+        InterruptedRunError: Ctrl-C.
+    """
     try:
         yield
     except KeyboardInterrupt as stop:
-        campaign.note("interrupted")
+        _note_end(campaign, "interrupted")
         raise InterruptedRunError(
             "interrupted", where=campaign.name, mend="what is measured is kept; go on with --resume"
         ) from stop
+    except OSError as error:
+        # Of hosts, errors of Slicebed's own tell.
+        failure = RunError(
+            f"this machine: {error.strerror or error}",
+            where=error.filename or str(campaign.folder),
+            mend="mend that, then go on with --resume: what is measured is kept",
+        )
+        _end(campaign, stages, failure)
+        raise failure from error
     except SlicebedError as failure:
-        campaign.note("campaign_failed", error=str(failure))
-        # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
-        for stage in stages:
-            with suppress(SlicebedError):
-                stage.gather()
+        _end(campaign, stages, failure)
         raise
+
+
+def _end(campaign: Campaign, stages: Sequence[Stage], failure: SlicebedError) -> None:
+    _note_end(campaign, "campaign_failed", error=str(failure))
+    # The agents' logs say most when something went wrong; that they cannot be had must not hide why.
+    for stage in stages:
+        with suppress(SlicebedError, OSError):
+            stage.gather()
+
+
+def _note_end(campaign: Campaign, event: str, **facts: str) -> None:
+    # Of a full disk, the error under way tells.
+    with suppress(OSError):
+        campaign.note(event, **facts)
 
 
 def image_if_built(checkout: Checkout) -> ImageFacts | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import grpc
 from paramiko.ssh_exception import SSHException
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _AGENT_CONTROL_PORT = 7070
 _SPOOL = "/var/lib/slicebed/agent/spool"
+# What of a file that is fetched this machine refuses; of a host's refusals SFTP has no such numbers.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HostConnection:
@@ -89,6 +92,7 @@ class HostConnection:
 
         Raises:
             ProvisionError: the connection broke.
+            OSError: there is no room for them here.
         """
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -97,6 +101,8 @@ class HostConnection:
             destination.unlink(missing_ok=True)
             return False
         except (OSError, SSHException, EOFError) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
             raise ProvisionError(f"samples were not fetched: {error}", where=f"host {self.host.name}") from error
         return True
 
@@ -106,8 +112,8 @@ class HostConnection:
         Raises:
             ProvisionError: the connection broke.
         """
-        files = self._ssh.sftp()
         try:
+            files = self._ssh.sftp()
             files.remove(f"{_SPOOL}/{run_id}/{self.host.name}.jsonl")
             files.rmdir(f"{_SPOOL}/{run_id}")
         except (OSError, SSHException, EOFError) as error:

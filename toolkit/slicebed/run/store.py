@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import ExitStack, contextmanager
+import threading
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+_NOTING = threading.Lock()
 _PARTIAL = ".partial"
 _COMPLETE = "campaign_complete"
 FAILED = "failed"
@@ -159,11 +161,20 @@ class Campaign:
         shutil.rmtree(self.folder)
 
     def note(self, event: str, **facts: Any) -> None:
-        """Add a line to the journal, on disk before this returns."""
-        with (self.folder / "journal.jsonl").open("a") as journal:
-            journal.write(json.dumps({"at": now(), "event": event, **facts}) + "\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+        """Add a line to the journal, on disk before this returns: all of it, or nothing where that fails."""
+        line = (json.dumps({"at": now(), "event": event, **facts}) + "\n").encode()
+        # Sites side by side note; one that takes back its line must not take another's.
+        with _NOTING, (self.folder / "journal.jsonl").open("ab", buffering=0) as journal:
+            before = journal.tell()
+            try:
+                while line:
+                    line = line[journal.write(line) :]
+                os.fsync(journal.fileno())
+            except OSError:
+                # What is noted next must not stand behind half a line.
+                with suppress(OSError):
+                    os.ftruncate(journal.fileno(), before)
+                raise
 
 
 @contextmanager
@@ -245,7 +256,7 @@ def _event(line: bytes, where: str) -> dict[str, Any]:
         loaded = json.loads(line)
     except ValueError:
         loaded = None
-    if not isinstance(loaded, dict) or "event" not in loaded:
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("event"), str):
         raise RunError("a line of the journal cannot be read", where=where, mend="take it out")
     return loaded
 
