@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from searches import LATENCY, SimulatedHosts, make_spaces
 
-from slicebed.errors import RunError
+from slicebed.errors import RunError, SpecError
 from slicebed.results.referee.folder import read_search
 from slicebed.run.progress import Progress
+from slicebed.run.search.engine import run_search
+from slicebed.run.search.foresight import check_kept
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.store import create_campaign
 from slicebed.split.search import registry
+from slicebed.testbed.checkout import Checkout
 
 METHODS = ("strongman", "hybrid")
 
@@ -146,3 +150,117 @@ def test_that_the_budget_stopped_a_method_is_in_its_tables(damaged, tmp_path):
     found = read_search(campaign.folder).decisions.set_index("method")
     assert found["stopped_by_budget"]["strongman"]
     assert "the budget of 2 left out 7 more" in found["why"]["strongman"]
+
+
+def respell(campaign, change):
+    """Change what the journal holds of its decisions; give the number of the first one's line."""
+    journal = campaign.folder / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = [json.dumps(change(event) if event["event"] == "decision" else event) for event in events]
+    journal.write_text("\n".join(lines) + "\n")
+    return [event["event"] for event in events].index("decision") + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: {"event": "decision"}, "there is no problem"),
+        (lambda event: event | {"problem": []}, r"problem is \[\]"),
+        (lambda event: event | {"cells": 3}, "cells is 3"),
+        (lambda event: event | {"chosen": None}, "chosen is None"),
+        (lambda event: {name: each for name, each in event.items() if name != "foretold"}, "there is no foretold"),
+        (lambda event: event | {"decision_s": "1"}, "decision_s is '1'"),
+        (lambda event: event | {"regret_predicted": {}}, "regret_predicted is {}"),
+    ],
+)
+def test_a_decision_that_cannot_be_read_is_named_with_its_line(damaged, change, said):
+    campaign, spaces = damaged
+    line = respell(campaign, change)
+    with pytest.raises(
+        RunError, match=rf"journal.jsonl, line {line}: a decision cannot be read: {said}; take the line"
+    ):
+        search(campaign, spaces)
+
+
+def test_a_decision_that_names_no_cell_is_made_anew(damaged, searched):
+    campaign, spaces = damaged
+    respell(campaign, lambda event: event | {"cells": [], "chosen": "split:op1"})
+    shutil.rmtree(next(campaign.folder.glob("*op1_*_r1")))
+    shutil.rmtree(next(campaign.folder.glob("*op1_*_r2")))
+    assert len(search(campaign, spaces)) == 2
+    assert decisions(campaign) == decisions(searched[0])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"split:op1": 3}', '{"split:op1": {"latency": [1]}}', '{"split:op1": {"latency": [1, "2", 3]}}']
+)
+def test_predictions_that_cannot_be_read_are_named_and_without_them_there_is_a_new_decision(damaged, searched, text):
+    campaign, spaces = damaged
+    respell(campaign, lambda event: event | {"foretold": "told.json"})
+    told = campaign.folder / "foretold" / "told.json"
+    told.parent.mkdir()
+    told.write_text(text)
+    with pytest.raises(RunError, match=r"told\.json: predictions cannot be read") as refused:
+        search(campaign, spaces)
+    assert refused.value.mend == "remove the file, then --resume"
+    told.unlink()
+    assert search(campaign, spaces) == []
+    assert decisions(campaign) == decisions(searched[0])
+
+
+INVENTORY = """
+testbed:
+  hosts:
+    client: {slicebed_links: [{peer: edge, address: 127.0.0.1, peer_address: 127.0.0.1}]}
+    edge: {slicebed_links: [{peer: client, address: 127.0.0.1, peer_address: 127.0.0.1}]}
+    cloud: {}
+"""
+IMAGE = {"reference": "agent", "id": "1", "dependencies": "2", "application": "3", "base": "4"}
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a search that is to be gone on with, and what does so as far as that is possible without hosts."""
+    wanted, spaces = make_spaces(tmp_path)
+    wanted.inventory.write_text(INVENTORY)
+    checkout = Checkout(tmp_path / "checkout")
+    checkout.build.mkdir(parents=True)
+    checkout.image_facts.write_text(json.dumps(IMAGE))
+    campaign = create_campaign(wanted.results, "small", wanted.plan(spaces))
+    return campaign.folder, lambda: run_search(checkout, wanted, Progress(), resume=True)
+
+
+LINK = {"sender": "client", "receiver": "edge", "facts": {"rate_bit_per_s": 0, "rtt_s": 0.02}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "said"),
+    [
+        ("profiles/links_net-testbed.json", "", SpecError, "remove the file, and they are measured again"),
+        ("profiles/links_net-testbed.json", "[]", SpecError, "remove the file, and they are measured again"),
+        ("profiles/links_net-testbed.json", json.dumps({"links": [LINK], "testbed_s": 3}), SpecError, "'jitter_s'"),
+        ("profiles/net_testbed_edge.json", "{}", SpecError, "remove the file, and the host is profiled again"),
+        ("journal.jsonl", '{"event": "decision"}\n', RunError, "a decision cannot be read: there is no problem"),
+        ("journal.jsonl", '{"event": []}\n', RunError, "a line of the journal cannot be read; take it out"),
+    ],
+)
+def test_what_is_spoilt_is_named_before_a_host_is_asked_for_anything(begun, name, text, error, said):
+    folder, resume = begun
+    journal, path = folder / "journal.jsonl", folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    kept = journal.read_text()
+    with pytest.raises(error, match=said) as refused:
+        resume()
+    assert refused.value.where.startswith(str(path))
+    assert journal.read_text() == kept
+    assert not (folder / "ansible").exists()
+
+
+def test_what_is_sound_is_not_refused(begun):
+    folder, _ = begun
+    path = folder / "profiles" / "links_net-testbed.json"
+    path.parent.mkdir()
+    sound = LINK | {"facts": LINK["facts"] | {"jitter_s": 0.001}}
+    path.write_text(json.dumps({"links": [sound], "testbed_s": 3}))
+    check_kept(folder, [SimpleNamespace(id="net-testbed")])

@@ -1,11 +1,8 @@
-"""A crew that is stopped, and a site's worker: conditions change rarely, agents that are gone are started again."""
+"""A site's worker: conditions change rarely, agents that are gone are started again."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -15,126 +12,11 @@ from searches import make_spaces
 
 from slicebed.errors import ProvisionError, RunError, VerdictError
 from slicebed.run.progress import Progress
-from slicebed.run.search.crew import IN_A_ROW, Crew, SiteLostError, Trouble
+from slicebed.run.search.crew import SiteLostError
 from slicebed.run.search.space import Cell
 from slicebed.run.search.worker import SiteWorker
 from slicebed.run.stage import Stage
 from slicebed.run.store import create_campaign
-
-
-class Waiting:
-    """A worker whose cell lasts until it is stopped."""
-
-    site = "lab"
-
-    def __init__(self):
-        self.begun, self.stopped = threading.Event(), False
-
-    def measure(self, cell, stopped):
-        self.begun.set()
-        assert stopped.wait(20)
-        self.stopped = True
-        raise KeyboardInterrupt
-
-    def mend(self):
-        raise AssertionError
-
-
-@pytest.fixture
-def heeds_control_c():
-    """A shell's background job ignores it, and what it starts does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeds_control_c")
-def test_control_c_stops_every_site_before_it_is_told():
-    workers = [Waiting(), Waiting()]
-
-    def interrupt():
-        for worker in workers:
-            worker.begun.wait(20)
-        # By now the crew waits for both; before, Python's pool may not know yet of the thread that it starts.
-        time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    caller = threading.Thread(target=interrupt)
-    caller.start()
-    with pytest.raises(KeyboardInterrupt):
-        Crew(workers, None).work([Cell("p", "a", 1), Cell("p", "b", 1), Cell("p", "c", 1)])
-    caller.join()
-    assert all(worker.stopped for worker in workers)
-
-
-def test_a_mistake_of_the_program_itself_ends_the_search():
-    class Broken(Waiting):
-        def measure(self, cell, stopped):
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        Crew([Broken(), Waiting()], None).work([Cell("p", "a", 1), Cell("p", "b", 1)])
-
-
-class Heard:
-    """Keeps what it is told."""
-
-    def __init__(self):
-        self.whole, self.troubles = [], []
-
-    def done(self, cell, manifest):
-        self.whole.append(cell.key)
-
-    def trouble(self, cell, kind, site, error, *, given_up):
-        self.troubles.append((cell.key, kind, site, given_up))
-
-
-class Site:
-    """A worker on which some cells fail; one that is slow ends nothing until enough has failed elsewhere."""
-
-    def __init__(self, site, fails, heard=None, wait_for=0):
-        self.site, self.fails, self.heard, self.wait_for = site, fails, heard, wait_for
-
-    def measure(self, cell, stopped):
-        while len(self.heard.troubles if self.heard else ()) < self.wait_for and not stopped.wait(0.001):
-            pass
-        if self.fails(cell):
-            raise RunError(f"no samples on {self.site}")
-        return {}
-
-    def mend(self):
-        pass
-
-
-CELLS = [Cell("p", f"k{number}", 1) for number in range(12)]
-
-
-def test_a_site_on_which_everything_fails_is_left_out_and_costs_no_cell():
-    heard = Heard()
-    crew = Crew([Site("bad", lambda _: True), Site("good", lambda _: False, heard, IN_A_ROW)], heard)
-    crew.work(CELLS)
-    assert crew.sites == ("good",)
-    assert sorted(heard.whole) == sorted(cell.key for cell in CELLS)
-    kinds = [(kind, site) for _, kind, site, _ in heard.troubles]
-    assert kinds == [(Trouble.FAILED, "bad")] * (IN_A_ROW - 1) + [(Trouble.GIVEN_BACK, "bad")]
-    assert len({key for key, *_ in heard.troubles}) == IN_A_ROW
-
-
-def test_a_cell_that_failed_on_one_site_is_tried_on_the_others_first():
-    heard = Heard()
-    crew = Crew([Site(site, lambda cell: cell.key == "k5") for site in ("a", "b")], heard)
-    crew.work(CELLS)
-    assert len(heard.whole) == len(CELLS) - 1
-    first, second, _ = (site for *_, site, _ in heard.troubles)
-    assert first != second
-    assert [given_up for *_, given_up in heard.troubles] == [False, False, True]
-
-
-def test_where_everything_fails_on_the_last_site_too_the_search_ends():
-    heard = Heard()
-    with pytest.raises(RunError, match=f"{IN_A_ROW} attempts failed one after the other"):
-        Crew([Site(site, lambda _: True) for site in ("a", "b")], heard).work(CELLS)
-    assert [kind for _, kind, *_ in heard.troubles].count(Trouble.GIVEN_BACK) == 1
 
 
 class Control:
@@ -254,29 +136,3 @@ def test_a_site_whose_host_is_not_reached_is_lost(worker):
     worker.bench.agents.gone, worker.bench.agents.dead = {"edge"}, True
     with pytest.raises(SiteLostError, match="host edge: no route"):
         worker.mend()
-
-
-def test_what_an_agent_died_of_meanwhile_is_done_again(worker):
-    agents, tried = worker.bench.agents, []
-
-    def profiled():
-        tried.append(len(agents.revived))
-        if len(tried) == 1:
-            agents.gone = {"edge"}
-            raise RunError("the agent does not answer")
-        return "a profile"
-
-    assert worker.lasting(profiled) == "a profile"
-    assert tried == [0, 1]
-
-
-def test_what_fails_while_all_agents_answer_is_not_done_again(worker):
-    tried = []
-
-    def refused():
-        tried.append(None)
-        raise RunError("no such tensor")
-
-    with pytest.raises(RunError, match="no such tensor"):
-        worker.lasting(refused)
-    assert len(tried) == 1

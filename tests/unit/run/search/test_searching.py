@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from dataclasses import replace
 
 import pytest
 from searches import LATENCY, REPOSITORY, Killed, SimulatedHosts, make_spaces
 
-from slicebed.errors import RunError, SpecError, VerdictError
+from slicebed.errors import ProvisionError, RunError, SpecError, VerdictError
 from slicebed.run.progress import Progress
-from slicebed.run.search.crew import ATTEMPTS, IN_A_ROW, SiteLostError
+from slicebed.run.search.crew import ATTEMPTS, SiteLostError
 from slicebed.run.search.foresight import Foresight
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.store import create_campaign, find_unfinished
@@ -25,7 +24,7 @@ METHODS = ("strongman", "hybrid", "halving")
 WINDOWS = ("started", "measured", "whole", "named")
 
 
-def no_profiles(space):
+def no_profiles(site, space):
     raise AssertionError(space.id)
 
 
@@ -143,26 +142,51 @@ def test_a_site_whose_hosts_die_gives_its_cell_back(small, undisturbed):
     assert [row["cell"] for row in tables(campaign)["cells"]] == [row["cell"] for row in undisturbed[0]["cells"]]
 
 
-def test_profiles_are_made_on_a_site_that_is_not_lost(tmp_path):
-    named = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
-    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{near: {named}, far: {named}}}}}")
-    campaign = create_campaign(tmp_path / "results", "small", plan(spaces))
-    sites = [SimulatedHosts(campaign, spaces, site) for site in ("left", "right")]
-    sites[0].fail = lambda *_: RunError("no memory")
-    asked = []
+def profiled_on(asked, errors):
+    """Profiles that fail on some sites; `asked` is told where they were wanted."""
 
-    def foresee(space):
-        asked.append(searching.site)
+    def foresee(site, space):
+        asked.append(site)
+        if site in errors:
+            raise errors[site]
         return Foresight(space.candidates, lambda _: {}, 1.0)
 
-    @registry.with_profiles
-    def wants_profiles(problem):
-        return (yield from choosy(problem))
+    return foresee
 
+
+@registry.with_profiles
+def wants_profiles(problem):
+    return (yield from choosy(problem))
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(SiteLostError("dead"), {"right"}), (RunError("no memory"), {"left", "right"}), (VerdictError("slow"), None)],
+)
+def test_profiles_that_cannot_be_made_on_one_site_are_made_on_another(small, error, left):
+    spaces, create, _ = small
+    campaign = create()
+    hosts = [SimulatedHosts(campaign, spaces, site) for site in ("left", "right")]
+    asked = []
     chosen = {"wants_profiles": wants_profiles, **methods("strongman")}
-    searching = Searching(campaign, spaces, chosen, SETTINGS, Progress(), foresee)
-    searching.run(sites)
+    search(campaign, spaces, hosts, chosen, profiled_on(asked, {"left": error}))
     assert asked == ["left", "right"]
+    assert {row["method"] for row in tables(campaign)["decisions"]} == set(chosen)
+    assert {cell["site"] for cell in tables(campaign)["cells"]} == (left or {"left", "right"})
+    (failed,) = [line for line in campaign.events() if line["event"] == "profiling_failed"]
+    assert (failed["site"], failed["error"]) == ("left", error.what)
+
+
+@pytest.mark.parametrize("error", [RunError("no memory"), VerdictError("slow"), ProvisionError("refused")])
+def test_profiles_that_cannot_be_made_anywhere_are_tried_as_often_as_a_cell_and_hinder_no_other_method(small, error):
+    spaces, create, _ = small
+    campaign = create()
+    asked = []
+    chosen = {"wants_profiles": wants_profiles, **methods("strongman")}
+    with pytest.raises(type(error), match=error.what):
+        search(campaign, spaces, [SimulatedHosts(campaign, spaces)], chosen, profiled_on(asked, {"lab": error}))
+    assert len(asked) == ATTEMPTS
+    assert [row["method"] for row in tables(campaign)["decisions"]] == ["strongman"]
 
 
 def test_the_last_site_s_death_ends_the_search(small):
@@ -175,32 +199,6 @@ def test_the_last_site_s_death_ends_the_search(small):
 
     with pytest.raises(SiteLostError, match="unreachable"):
         search(campaign, spaces, [Dying(campaign, spaces, fail=lambda *_: RunError("gone"))])
-
-
-@pytest.mark.parametrize(
-    ("error", "event"), [(RunError("it broke"), "cell_failed"), (VerdictError("slow"), "cell_invalid")]
-)
-def test_a_cell_that_keeps_failing_is_given_up_until_a_resume(small, error, event):
-    spaces, create, results = small
-    campaign = create()
-
-    def fail(hosts, cell):
-        return error if cell.key == "split:op5" else None
-
-    hosts = SimulatedHosts(campaign, spaces, fail=fail)
-    search(campaign, spaces, [hosts], ["strongman"])
-    events = [line for line in campaign.events() if line["event"] == event]
-    assert [line["given_up"] for line in events] == [False] * (ATTEMPTS - 1) + [True]
-    (decision,) = tables(campaign)["decisions"]
-    assert decision["candidates_measured"] == "8"
-    assert decision["chosen"] in {"split:op4", "split:op6"}
-    lines = (campaign.folder / "journal.jsonl").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if json.loads(line)["event"] not in {"decision", "campaign_complete"}]
-    (campaign.folder / "journal.jsonl").write_text("".join(kept))
-    again = SimulatedHosts(find_unfinished(results, "small", plan(spaces)), spaces)
-    search(campaign, spaces, [again], ["strongman"])
-    assert {cell.key for cell in again.measured} == {"split:op5"}
-    assert tables(campaign)["decisions"][0]["chosen"] == "split:op5"
 
 
 def choosy(problem):
@@ -239,15 +237,6 @@ def test_a_method_that_cannot_decide_hinders_no_other_and_tries_again_after_a_re
     assert (chosen["choosy"], chosen["refusing"]) == ("split:op3", "split:op3")
 
 
-def test_too_many_failures_in_a_row_end_the_search(small):
-    spaces, create, _ = small
-    campaign = create()
-    hosts = SimulatedHosts(campaign, spaces, fail=lambda *_: RunError("no memory", where="host edge"))
-    with pytest.raises(RunError, match=rf"host edge: {IN_A_ROW} attempts failed one after the other; the last: no mem"):
-        search(campaign, spaces, [hosts])
-    assert len(hosts.measured) == IN_A_ROW
-
-
 def test_conditions_are_kept_together_and_every_problem_is_decided(tmp_path):
     named = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
     _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{near: {named}, far: {named}}}}}")
@@ -272,7 +261,7 @@ def test_a_method_that_needs_profiles_has_them_and_its_predictions_are_tabled(sm
         yield Ask((best,))
         return Choice(best, "foretold", regret=0.01, error=0.2)
 
-    def foresee(space):
+    def foresee(site, space):
         candidates = tuple(replace(each, compute_s=(0.001, 0.002)) for each in space.candidates)
         figures = {
             each.key: {"latency": Figure(at / 100, at / 200, float("nan"))} for at, each in enumerate(candidates)

@@ -1,6 +1,8 @@
 """One worker for each site, all of them at one queue of cells; a cell that fails is tried again, then given up.
 
-A cell that failed on one site is tried next on another, if there is one; a site on which everything fails is left out.
+A cell that failed on one site is tried next on another, if there is one. Whether cells or the site are to blame tells
+what the site does next: cells that failed before it finished another are in doubt themselves; where many others fail
+one after the other, it is the site, which is left out.
 """
 
 from __future__ import annotations
@@ -9,19 +11,27 @@ import threading
 from collections import Counter, defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from slicebed.errors import ProvisionError, RunError, VerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from slicebed.run.search.space import Cell
 
+T = TypeVar("T")
+Error = RunError | ProvisionError | VerdictError
+
 ATTEMPTS: Final = 3
-"""So often a cell is tried before the search goes on without it."""
-IN_A_ROW: Final = 6
-"""So many attempts that fail one after the other on a site end its part in the search: then it is not the cells."""
+"""So often a cell is tried before the search goes on without it; one that failed before --resume at least once more."""
+AT_FIRST: Final = 4
+"""So many cells that fail one after the other end the part of a site that has finished none: then it is not the cells.
+
+What counts are different ones that are not in doubt."""
+LATER: Final = 8
+"""The same of a site that has finished one, of which it is known that it can."""
 _TURN_S: Final = 0.5
 
 
@@ -79,15 +89,27 @@ class Heard(Protocol):
 class Crew:
     """Workers that share the cells they are given."""
 
-    def __init__(self, workers: Sequence[Worker], heard: Heard) -> None:
-        """Take the workers, at least one, and who is told of their cells."""
+    def __init__(
+        self, workers: Sequence[Worker], heard: Heard, failed: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """Take the workers, at least one, and who is told of their cells.
+
+        Args:
+            workers: one of each site.
+            heard: is told.
+            failed: attempts that failed before this process began, by the cell's id; such cells are in doubt.
+        """
         self._workers = list(workers)
         self._heard = heard
+        self._failed = failed
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._queue: deque[Cell] = deque()
         self._attempts: defaultdict[Cell, Counter[str]] = defaultdict(Counter)
-        self._in_a_row: Counter[str] = Counter()
+        self._able: set[str] = set()
+        self._doubted = set(failed)
+        # By site: the first error of each cell that failed there since it finished one, and is not in doubt.
+        self._failing: defaultdict[str, dict[str, Error]] = defaultdict(dict)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -95,15 +117,15 @@ class Crew:
         return tuple(worker.site for worker in self._workers)
 
     def work(self, cells: Iterable[Cell]) -> None:
-        """Measure these cells; returns when each is done or given up.
+        """Measure these cells, those in doubt behind the others; returns when each is done or given up.
 
         Raises:
-            RunError: too many attempts failed in a row on the last site.
+            RunError: too many cells failed one after the other on the last site; likewise ProvisionError.
             VerdictError: likewise, because links were not as asked.
             SiteLostError: no site is left.
             KeyboardInterrupt: Ctrl-C; the runs under way are kept as failed ones.
         """
-        self._queue.extend(cells)
+        self._queue.extend(sorted(cells, key=lambda cell: cell.id in self._doubted))
         # What a site gives back, or leaves to others, may come when these have ended already.
         while self._queue:
             with ThreadPoolExecutor(len(self._workers), thread_name_prefix="site") as pool:
@@ -139,54 +161,90 @@ class Crew:
         attempts = self._attempts[cell]
         return attempts[worker.site] <= min(attempts[site] for site in self.sites)
 
+    def on_a_site(self, act: Callable[[str], T], failed: Callable[[str, Error], None]) -> T:
+        """Do something on one of the sites; as often as a cell is tried, and on another site each time if there is one.
+
+        Not while cells are measured. A site that is lost meanwhile is left out, which is no attempt.
+
+        Args:
+            act: does it on the site of this name.
+            failed: is told of every attempt that failed, and where.
+
+        Raises:
+            RunError, ProvisionError, VerdictError: of the last attempt.
+            SiteLostError: no site is left.
+        """
+        attempts = 0
+        while True:
+            worker = self._workers[attempts % len(self._workers)]
+            try:
+                return act(worker.site)
+            except (RunError, ProvisionError, VerdictError) as error:
+                lost = _mended(worker, error)
+                failed(worker.site, lost or error)
+                attempts += lost is None
+                if attempts == ATTEMPTS:
+                    raise
+            if lost is not None:
+                self._workers.remove(worker)
+                if not self._workers:
+                    raise lost
+
     def _attempt(self, worker: Worker, cell: Cell) -> bool:
         """Try a cell; whether the site can go on."""
         try:
             manifest = worker.measure(cell, self._stopped)
-        except VerdictError as error:
-            return self._again(cell, Trouble.INVALID, worker, error)
-        except (RunError, ProvisionError) as error:
-            return self._mended(worker, cell, error)
+        except (RunError, ProvisionError, VerdictError) as error:
+            lost = _mended(worker, error)
+            with self._lock:
+                return self._leave_out(worker, cell, lost) if lost else self._again(worker, cell, error)
         with self._lock:
-            self._in_a_row[worker.site] = 0
+            self._able.add(worker.site)
+            self._doubted |= self._failing.pop(worker.site, {}).keys()
             self._heard.done(cell, manifest)
         return True
 
-    def _mended(self, worker: Worker, cell: Cell, error: RunError | ProvisionError) -> bool:
-        try:
-            worker.mend()
-        except SiteLostError as lost:
-            with self._lock:
-                self._leave_out(worker, cell, lost)
-                if not self._workers:
-                    raise
-            return False
-        return self._again(cell, Trouble.FAILED, worker, error)
-
-    def _again(
-        self, cell: Cell, kind: Trouble, worker: Worker, error: RunError | ProvisionError | VerdictError
-    ) -> bool:
+    def _again(self, worker: Worker, cell: Cell, error: Error) -> bool:
         """Count an attempt that failed; whether the site can go on."""
         site = worker.site
-        with self._lock:
-            self._in_a_row[site] += 1
-            hopeless = self._in_a_row[site] >= IN_A_ROW
-            if hopeless:
-                error.what = f"{IN_A_ROW} attempts failed one after the other; the last: {error.what}"
-            if hopeless and len(self._workers) > 1:
-                self._leave_out(worker, cell, error)
-                return False
-            self._attempts[cell][site] += 1
-            given_up = self._attempts[cell].total() >= ATTEMPTS
-            self._heard.trouble(cell, kind, site, error, given_up=given_up)
-            if hopeless:
-                raise error
-            if not given_up:
-                self._queue.append(cell)
+        failing = self._failing[site]
+        if cell.id not in self._doubted:
+            failing.setdefault(cell.id, error)
+        hopeless = len(failing) >= (LATER if site in self._able else AT_FIRST)
+        if hopeless:
+            first = next(iter(failing.values()))
+            first.what = f"{len(failing)} cells failed one after the other; the first: {first.what}"
+            if len(self._workers) > 1:
+                return self._leave_out(worker, cell, first)
+        self._attempts[cell][site] += 1
+        before = min(self._failed.get(cell.id, 0), ATTEMPTS - 1)
+        given_up = before + self._attempts[cell].total() >= ATTEMPTS
+        kind = Trouble.INVALID if isinstance(error, VerdictError) else Trouble.FAILED
+        self._heard.trouble(cell, kind, site, error, given_up=given_up)
+        if hopeless:
+            raise first
+        if not given_up:
+            self._queue.append(cell)
         return True
 
-    def _leave_out(self, worker: Worker, cell: Cell, error: Exception) -> None:
-        """Go on without a site. Not the cell's fault: its attempt does not count."""
+    def _leave_out(self, worker: Worker, cell: Cell, error: Error) -> bool:
+        """Go on without a site, if there is another. Not the cell's fault: its attempt does not count."""
         self._heard.trouble(cell, Trouble.GIVEN_BACK, worker.site, error, given_up=False)
         self._queue.appendleft(cell)
         self._workers.remove(worker)
+        if not self._workers:
+            raise error
+        return False
+
+
+def _mended(worker: Worker, error: Error) -> SiteLostError | None:
+    """Make sure that a site can be used after an error; why it cannot, if so."""
+    if isinstance(error, SiteLostError):
+        return error
+    if isinstance(error, VerdictError):
+        return None
+    try:
+        worker.mend()
+    except SiteLostError as lost:
+        return lost
+    return None

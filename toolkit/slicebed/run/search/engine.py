@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from slicebed.errors import SpecError
+from slicebed.errors import ProvisionError, SpecError
 from slicebed.run.bench import image_if_built, journaled
 from slicebed.run.found_cuts import resolve_cuts
-from slicebed.run.search.foresight import foresee
+from slicebed.run.search.foresight import check_kept, foresee
 from slicebed.run.search.rehearsal import rehearse
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.search.space import conditions_of, limited_testbed, space_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from slicebed.run.progress import Progress
     from slicebed.run.search.foresight import Foresight
     from slicebed.run.search.space import Space
+    from slicebed.run.search.worker import SiteWorker
     from slicebed.run.store import Campaign
     from slicebed.spec.experiment import Experiment
     from slicebed.spec.models import ModelChoice
@@ -139,7 +140,8 @@ def run_search(
         ConflictError: something else runs on these hosts.
         ProvisionError: a playbook failed, or the last site was lost.
         VerdictError: links were not as asked, again and again.
-        RunError: too many cells failed one after the other, or all of those that a method needs.
+        RunError: too many cells failed one after the other, or all of those that a method needs; this machine cannot
+            write, or what a search left cannot be read.
         InterruptedRunError: Ctrl-C; the runs under way are kept as failed ones.
     """
     find = find_unfinished if resume else create_campaign
@@ -161,6 +163,14 @@ def run_search(
                 taken.enter_context(hosts_taken(inventory))
             found = find(wanted.results, wanted.experiment.name, wanted.plan(spaces))
             campaign = taken.enter_context(found.taken())
+            # What is spoilt in its folder shows before a host is asked for anything.
+            check_kept(campaign.folder, spaces)
+            workers: dict[str, SiteWorker] = {}
+
+            def foresight(site: str, space: Space) -> Foresight:
+                return foresee(workers[site], space, wanted.profiles)
+
+            searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
             stages = {
                 site: Stage(checkout, inventory, campaign, progress, _home(campaign, wanted, site))
                 for site, inventory in wanted.sites.items()
@@ -170,19 +180,13 @@ def run_search(
                     stage.deploy(limited_testbed(spaces))
                 with ExitStack() as held:
                     by_id = {space.id: space for space in spaces}
-                    workers = {
-                        site: held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
-                        for site, stage in stages.items()
-                    }
-
-                    def foresight(space: Space) -> Foresight:
-                        worker = workers[searching.site]
-                        return worker.lasting(lambda: foresee(worker, space, wanted.profiles))
-
-                    searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
+                    for site, stage in stages.items():
+                        workers[site] = held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
                     searching.run(tuple(workers.values()))
-            for stage in stages.values():
-                stage.gather()
+            for site, stage in stages.items():
+                # Where a site is left out, that its logs cannot be had either must not keep the search open.
+                with nullcontext() if site in searching.sites else suppress(ProvisionError):
+                    stage.gather()
             campaign.complete()
     finally:
         progress.end()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from slicebed.errors import SpecError
 from slicebed.run.assignments import source_config
 from slicebed.run.search.forecast import Facts, LinkFacts, forecast, with_times
+from slicebed.run.search.profile_record import read_profile
 from slicebed.run.search.profiles import Limits, Profiles, Subject, knobs_of, obtain, spent_s
 from slicebed.run.search.space import makers_of
 from slicebed.run.store import write_json
 from slicebed_agent.pipeline.codecs import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.bench import Links
@@ -53,8 +55,9 @@ def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight
         earlier: an earlier search's folder, or its ``profiles``, which are taken where they fit.
 
     Raises:
-        RunError: an agent cannot profile the model.
+        RunError: an agent cannot profile the model; likewise ProvisionError.
         VerdictError: a link is not as asked.
+        SpecError: a file of ``profiles`` cannot be read.
     """
     if earlier is not None and (earlier / _FOLDER).is_dir():
         earlier /= _FOLDER
@@ -80,20 +83,72 @@ def foresee(worker: SiteWorker, space: Space, earlier: Path | None) -> Foresight
                 condition=space.condition,
                 earlier=earlier,
             )
-    path = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", f"links_{space.id}") + ".json")
+    path = _links_path(folder, space)
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = _Kept.read(path)
     else:
         # As the files say: some of them may be from before this campaign was gone on with.
-        testbed_s = spent_s(folder, subject, space.condition)
-        kept = {"links": _links(space, links), "testbed_s": testbed_s}
-        write_json(path, kept)
-        campaign.note("profiled", problem=space.id, testbed_s=testbed_s)
+        kept = _Kept(_links(space, links), spent_s(folder, subject, space.condition))
+        kept.write(path)
+        campaign.note("profiled", problem=space.id, testbed_s=kept.testbed_s)
     profiles = Profiles(found)
     candidates = with_times(space.candidates, profiles)
     facts = Facts(space.experiment, space.configuration, space.frames)
-    by_pair = {(each["sender"], each["receiver"]): LinkFacts(**each["facts"]) for each in kept["links"]}
-    return Foresight(candidates, forecast(facts, candidates, profiles, by_pair), float(kept["testbed_s"]))
+    return Foresight(candidates, forecast(facts, candidates, profiles, kept.links), kept.testbed_s)
+
+
+def check_kept(campaign: Path, spaces: Iterable[Space]) -> None:
+    """Read what a campaign keeps of profiles and links already, so that what is spoilt shows at once.
+
+    Args:
+        campaign: its folder.
+        spaces: that are searched.
+
+    Raises:
+        SpecError: a file cannot be read.
+    """
+    folder = campaign / _FOLDER
+    of_links = {_links_path(folder, space) for space in spaces}
+    for path in sorted(folder.glob("*.json")):
+        if path in of_links:
+            _Kept.read(path)
+        else:
+            read_profile(path)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a campaign keeps of a space beside the profiles of its hosts.
+
+    Attributes:
+        links: by sender and receiver.
+        testbed_s: as of `Foresight`.
+    """
+
+    links: Mapping[tuple[str, str], LinkFacts]
+    testbed_s: float
+
+    def write(self, path: Path) -> None:
+        links = [{"sender": a, "receiver": b, "facts": asdict(facts)} for (a, b), facts in self.links.items()]
+        write_json(path, {"links": links, "testbed_s": self.testbed_s})
+
+    @classmethod
+    def read(cls, path: Path) -> _Kept:
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            links = {(each["sender"], each["receiver"]): each["facts"] for each in plain["links"]}
+            read = {
+                pair: LinkFacts(int(facts["rate_bit_per_s"]), float(facts["rtt_s"]), float(facts["jitter_s"]))
+                for pair, facts in links.items()
+            }
+            return cls(read, float(plain["testbed_s"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            what = f"not what was measured of links: {type(error).__name__}: {error}"
+            raise SpecError(what, where=str(path), mend="remove the file, and they are measured again") from error
+
+
+def _links_path(folder: Path, space: Space) -> Path:
+    return folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", f"links_{space.id}") + ".json")
 
 
 def _subject(space: Space) -> Subject:
@@ -134,7 +189,7 @@ def _hosts(space: Space) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _links(space: Space, links: Links | None) -> list[dict[str, Any]]:
+def _links(space: Space, links: Links | None) -> dict[tuple[str, str], LinkFacts]:
     """Every link of a candidate in the direction that its frames take: its rate as asked, its measured round trip."""
     measured = (
         {} if links is None else {frozenset((each.a, each.b)): each.median_rtt_ms / 1000 for each in links.verdicts}
@@ -145,4 +200,4 @@ def _links(space: Space, links: Links | None) -> list[dict[str, Any]]:
         pair = frozenset((boundary.sender, boundary.receiver))
         facts = LinkFacts(boundary.rate_bit_per_s, measured.get(pair, boundary.rtt_s), jitter.get(pair, 0.0))
         found[boundary.sender, boundary.receiver] = facts
-    return [{"sender": a, "receiver": b, "facts": asdict(facts)} for (a, b), facts in found.items()]
+    return found

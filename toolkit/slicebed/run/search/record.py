@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from slicebed.errors import RunError
 from slicebed.run.search.cells import cell_of, measure, read_cell
-from slicebed.run.store import write_json
+from slicebed.run.search.decided import check_decision, read_foretold, write_foretold
 from slicebed.split.search.objective import best_of, excess, score, shown, value
 
 if TYPE_CHECKING:
@@ -111,15 +111,25 @@ class Record:
                 raise RunError(what, where=str(path.parent), mend=_MEND) from error
 
     def decisions(self, events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
-        """By problem and method what a journal says was decided, as far as all that it rests on is still there."""
-        decided = (event for event in events if event["event"] == "decision")
-        return {(each["problem"], each["method"]): each for each in decided if self._bears_out(each)}
+        """By problem and method what a journal says was decided, as far as all that it rests on is still there.
+
+        Raises:
+            RunError: a decision is not what `decided` gives.
+        """
+        found = {}
+        for line, event in enumerate(events, start=1):
+            if event["event"] == "decision":
+                check_decision(event, f"{self.folder / 'journal.jsonl'}, line {line}")
+                if self._bears_out(event):
+                    found[event["problem"], event["method"]] = event
+        return found
 
     def _bears_out(self, decided: Mapping[str, Any]) -> bool:
         foretold = decided["foretold"]
         return (
             self._knows(decided["problem"], decided["chosen"])
-            and set(decided["cells"]) <= {cell.id for cell in self.cells}
+            and decided["chosen"] in {cell.key for cell in self.cells if cell.problem == decided["problem"]}
+            and set(map(str, decided["cells"])) <= {cell.id for cell in self.cells}
             and (foretold is None or (self.folder / "foretold" / foretold).is_file())
         )
 
@@ -169,7 +179,7 @@ class Record:
             name = f"{problem}-{decision.method}.json".replace("/", "_")
             folder = self.folder / "foretold"
             folder.mkdir(exist_ok=True)
-            write_json(folder / name, {key: _plain_figures(each.figures) for key, each in foretold.items()})
+            write_foretold(folder / name, foretold)
         choice = decision.choice
         return {
             "problem": problem,
@@ -191,6 +201,9 @@ class Record:
 
         Args:
             decisions: as `decided` gave them.
+
+        Raises:
+            RunError: predictions of one of them cannot be read.
         """
         decisions = list(decisions)
         places = {(each.id, key): at for each in self.listings.values() for at, key in enumerate(each.candidates)}
@@ -253,7 +266,7 @@ class Record:
         files = {each["problem"]: each["foretold"] for each in decisions if each["foretold"]}
         for listing in self.listings.values():
             name = files.get(listing.id)
-            told = json.loads((self.folder / "foretold" / name).read_text(encoding="utf-8")) if name else {}
+            told = read_foretold(self.folder / "foretold" / name) if name else {}
             for candidate in listing.candidates.values():
                 figures = told.get(candidate.key, {})
                 latency = figures.get("latency", (None, None, None))
@@ -328,10 +341,3 @@ def _of(figures: Mapping[str, Figure], metric: str, scale: float = 1) -> str:
 def _number(value: float | None, scale: float = 1) -> str:
     """As tables hold it: empty where it is not known."""
     return "" if value is None or math.isnan(value) else f"{value * scale:.9g}"
-
-
-def _plain_figures(figures: Mapping[str, Figure]) -> dict[str, list[float | None]]:
-    return {
-        metric: [None if math.isnan(each) else each for each in (figure.value, figure.low, figure.high)]
-        for metric, figure in figures.items()
-    }

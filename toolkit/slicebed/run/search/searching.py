@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from slicebed.errors import RunError, SpecError, VerdictError
+from slicebed.errors import ProvisionError, RunError, SpecError, VerdictError
 from slicebed.run.search.cells import Repeats, measure, ordered, read_cell
-from slicebed.run.search.crew import Crew
+from slicebed.run.search.crew import Crew, SiteLostError, Trouble
 from slicebed.run.search.listing import Listing, write_listings
 from slicebed.run.search.record import Record
 from slicebed.run.search.space import Cell
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from slicebed.errors import SlicebedError
     from slicebed.run.progress import Progress
-    from slicebed.run.search.crew import Trouble, Worker
+    from slicebed.run.search.crew import Worker
     from slicebed.run.search.foresight import Foresight
     from slicebed.run.search.space import Space
     from slicebed.run.store import Campaign
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 # What is one method's matter on one problem; the others go on.
-_OF_A_SESSION: Final = (RunError, SpecError, VerdictError)
+_OF_A_SESSION: Final = (RunError, SpecError, VerdictError, ProvisionError)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Searching:
         methods: Mapping[str, Method],
         settings: Settings,
         progress: Progress,
-        foresee: Callable[[Space], Foresight],
+        foresee: Callable[[str, Space], Foresight],
     ) -> None:
         """Take in what the campaign's folder has already.
 
@@ -119,10 +120,10 @@ class Searching:
             methods: by name; each is tried on every problem.
             settings: how.
             progress: told what goes on.
-            foresee: profiles the hosts for a space; called for methods that need it.
+            foresee: profiles the hosts of a site for a space; called for methods that need it.
 
         Raises:
-            RunError: a finished cell of the folder cannot be read.
+            RunError: a finished cell, a decision or predictions of the folder cannot be read.
         """
         self._campaign, self._methods, self._settings = campaign, methods, settings
         self._progress, self._foresee = progress, foresee
@@ -134,11 +135,28 @@ class Searching:
         self._lost: set[str] = set()
         self._failed: list[SlicebedError] = []
         self._record.take_in()
-        # Of what somebody took away since, there is a new decision.
-        self._decisions = self._record.decisions(campaign.events())
+        # So often cells failed that were not done since.
+        self._failed_before: Counter[str] = Counter()
+        self._take_in_events()
         self._record.write(self._decisions.values())
         self._begun_with = len(self._record.cells)
         self._left = 0
+
+    def _take_in_events(self) -> None:
+        events, noted = list(self._campaign.events()), set()
+        # Of what somebody took away since, there is a new decision.
+        self._decisions = self._record.decisions(events)
+        for event in events:
+            cell = str(event.get("cell"))
+            if event["event"] in {Trouble.FAILED, Trouble.INVALID}:
+                self._failed_before[cell] += 1
+            elif event["event"] == "cell_done":
+                noted.add(cell)
+                del self._failed_before[cell]
+        for cell_data in self._record.cells.values():
+            if cell_data.cell.id not in noted:
+                # The process before was killed when its folder had its name already.
+                self._note_done(cell_data.cell, cell_data.manifest, found=True)
 
     def run(self, workers: Sequence[Worker]) -> None:
         """Search until every method has decided on every problem, or cannot.
@@ -150,7 +168,7 @@ class Searching:
         """
         candidates = sum(len(space.variants) for space in self._spaces.values())
         self._progress.search_begins(self._campaign.name, len(self._spaces), candidates, self._begun_with)
-        self._crew = Crew(workers, self)
+        self._crew = Crew(workers, self, self._failed_before)
         conditions = list(dict.fromkeys(space.condition for space in self._spaces.values()))
         if self._settings.randomised:
             # A repeatable shuffle is wanted here, not a secret one.
@@ -165,9 +183,9 @@ class Searching:
             raise error
 
     @property
-    def site(self) -> str:
-        """One that was not lost so far."""
-        return self._crew.sites[0]
+    def sites(self) -> tuple[str, ...]:
+        """Those that are left since it runs."""
+        return self._crew.sites
 
     def _search(self, spaces: Sequence[Space]) -> None:
         """Bring every session of a condition to its end, all of them in step: so that they share their cells."""
@@ -204,13 +222,15 @@ class Searching:
         """Begin a session; None where the method cannot."""
         try:
             return self._begin(space, name)
+        except SiteLostError:
+            raise
         except _OF_A_SESSION as error:
             self._cannot(space, name, error)
             return None
 
     def _begin(self, space: Space, name: str) -> _Sitting:
         method = self._methods[name]
-        foresight = self._foresee(space) if needs_profiles(method) else None
+        foresight = self._profiled(space) if needs_profiles(method) else None
         foretold: dict[str, Foretold] = {}
 
         def foretell(measures: Sequence[Measure]) -> Mapping[str, Foretold]:
@@ -224,6 +244,12 @@ class Searching:
         self._tell_turn(space, name)
         session = Session(name, method, problem)
         return _Sitting(space, name, session, 0.0 if foresight is None else foresight.testbed_s, foretold)
+
+    def _profiled(self, space: Space) -> Foresight:
+        def failed(site: str, error: SlicebedError) -> None:
+            self._campaign.note("profiling_failed", problem=space.id, site=site, error=str(error))
+
+        return self._crew.on_a_site(lambda site: self._foresee(site, space), failed)
 
     def _measure(self, asks: Sequence[tuple[_Sitting, Ask]]) -> None:
         """Measure until every ask can be answered, one repeat of everything after the other."""
@@ -277,9 +303,12 @@ class Searching:
     def done(self, cell: Cell, manifest: Mapping[str, Any]) -> None:
         """Take in a cell that is whole."""
         self._record.keep(read_cell(cell, self._campaign.folder / cell.run_id, manifest))
-        self._campaign.note("cell_done", cell=cell.id, run=cell.run_id, site=manifest["site"])
+        self._note_done(cell, manifest)
         self._left -= 1
         self._tell_progress()
+
+    def _note_done(self, cell: Cell, manifest: Mapping[str, Any], **facts: bool) -> None:
+        self._campaign.note("cell_done", cell=cell.id, run=cell.run_id, site=manifest["site"], **facts)
 
     def trouble(self, cell: Cell, kind: Trouble, site: str, error: Exception, *, given_up: bool) -> None:
         """Write down an attempt that is no result."""

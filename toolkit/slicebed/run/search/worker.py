@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -16,7 +16,7 @@ from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from slicebed.run.bench import Bench, Links, Subject
     from slicebed.run.search.space import Cell, Knobs, Space
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost
 
-T = TypeVar("T")
 _ANSWER_S: Final = 5.0
 _RESTORE_S: Final = 60.0
 # So often agents of a site are started again in one search; one that dies more often has a reason that stays.
@@ -97,22 +96,6 @@ class SiteWorker:
             self._links = self.bench.set_conditions(experiment, space.configuration, space.parts)
             self._conditions = wanted
         return self._links
-
-    def lasting(self, act: Callable[[], T]) -> T:
-        """Do something on the hosts; anew where an agent died meanwhile, which is started again.
-
-        Raises:
-            RunError: it failed although all agents answer.
-            SiteLostError: they cannot be had any more.
-        """
-        while True:
-            before = self._revivals
-            try:
-                return act()
-            except RunError:
-                self.mend()
-                if self._revivals == before:
-                    raise
 
     def mend(self) -> None:
         """Start agents that do not answer, and connect anew where that is needed.
