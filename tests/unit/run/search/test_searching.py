@@ -189,6 +189,17 @@ def test_profiles_that_cannot_be_made_anywhere_are_tried_as_often_as_a_cell_and_
     assert [row["method"] for row in tables(campaign)["decisions"]] == ["strongman"]
 
 
+def test_where_the_last_site_is_lost_while_it_is_profiled_the_search_ends(small):
+    spaces, create, _ = small
+    campaign = create()
+    hosts = [SimulatedHosts(campaign, spaces, site) for site in ("left", "right")]
+    errors = {site: SiteLostError("dead", where=f"host edge of {site}") for site in ("left", "right")}
+    chosen = {"wants_profiles": wants_profiles, **methods("strongman")}
+    with pytest.raises(SiteLostError, match="host edge of right: dead"):
+        search(campaign, spaces, hosts, chosen, profiled_on([], errors))
+    assert tables(campaign)["decisions"] == []
+
+
 def test_the_last_site_s_death_ends_the_search(small):
     spaces, create, _ = small
     campaign = create()
