@@ -82,12 +82,23 @@ def spoil_manifest(folder, text):
     (folder / "manifest.json").write_text(text)
 
 
+def respell_manifest(folder, **facts):
+    """Say something else in a manifest; None: nothing."""
+    path = folder / "manifest.json"
+    changed = json.loads(path.read_text()) | facts
+    path.write_text(json.dumps({name: each for name, each in changed.items() if each is not None}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda run: spoil_manifest(run, '{"status": "comp'), "manifest.json: a run's manifest cannot be read"),
         (lambda run: spoil_manifest(run, "[]"), "manifest.json: a run's manifest cannot be read"),
         (lambda run: spoil_manifest(run, '{"status": "complete"}'), "cannot be read: KeyError: 'problem'"),
+        (lambda run: respell_manifest(run, site=None), "cannot be read: KeyError\\('site'\\)"),
+        (lambda run: respell_manifest(run, testbed_s=None), "cannot be read: KeyError\\('testbed_s'\\)"),
+        (lambda run: respell_manifest(run, frames={}), "cannot be read: KeyError\\('captured'\\)"),
+        (lambda run: respell_manifest(run, stages=[]), "cannot be read: AttributeError"),
         (lambda run: (run / "samples.parquet").write_bytes(b"PAR1"), "samples of a finished cell cannot be read"),
         (lambda run: (run / "samples.parquet").unlink(), "samples of a finished cell cannot be read"),
         (lambda run: shutil.copytree(run, run.with_name("backup")), "backup/manifest.json: it is the manifest of run"),

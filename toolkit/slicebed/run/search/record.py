@@ -105,10 +105,13 @@ class Record:
             if named != {path.parent.name} or not self._knows(cell.problem, cell.key):
                 raise RunError(f"it is the manifest of run {manifest['run']}", where=str(path), mend=_MEND)
             try:
-                self.add(read_cell(cell, path.parent, manifest))
-            except (RunError, ValueError, KeyError, TypeError) as error:
+                data = read_cell(cell, path.parent, manifest)
+                # All that the tables take of it is there, and a number where that is wanted.
+                self._cell_row(data)
+            except (RunError, ValueError, KeyError, TypeError, AttributeError) as error:
                 what = error.what if isinstance(error, RunError) else f"a finished cell cannot be read: {error!r}"
                 raise RunError(what, where=str(path.parent), mend=_MEND) from error
+            self.add(data)
 
     def decisions(self, events: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
         """By problem and method what a journal says was decided, as far as all that it rests on is still there.
