@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Cores come online before their limits are written; links come last, so that what fails earlier leaves them alone.
 ORDER = ("cpu", "workload", "network")
+LIMITS = ("cpu", "workload")
+"""The parts that are the host's own; a loan is of these alone: links are set anew by whoever comes next."""
 CONFIRM_WITHIN_S = 30.0
 
 
@@ -86,8 +88,12 @@ class Conditions:
         with self._state.locked():
             return self._outcome(self._plans(self._wished(plain)))
 
-    def apply(self, plain: object, *, confirm_within_s: float = CONFIRM_WITHIN_S) -> Outcome:
+    def apply(
+        self, plain: object, *, confirm_within_s: float = CONFIRM_WITHIN_S, on_loan_to: str | None = None
+    ) -> Outcome:
         """Save the original state of what the wish touches, make it so, and read it back.
+
+        On loan to somebody, limits hold until `put_back`; without, they stay, also where they were on loan before.
 
         When an interface that carries SSH is touched, the dead-man timer runs from before the first change; the caller
         confirms with the outcome's token over a fresh connection.
@@ -108,13 +114,20 @@ class Conditions:
                     name: self._parts[name].save(wish, also=self._stale(name, wish)) for name, wish in wished.items()
                 }
                 self._state.keep_original(before)
+            remembered = isinstance(plain, dict) and bool(self._state.original())
+            limits = [name for name in wished if name in LIMITS]
+            if remembered and on_loan_to is not None:
+                # On disk before the first change, as the original is.
+                self._state.lend(on_loan_to, limits)
             token = (
                 self._dead_man.arm(confirm_within_s, self._connection.name, self._state.directory) if guarded else None
             )
             if outcome.writes:
                 self._make_so(plans, wished, before)
-            if isinstance(plain, dict) and self._state.original():
+            if isinstance(plain, dict) and remembered:
                 self._state.keep_wish({name: plain[name] for name in ("host", *wished)})
+                if limits and on_loan_to is None:
+                    self._state.end_loan(limits)
         return Outcome(outcome.changes, outcome.writes, guarded, token)
 
     def confirm(self, token: str) -> None:
@@ -159,6 +172,28 @@ class Conditions:
             if not check:
                 self._state.clear_when_unchanged()
             return self._outcome(done)
+
+    def put_back(self) -> Outcome:
+        """Make what is on loan as it was before: as it was wished then, else as it was originally; safe to repeat.
+
+        Raises:
+            HostError: something would not go back; it is still on loan, and putting back again goes on.
+        """
+        with self._state.locked():
+            before = self._state.loan().get("before", {})
+            wished = {part: wish for part, wish in before.items() if wish is not None}
+            name = self._state.wish().get("host")
+        done = [self.apply({"host": name, **wished})] if wished else []
+        done.append(self.restore([part for part in before if part not in wished]))
+        with self._state.locked():
+            # What an apply that was refused had on loan was never changed.
+            self._state.end_loan(before)
+        return Outcome(
+            changes=tuple(change for each in done for change in each.changes),
+            writes=sum(each.writes for each in done),
+            at_risk=any(each.at_risk for each in done),
+            token=done[0].token,
+        )
 
     def _restore_part(self, name: str, saved: Mapping[str, Any], *, check: bool) -> PartPlan:
         part = self._parts[name]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Room for the wish of a host with twenty thousand peers.
 MAX_LINE_BYTES = 16 << 20
-CHANGES = frozenset({"apply", "restore"})
+CHANGES = frozenset({"apply", "restore", "put_back"})
 
 
 class Service:

@@ -1,4 +1,4 @@
-"""What this host remembers of its conditions, on its own disk: the original state, and what was last wished.
+"""What this host remembers of its conditions, on its own disk: the original state, the last wish, what is on loan.
 
 Written and synced before the act it is about, so that a host can be restored from these files alone: by another control
 machine, after a crash in the middle of an apply, or by the dead-man timer.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from slicebed_agent.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 DIRECTORY = Path("/var/lib/slicebed/conditions")
 LOCK_TIMEOUT_S = 30.0
@@ -38,6 +38,7 @@ class State:
         self._original = directory / "original.json"
         self._wish = directory / "wish.json"
         self._base = directory / "base_rtt.json"
+        self._loan = directory / "loan.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -84,21 +85,23 @@ class State:
             self._write_original(kept)
 
     def forget_original(self, part: str) -> None:
-        """Drop a part that is as it was, and what was wished of it."""
+        """Drop a part that is as it was, what was wished of it, and its loan."""
         kept = self.original()
         kept.pop(part, None)
-        # A wish that somebody damaged stays as it is, for `apply` and `drift` to tell of: going back needs none.
+        # A wish or loan that somebody damaged stays as it is, for other verbs to tell of: going back needs neither.
         with suppress(HostError):
             wished = self.wish()
             wished.pop(part, None)
             self._write(self._wish, {"wish": wished})
+        with suppress(HostError):
+            self.end_loan((part,))
         self._write_original(kept)
 
     def clear_when_unchanged(self) -> None:
         """Remove the directory once nothing on the host is changed any more."""
         if self.original() or not self.directory.exists():
             return
-        for path in (*self.directory.glob("*.partial"), self._wish, self._base, self._original):
+        for path in (*self.directory.glob("*.partial"), self._wish, self._loan, self._base, self._original):
             path.unlink(missing_ok=True)
         # What somebody else put there keeps it.
         with suppress(OSError):
@@ -113,6 +116,32 @@ class State:
         before = self.wish()
         if {**before, **wish} != before:
             self._write(self._wish, {"wish": {**before, **wish}})
+
+    def loan(self) -> dict[str, Any]:
+        """Parts that somebody changed for a while: the name of who last did, as ``by``, and ``before``.
+
+        The latter is what was wished of each part until then, None where nothing was. Empty without a loan.
+        """
+        loan = self._read(self._loan, "loan")
+        if loan and not (isinstance(loan.get("by"), str) and isinstance(loan.get("before"), dict)):
+            raise _damaged(self._loan, "loan lacks by or before")
+        return loan
+
+    def lend(self, by: str, parts: Iterable[str]) -> None:
+        """Remember what is wished of these parts now; of a part that is on loan already, the earlier stays."""
+        before = self.loan().get("before", {})
+        wished = self.wish()
+        if found := {part: wished.get(part) for part in parts} | before:
+            self._write(self._loan, {"loan": {"by": by, "before": found}})
+
+    def end_loan(self, parts: Iterable[str]) -> None:
+        """Forget what was before the loan of these parts."""
+        loan = self.loan()
+        left = {part: wish for part, wish in loan.get("before", {}).items() if part not in set(parts)}
+        if left:
+            self._write(self._loan, {"loan": {**loan, "before": left}})
+        else:
+            self._loan.unlink(missing_ok=True)
 
     def base_rtt_us(self) -> dict[str, float]:
         """Round trip to each peer's address before anything was shaped, in microseconds."""

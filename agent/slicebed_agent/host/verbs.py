@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicebed_agent.errors import HostError
-from slicebed_agent.host.conditions import CONFIRM_WITHIN_S, ORDER, Conditions, Connection
+from slicebed_agent.host.conditions import CONFIRM_WITHIN_S, ORDER, Conditions, Connection, Outcome
 from slicebed_agent.host.state import State
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def handlers() -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         "confirm": confirm,
         "drift": drift,
         "restore": restore,
+        "put_back": put_back,
         "summary": summary,
         "keep_base_rtt": keep_base_rtt,
         "doctor": doctor,
@@ -43,9 +44,14 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def apply(request: dict[str, Any]) -> dict[str, Any]:
-    """``{"wish", "confirm_within_s"}`` -> what was changed, and the token for ``confirm`` when a timer runs."""
+    """``{"wish", "confirm_within_s"}`` -> what was changed, and the token for ``confirm`` when a timer runs.
+
+    With ``on_loan_to``, a name, limits hold until ``put_back``.
+    """
     within_s = _seconds(request.get("confirm_within_s", CONFIRM_WITHIN_S))
-    return _conditions(_host_of(request["wish"])).apply(request["wish"], confirm_within_s=within_s).to_plain()
+    wish, on_loan_to = request["wish"], request.get("on_loan_to")
+    conditions = _conditions(_host_of(wish))
+    return conditions.apply(wish, confirm_within_s=within_s, on_loan_to=on_loan_to).to_plain()
 
 
 def confirm(request: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +73,17 @@ def restore(request: dict[str, Any]) -> dict[str, Any]:
     if only is not None and not set(only) <= set(ORDER):
         raise HostError(f"unknown part in {only}", mend=f"allowed: {', '.join(ORDER)}")
     return _conditions(_saved_host(State())).restore(only, check=bool(request.get("check"))).to_plain()
+
+
+def put_back(request: dict[str, Any]) -> dict[str, Any]:
+    """-> to whom limits were on loan, None where to nobody, and what was put back as it was before."""
+    del request
+    state = State()
+    by = state.loan().get("by")
+    if by is None:
+        return {**Outcome().to_plain(), "on_loan_to": None}
+    host = _saved_host(state) or _host_of(state.wish())
+    return {**_conditions(host).put_back().to_plain(), "on_loan_to": by}
 
 
 def summary(request: dict[str, Any]) -> dict[str, Any]:

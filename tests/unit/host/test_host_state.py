@@ -12,6 +12,7 @@ READERS = {
     "original.json": lambda state: state.original(),
     "wish.json": lambda state: state.wish(),
     "base_rtt.json": lambda state: state.base_rtt_us(),
+    "loan.json": lambda state: state.loan(),
 }
 
 
@@ -28,6 +29,7 @@ READERS = {
         ("wish.json", '{"version": 1, "wish": "edge"}', "wish is no mapping"),
         ("base_rtt.json", '{"version": 1, "rtt_us": {"far": "1 ms"}}', "rtt_us.far is no number"),
         ("base_rtt.json", '{"version": 1, "rtt_us": null}', "rtt_us is no mapping"),
+        ("loan.json", '{"version": 1, "loan": {"by": "x"}}', "loan lacks by or before"),
     ],
 )
 def test_a_damaged_file_is_one_line_that_names_it_and_the_way_out(tmp_path, name, content, said):
@@ -39,7 +41,7 @@ def test_a_damaged_file_is_one_line_that_names_it_and_the_way_out(tmp_path, name
 
 
 def test_a_record_that_nobody_has_written_is_empty(tmp_path):
-    assert [read(State(tmp_path)) for read in READERS.values()] == [{}, {}, {}]
+    assert [read(State(tmp_path)) for read in READERS.values()] == [{}, {}, {}, {}]
 
 
 def test_the_timer_says_so_too_when_the_original_is_damaged(tmp_path):

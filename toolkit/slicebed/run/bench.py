@@ -123,6 +123,8 @@ class Bench:
     ) -> Links:
         """Make hosts and links as a configuration asks, over the held channels, and measure the links.
 
+        Limits of hosts are on loan to the campaign: whoever asks for them puts them back.
+
         Args:
             experiment: names testbed and links.
             configuration: one of its own.
@@ -143,7 +145,7 @@ class Bench:
             unshape(channels, target)
             kept = base_rtts(Player(target, stage.progress.say))
         asked = target.asked(kept)
-        outcomes = change_conditions(channels, asked)
+        outcomes = change_conditions(channels, asked, stage.campaign.name)
         stage.campaign.note(
             "conditions_changed",
             configuration=configuration.name,
@@ -245,14 +247,14 @@ class Bench:
 
 
 @contextmanager
-def reached(stage: Stage, hosts: Mapping[str, InventoryHost], image: ImageFacts) -> Iterator[Bench]:
-    """Hold connections to the hosts and their agents for the `with` block.
+def reached(stage: Stage, image: ImageFacts) -> Iterator[Bench]:
+    """Hold connections to a stage's hosts and their agents for the `with` block.
 
     Raises:
         ProvisionError: no SSH connection to a host.
         RunError: an agent does not answer.
     """
-    with Agents(hosts, tuple(hosts)) as agents:
+    with Agents(stage.hosts, tuple(stage.hosts)) as agents:
         facts = {name: agent_facts(connection) for name, connection in agents.connections.items()}
         yield Bench(stage, agents, read_inventory(stage.inventory), image, facts)
 

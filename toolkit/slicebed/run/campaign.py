@@ -90,12 +90,11 @@ def run_campaign(
         plan = wanted.plan(model)
         with hosts_taken(wanted.inventory), find(wanted.results, wanted.experiment.name, plan).taken() as campaign:
             left = [run for run in runs if not campaign.is_done(run.run_id)]
-            stage = Stage(checkout, wanted.inventory, campaign, progress, campaign.folder)
+            stage = Stage(checkout, wanted.inventory, hosts, campaign, progress, campaign.folder)
             progress.begin(campaign.name, len(runs), len(runs) - len(left))
             with journaled(campaign, (stage,)):
-                if deploy:
-                    stage.deploy()
-                with reached(stage, hosts, image) as bench:
+                stage.make_ready(deploy=deploy)
+                with reached(stage, image) as bench:
                     _run_all(bench, wanted.experiment, (opened, model), left)
             stage.gather()
             campaign.complete()

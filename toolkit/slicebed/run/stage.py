@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import SpecError
+from slicebed.errors import ProvisionError, SpecError
+from slicebed.run.loans import put_back_limits
+from slicebed.testbed.channel import open_channels
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
+from slicebed.testbed.sweep import change_conditions
 from slicebed.testbed.target import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from slicebed.run.progress import Progress
@@ -28,6 +33,7 @@ class Stage:
     Attributes:
         checkout: where the playbooks are.
         inventory: Ansible's, of the hosts.
+        hosts: of the inventory, those that frames pass.
         campaign: keeps runs and journal.
         progress: told what goes on.
         home: keeps the hosts' logs and Ansible's records; the campaign's folder, or one of its own for each site.
@@ -35,6 +41,7 @@ class Stage:
 
     checkout: Checkout
     inventory: Path
+    hosts: Mapping[str, InventoryHost]
     campaign: Campaign
     progress: Progress
     home: Path
@@ -46,19 +53,43 @@ class Stage:
         recap = run_playbook(self.checkout, playbook, lambda task: self.progress.say(f"{name}: {task}"))
         self.campaign.note("playbook", name=name, changed=recap.total_changed)
 
-    def deploy(self, limited: Testbed | None = None) -> None:
-        """Make sure that host tools and agents are there and running.
+    def make_ready(self, limited: Testbed | None = None, *, deploy: bool) -> None:
+        """Put back limits that a search which was killed left; make sure that host tools and agents are there and run.
 
         Args:
-            limited: its workloads' limits are applied first: they hold for what is started in their control groups.
+            limited: its workloads' limits are set before agents are started: they hold for what is started in their
+                control groups. On loan to the campaign.
+            deploy: False when host tools and agents surely are there; then no limits are set either.
+
+        Raises:
+            ProvisionError: a playbook failed, or a host did not go back.
         """
-        if limited is None:
+        if deploy:
             self.play("condition.yml", "host_tools")
-        else:
+        self._put_back_limits()
+        if not deploy:
+            return
+        if limited is not None:
             neighbours = read_inventory(self.inventory)
-            target = Target(self.checkout, limited, self.inventory, neighbours, neighbours, frozenset({"workload"}))
-            self.play("condition.yml", **target.asked({}).variables())
+            target = Target(self.checkout, limited, self.inventory, self.hosts, neighbours, frozenset({"workload"}))
+            with open_channels(self.hosts) as channels:
+                change_conditions(channels, target.asked({}), self.campaign.name)
         self.play("deploy.yml")
+
+    @contextmanager
+    def limits_on_loan(self) -> Iterator[None]:
+        """Behind the `with` block hosts have the limits of before, those of an earlier `slicebed apply` among them."""
+        try:
+            yield
+        finally:
+            try:
+                self._put_back_limits()
+            except ProvisionError as error:
+                # What ended the search matters more; whoever uses the hosts next puts back first.
+                self.progress.say(f"limits are left: {error}")
+
+    def _put_back_limits(self) -> None:
+        put_back_limits(self.hosts, self.campaign, self.progress.say)
 
     def gather(self) -> None:
         """Fetch every host's agent log and facts."""

@@ -48,26 +48,48 @@ def unshape(channels: Mapping[str, HostChannel], target: Target) -> None:
     _set_wires(bare.asked({}))
 
 
-def change_conditions(channels: Mapping[str, HostChannel], asked: Asked) -> dict[str, dict[str, Any]]:
+def change_conditions(
+    channels: Mapping[str, HostChannel], asked: Asked, on_loan_to: str | None = None
+) -> dict[str, dict[str, Any]]:
     """Make hosts and wires as asked, all at once; each host's outcome, as `slicebed apply --json` has it.
 
     Where an interface that carries SSH is touched, the host's dead-man timer is confirmed over a fresh connection.
+
+    Args:
+        channels: to the hosts.
+        asked: of them and of the wires.
+        on_loan_to: a campaign: limits of hosts hold until `put_back`; None: they stay.
 
     Raises:
         ProvisionError: a host refused; what it had done of this change is undone.
     """
 
     def change(name: str, channel: HostChannel) -> dict[str, Any]:
-        request = {"wish": asked.wishes[name], "confirm_within_s": CONFIRM_WITHIN_S}
-        outcome = channel.call("apply", request, _TIMEOUT_S)
-        if outcome["token"] is not None:
-            with open_channel(channel.host) as fresh:
-                fresh.call("confirm", {"token": outcome["token"]}, _TIMEOUT_S)
-        return outcome
+        request = {"wish": asked.wishes[name], "confirm_within_s": CONFIRM_WITHIN_S, "on_loan_to": on_loan_to}
+        return _confirmed(channel, channel.call("apply", request, _TIMEOUT_S))
 
     outcomes = on_all({name: channel for name, channel in channels.items() if name in asked.wishes}, change)
     _set_wires(asked)
     return outcomes
+
+
+def put_back(channel: HostChannel) -> str | None:
+    """Make a host's limits that are on loan to a campaign as they were before it; give its name, None without a loan.
+
+    Raises:
+        ProvisionError: the host did not go back.
+    """
+    outcome = _confirmed(channel, channel.call("put_back", {}, _TIMEOUT_S))
+    by: str | None = outcome["on_loan_to"]
+    return by
+
+
+def _confirmed(channel: HostChannel, outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome, whose dead-man timer, if one runs, is stopped over a fresh connection."""
+    if outcome["token"] is not None:
+        with open_channel(channel.host) as fresh:
+            fresh.call("confirm", {"token": outcome["token"]}, _TIMEOUT_S)
+    return outcome
 
 
 def _set_wires(asked: Asked) -> None:

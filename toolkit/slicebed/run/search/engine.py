@@ -172,17 +172,17 @@ def run_search(
 
             searching = Searching(campaign, spaces, methods, wanted.settings, progress, foresight)
             stages = {
-                site: Stage(checkout, inventory, campaign, progress, _home(campaign, wanted, site))
+                site: Stage(checkout, inventory, hosts[site], campaign, progress, _home(campaign, wanted, site))
                 for site, inventory in wanted.sites.items()
             }
-            with journaled(campaign, tuple(stages.values())):
-                for stage in stages.values() if deploy else ():
-                    stage.deploy(limited_testbed(spaces))
-                with ExitStack() as held:
-                    by_id = {space.id: space for space in spaces}
-                    for site, stage in stages.items():
-                        workers[site] = held.enter_context(site_worker(site, stage, hosts[site], image, by_id))
-                    searching.run(tuple(workers.values()))
+            with journaled(campaign, tuple(stages.values())), ExitStack() as held:
+                for stage in stages.values():
+                    held.enter_context(stage.limits_on_loan())
+                    stage.make_ready(limited_testbed(spaces), deploy=deploy)
+                by_id = {space.id: space for space in spaces}
+                for site, stage in stages.items():
+                    workers[site] = held.enter_context(site_worker(site, stage, image, by_id))
+                searching.run(tuple(workers.values()))
             for site, stage in stages.items():
                 # Where a site is left out, that its logs cannot be had either must not keep the search open.
                 with nullcontext() if site in searching.sites else suppress(ProvisionError):

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from slicebed.run.stage import Stage
     from slicebed.spec.order import PlannedRun
     from slicebed.testbed.image import ImageFacts
-    from slicebed.testbed.inventory import InventoryHost
 
 _ANSWER_S: Final = 5.0
-_RESTORE_S: Final = 60.0
 # So often agents of a site are started again in one search; one that dies more often has a reason that stays.
 _MOST_REVIVALS: Final = 10
 
@@ -148,28 +146,12 @@ class _Heeding(Progress):
 
 
 @contextmanager
-def site_worker(
-    site: str, stage: Stage, hosts: Mapping[str, InventoryHost], image: ImageFacts, spaces: Mapping[str, Space]
-) -> Iterator[SiteWorker]:
-    """A worker whose agents are reached for the `with` block; behind it hosts have the limits of before.
+def site_worker(site: str, stage: Stage, image: ImageFacts, spaces: Mapping[str, Space]) -> Iterator[SiteWorker]:
+    """A worker whose agents are reached for the `with` block.
 
     Raises:
         ProvisionError: no SSH connection to a host.
         RunError: an agent does not answer.
     """
-    with reached(stage, hosts, image) as bench:
-        try:
-            yield SiteWorker(site, bench, spaces)
-        finally:
-            _lift_limits(bench, spaces)
-
-
-def _lift_limits(bench: Bench, spaces: Mapping[str, Space]) -> None:
-    """Put back what conditions set of the hosts themselves: a run sets links alone, and would inherit the rest."""
-    parts = sorted(frozenset[str]().union(*(space.parts for space in spaces.values())) - {"network"})
-    for host, connection in bench.connections.items() if parts else ():
-        try:
-            connection.channel.call("restore", {"only": parts}, _RESTORE_S)
-        except ProvisionError as error:
-            # What ended the search matters more; `slicebed restore` does the same later.
-            bench.stage.campaign.note("limits_left", host=host, error=str(error))
+    with reached(stage, image) as bench:
+        yield SiteWorker(site, bench, spaces)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed.errors import InterruptedRunError, MissingRequirementError, SpecError
 from slicebed.run.evidence import agent_facts, source_version, tool_versions
 from slicebed.run.layout import lay_out
+from slicebed.run.loans import put_back_limits
 from slicebed.run.model_files import files_by_host, place_files
 from slicebed.run.sliced_model import open_experiment
 from slicebed.run.store import create_campaign, hosts_taken
@@ -102,7 +103,11 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
         timeline = Timeline(keep)
         with discarded_when_early(campaign, timeline):
             if place.deploy:
-                _deploy(place, campaign, watcher)
+                _play("condition.yml", place, campaign, watcher, tags="host_tools")
+            # Of a search that was killed.
+            put_back_limits(hosts, campaign, watcher.say)
+            if place.deploy:
+                _play("deploy.yml", place, campaign, watcher)
             with Agents(hosts, wanted.chain) as agents:
                 _place_files(agents, opened, model, wanted, watcher)
                 lasting = {
@@ -165,10 +170,9 @@ def _has_frames(spool: Path) -> bool:
         return any(json.loads(line)["kind"] in _OF_FRAMES for line in lines if line.endswith("}\n"))
 
 
-def _deploy(place: Place, campaign: Campaign, watcher: Watcher) -> None:
-    for name, tags in (("condition.yml", "host_tools"), ("deploy.yml", None)):
-        playbook = Playbook(name, place.inventory, campaign.folder / "ansible" / name.removesuffix(".yml"), tags=tags)
-        run_playbook(place.checkout, playbook, lambda task: watcher.say(f"{name}: {task}"))  # noqa: B023 - called in it
+def _play(name: str, place: Place, campaign: Campaign, watcher: Watcher, tags: str | None = None) -> None:
+    playbook = Playbook(name, place.inventory, campaign.folder / "ansible" / name.removesuffix(".yml"), tags=tags)
+    run_playbook(place.checkout, playbook, lambda task: watcher.say(f"{name}: {task}"))
 
 
 def _plan(wanted: WantedStream, model: SlicedModel) -> dict[str, Any]:
