@@ -114,6 +114,9 @@ def test_the_quick_form_repeats_nothing(experiments):
     assert full.of(experiments[full.file]) is experiments[full.file]
 
 
+GROUND = {"hosts": [{"edge": "10.0.0.2:22"}], "image": {"reference": "slicebed-agent:aa"}}
+
+
 @pytest.fixture
 def wanted(tmp_path):
     return ReproduceWanted(("couper-table5",), tmp_path / "hosts.yml", tmp_path / "results", quick=True)
@@ -140,7 +143,7 @@ def _play(found, parts, played):
 
 def test_every_part_is_played_once_and_deployed_first(wanted):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     played = Played()
     _play(found, parts, played)
     assert played.calls == [(part.name, False, number == 0) for number, part in enumerate(parts)]
@@ -148,13 +151,13 @@ def test_every_part_is_played_once_and_deployed_first(wanted):
     assert len(played.said) == len(parts)
     require_whole(found)
     with pytest.raises(SpecError, match="no unfinished reproduction"):
-        find_reproduction(wanted, nothing)
+        find_reproduction(wanted, GROUND, nothing)
 
 
 @pytest.mark.parametrize("error", [RunError("an agent died"), SlicebedError("x"), AgentConfigError("no such model")])
 def test_a_failed_part_does_not_lose_the_others(wanted, error):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     played = Played({parts[1].name: error})
     _play(found, parts, played)
     # What comes behind it looks for its agents again.
@@ -168,9 +171,9 @@ def test_a_failed_part_does_not_lose_the_others(wanted, error):
 
 def test_gone_on_with_what_is_whole_is_not_run_again(wanted):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     _play(found, parts, Played({parts[1].name: RunError("an agent died")}))
-    again = find_reproduction(wanted, nothing)
+    again = find_reproduction(wanted, GROUND, nothing)
     assert again == found
     played = Played()
     _play(again, parts, played)
@@ -182,19 +185,19 @@ def test_gone_on_with_what_is_whole_is_not_run_again(wanted):
 @pytest.mark.parametrize("stop", [InterruptedRunError("stop"), MissingRequirementError("no image")])
 def test_what_no_other_part_would_survive_ends_it(wanted, stop):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     with pytest.raises(type(stop)):
         _play(found, parts, Played({parts[1].name: stop}))
     assert [part["status"] for part in found.parts.values()] == ["whole", *["open"] * (len(parts) - 1)]
     played = Played()
-    _play(find_reproduction(wanted, nothing), parts, played)
+    _play(find_reproduction(wanted, GROUND, nothing), parts, played)
     assert played.calls[0] == (parts[1].name, True, True)
     assert len(played.calls) == len(parts) - 1
 
 
 def test_a_campaign_that_ended_before_it_was_noted_is_whole(wanted):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     create_campaign(found.home_of(parts[0].name), "x", {}).note("campaign_complete")
     played = Played()
     _play(found, parts, played)
@@ -204,16 +207,27 @@ def test_a_campaign_that_ended_before_it_was_noted_is_whole(wanted):
 
 def test_only_the_same_targets_in_the_same_form_are_gone_on_with(wanted):
     parts = parts_of(wanted.targets, quick=True)
-    found = create_reproduction(wanted, parts)
+    found = create_reproduction(wanted, parts, GROUND)
     same = ReproduceWanted(("couper-table5",), wanted.inventory, wanted.results, quick=True)
-    assert find_reproduction(same, nothing) == found
+    assert find_reproduction(same, GROUND, nothing) == found
     for targets, quick in ((("couper-table6",), True), (("couper-table5",), False), ((ALL,), True)):
         with pytest.raises(SpecError, match="no unfinished reproduction"):
-            find_reproduction(ReproduceWanted(targets, wanted.inventory, wanted.results, quick=quick), nothing)
+            find_reproduction(ReproduceWanted(targets, wanted.inventory, wanted.results, quick=quick), GROUND, nothing)
+
+
+def test_only_on_the_same_hosts_with_the_same_image_is_it_gone_on_with(wanted):
+    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True), GROUND)
+    for other, says in (
+        ({"hosts": [{"edge": "10.0.0.3:22"}]}, r"another hosts \(edge 10\.0\.0\.2:22, now 10\.0\.0\.3:22\)"),
+        ({"image": {"reference": "slicebed-agent:bb"}}, r"another image \(reference slicebed-agent:aa, now "),
+    ):
+        with pytest.raises(SpecError, match=says) as refused:
+            find_reproduction(wanted, {**GROUND, **other}, nothing)
+        assert str(found.folder) in str(refused.value)
 
 
 def test_the_state_is_written_before_anything_is_run(wanted):
-    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True))
+    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True), GROUND)
     state = json.loads((found.folder / "reproduce.json").read_text())
     assert state["kind"] == "reproduce"
     assert state["targets"] == ["couper-table5"]
@@ -255,11 +269,11 @@ def test_one_that_cannot_be_read_is_named_and_an_older_one_gone_on_with(wanted, 
     if text is not None:
         (newer / "reproduce.json").write_text(text)
     said = []
-    assert find_reproduction(wanted, said.append) == found
+    assert find_reproduction(wanted, GROUND, said.append) == found
     (line,) = said
     assert line.startswith("passed over: ")
     assert newer.name in line
     assert "\n" not in line
     shutil.rmtree(found.folder)
     with pytest.raises(SpecError, match=r"1 cannot.*restore what was named above"):
-        find_reproduction(wanted, said.append)
+        find_reproduction(wanted, GROUND, said.append)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from slicebed.errors import ConflictError, RunError, SpecError
-from slicebed.run.store import FAILED, INVALID, create_campaign, find_unfinished, hosts_taken, write_json
-from slicebed.run.stream.desk import Desk, socket_path
+from slicebed.run.store import FAILED, INVALID, create_campaign, find_unfinished, write_json
 
 PLAN = {
     "experiment": "dnn",
@@ -141,6 +139,48 @@ def test_resume_refuses_another_experiment_and_says_what_differs(tmp_path, chang
         find_unfinished(tmp_path, "dnn", {**PLAN, **changed})
 
 
+GROUND = {
+    "hosts": [{"client": "10.0.0.1:22", "edge": "10.0.0.2:22"}],
+    "image": {"reference": "slicebed-agent:aa", "dependencies": "d", "base": "b"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "unlike", "again"),
+    [
+        (
+            {"hosts": [{"client": "10.0.0.1:22", "edge": "10.0.0.3:22"}]},
+            "hosts (edge 10.0.0.2:22, now 10.0.0.3:22)",
+            "an inventory of the hosts",
+        ),
+        (
+            {"hosts": [*GROUND["hosts"], {"edge": "10.0.0.3:22"}]},
+            "hosts (none, now edge 10.0.0.3:22)",
+            "an inventory of the hosts",
+        ),
+        (
+            {"image": {**GROUND["image"], "reference": "slicebed-agent:bb"}},
+            "image (reference slicebed-agent:aa, now slicebed-agent:bb)",
+            "the agent image (slicebed image build, from the sources)",
+        ),
+    ],
+)
+def test_resume_refuses_other_hosts_and_another_image_and_says_which(tmp_path, changed, unlike, again):
+    campaign = create_campaign(tmp_path, "dnn", {**PLAN, **GROUND})
+    assert find_unfinished(tmp_path, "dnn", {**PLAN, **GROUND}).folder == campaign.folder
+    with pytest.raises(SpecError) as refused:
+        find_unfinished(tmp_path, "dnn", {**PLAN, **GROUND, **changed})
+    says = f"begun with another {unlike}; resume with {again} it was begun with, or run without --resume"
+    assert str(refused.value) == f"{campaign.folder}: {says}"
+
+
+def test_resume_refuses_what_was_begun_before_hosts_were_kept(tmp_path):
+    create_campaign(tmp_path, "dnn", PLAN)
+    unlike = r"hosts \(none, now client 10\.0\.0\.1:22, edge 10\.0\.0\.2:22\), image \(none, now reference"
+    with pytest.raises(SpecError, match=f"begun with another {unlike}"):
+        find_unfinished(tmp_path, "dnn", {**PLAN, **GROUND})
+
+
 NEWER = "dnn-99990101T000000Z"
 
 
@@ -184,96 +224,3 @@ def test_two_commands_do_not_work_on_one_campaign(tmp_path):
 
 def test_two_campaigns_in_one_second_do_not_share_a_folder(tmp_path):
     assert create_campaign(tmp_path, "dnn", PLAN).folder != create_campaign(tmp_path, "dnn", PLAN).folder
-
-
-def test_two_campaigns_do_not_share_hosts(tmp_path):
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with hosts_taken(inventory), pytest.raises(ConflictError, match="another slicebed command"), hosts_taken(inventory):
-        pass
-    with hosts_taken(inventory):
-        pass
-
-
-def test_who_finds_a_stream_on_the_hosts_is_told_how_to_end_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with hosts_taken(inventory), Desk(socket_path(inventory), lambda *_: {}):
-        with pytest.raises(ConflictError) as refused, hosts_taken(inventory):
-            pass
-        assert str(refused.value) == f"{inventory}: a stream runs on these hosts; end it: slicebed stream --stop"
-
-
-@contextmanager
-def stream(inventory):
-    with hosts_taken(inventory) as share, Desk(socket_path(inventory), lambda *_: {}):
-        share()
-        yield
-
-
-def test_conditions_may_be_set_while_a_stream_runs_by_one_command_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with stream(inventory):
-        for _ in range(2):
-            with (
-                hosts_taken(inventory, beside_stream=True),
-                pytest.raises(ConflictError, match="another slicebed command"),
-                hosts_taken(inventory, beside_stream=True),
-            ):
-                pass
-
-
-@pytest.mark.parametrize("beside_stream", [False, True])
-def test_while_conditions_are_being_set_nothing_begins_when_the_stream_ends(tmp_path, monkeypatch, beside_stream):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with ExitStack() as apply:
-        with stream(inventory):
-            apply.enter_context(hosts_taken(inventory, beside_stream=True))
-        with pytest.raises(ConflictError), hosts_taken(inventory, beside_stream=beside_stream):
-            pass
-    with hosts_taken(inventory, beside_stream=beside_stream):
-        pass
-
-
-def test_another_inventory_in_the_folder_is_nobodys_hindrance(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    one, other = tmp_path / "one.yml", tmp_path / "other.yml"
-    for inventory in (one, other):
-        inventory.write_text("all: {}")
-    with (
-        stream(one),
-        stream(other),
-        hosts_taken(one, beside_stream=True),
-        hosts_taken(other, beside_stream=True),
-    ):
-        pass
-
-
-def test_conditions_are_not_set_while_a_stream_begins(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with (
-        hosts_taken(inventory),
-        Desk(socket_path(inventory), lambda *_: {}),
-        pytest.raises(ConflictError, match="another slicebed command"),
-        hosts_taken(inventory, beside_stream=True),
-    ):
-        pass
-
-
-def test_conditions_are_not_set_while_a_campaign_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    inventory = tmp_path / "hosts.yml"
-    inventory.write_text("all: {}")
-    with (
-        hosts_taken(inventory),
-        pytest.raises(ConflictError, match="another slicebed command"),
-        hosts_taken(inventory, beside_stream=True),
-    ):
-        pass

@@ -12,7 +12,7 @@ from rich.table import Table
 from slicebed.cli._console import console, print_json
 from slicebed.cli._options import InventoryOption, OnlyOption, TestbedOption, inventory_of
 from slicebed.errors import InterruptedRunError
-from slicebed.run.store import hosts_taken
+from slicebed.run.taken import hosts_taken
 from slicebed.testbed.checkout import find_checkout
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def open_player(
     hosts = inventory_of(checkout, inventory)
     parts = frozenset(only) if only else None
     target = load_target(checkout, testbed, hosts, parts, shape_control_path=shape_control_path)
-    with hosts_taken(hosts, beside_stream=True), console(stderr=True).status(verb) as status:
+    with hosts_taken(hosts, target.neighbours, beside_stream=True), console(stderr=True).status(verb) as status:
         try:
             yield Player(target, status.update)
         except KeyboardInterrupt as stop:

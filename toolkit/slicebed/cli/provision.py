@@ -9,8 +9,9 @@ import typer
 
 from slicebed.cli._console import console, print_json
 from slicebed.cli._options import InventoryOption, inventory_of
-from slicebed.run.store import hosts_taken
+from slicebed.run.taken import hosts_taken
 from slicebed.testbed.checkout import find_checkout
+from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, Recap, run_playbook
 
 CheckOption = Annotated[bool, typer.Option("--check", help="Say what would change and change nothing.")]
@@ -31,7 +32,7 @@ def _play(name: str, inventory: Path | None, *, check: bool) -> Recap:
     checkout = find_checkout()
     out = console(stderr=True)
     hosts = inventory_of(checkout, inventory)
-    with hosts_taken(hosts), out.status(name) as status:
+    with hosts_taken(hosts, read_inventory(hosts)), out.status(name) as status:
         playbook = Playbook(name, hosts, check=check)
         return run_playbook(checkout, playbook, lambda task: status.update(f"{name}: {task}"))
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from slicebed.run.bench import image_if_built, journaled, reached
 from slicebed.run.found_cuts import resolve_cuts
 from slicebed.run.sliced_model import open_choice, slice_model
-from slicebed.run.stage import Stage, hosts_of
-from slicebed.run.store import Campaign, create_campaign, find_unfinished, hosts_taken
+from slicebed.run.stage import Stage, ground_of, hosts_of
+from slicebed.run.store import Campaign, create_campaign, find_unfinished
+from slicebed.run.taken import hosts_taken
 from slicebed.spec.order import PlannedRun, plan_runs
 from slicebed.testbed.image import read_image_facts
+from slicebed.testbed.inventory import read_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.bench import Bench
@@ -42,8 +44,8 @@ class Wanted:
         """The runs, in order; the same every time."""
         return plan_runs(self.experiment, self.configurations, self.cuts, self.frames)
 
-    def plan(self, model: SlicedModel) -> dict[str, Any]:
-        """What campaign.json keeps, and what must be the same for --resume."""
+    def plan(self, model: SlicedModel, ground: Mapping[str, Any]) -> dict[str, Any]:
+        """What campaign.json keeps, and what must be the same for --resume; with what `ground_of` gives."""
         source = self.experiment.path.read_bytes()
         return {
             "experiment": self.experiment.name,
@@ -52,6 +54,7 @@ class Wanted:
             "frames": self.frames or self.experiment.frames,
             "spec": self.experiment.to_plain(),
             "model": model.to_plain(),
+            **ground,
         }
 
 
@@ -68,7 +71,8 @@ def run_campaign(
         deploy: make sure first that host tools and agents are there and running; False when they surely are.
 
     Raises:
-        SpecError: the model lacks a split point, the inventory a host or a link, or there is nothing to resume.
+        SpecError: the model lacks a split point, the inventory a host or a link, or there is nothing to resume on
+            these hosts with this image.
         AgentError: the model cannot be opened.
         MissingRequirementError: there is no agent image, or no such inventory.
         ConflictError: another campaign runs on these hosts.
@@ -86,9 +90,13 @@ def run_campaign(
         wanted = replace(wanted, experiment=resolve_cuts(wanted.experiment, opened))
         runs, model = wanted.runs(), slice_model(wanted.experiment, opened)
         image = read_image_facts(checkout)
-        hosts = hosts_of(wanted.experiment, wanted.inventory)
-        plan = wanted.plan(model)
-        with hosts_taken(wanted.inventory), find(wanted.results, wanted.experiment.name, plan).taken() as campaign:
+        found = read_inventory(wanted.inventory)
+        hosts = hosts_of(wanted.experiment, wanted.inventory, found)
+        plan = wanted.plan(model, ground_of(image, hosts))
+        with (
+            hosts_taken(wanted.inventory, found),
+            find(wanted.results, wanted.experiment.name, plan).taken() as campaign,
+        ):
             left = [run for run in runs if not campaign.is_done(run.run_id)]
             stage = Stage(checkout, wanted.inventory, hosts, campaign, progress, campaign.folder)
             progress.begin(campaign.name, len(runs), len(runs) - len(left))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import (
     ConflictError,
@@ -19,14 +19,16 @@ from slicebed.run.reproduce_parts import every_target, is_deployed_for, parts_of
 from slicebed.run.reproduction import FAILED, KIND, OPEN, WHOLE, Reproduction
 from slicebed.run.search.engine import SearchWanted, model_names, run_search
 from slicebed.run.sliced_model import source_of
-from slicebed.run.store import Campaign, now, write_json
+from slicebed.run.stage import ground_of
+from slicebed.run.store import Campaign, begun_otherwise, now, write_json
 from slicebed.spec.experiment import load_experiment
+from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed_agent.errors import OneLineError
 from slicebed_agent.model.load import is_frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.progress import Progress
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from slicebed.spec.experiment import Experiment
     from slicebed.spec.models import ModelChoice
     from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.inventory import InventoryHost
 
     Play = Callable[[Part, Path, bool, bool], None]
 
@@ -109,7 +112,8 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
     # A mistake in a file shows before anything is begun.
     experiments = {part.name: part.of(_experiment_of(checkout, part)) for part in parts}
     # So does a lab that lacks a link, which most of the parts would otherwise meet one after the other.
-    _require_links(wanted.inventory, experiments.values())
+    hosts = _require_links(wanted.inventory, experiments.values())
+    ground = ground_of(read_image_facts(checkout), hosts)
 
     def play(part: Part, results: Path, resume: bool, deploy: bool) -> None:  # noqa: FBT001 - as `play_parts` calls it
         _play(
@@ -123,13 +127,13 @@ def reproduce(  # noqa: PLR0913 - as `run_campaign`, and what is said between ca
             deploy=deploy,
         )
 
-    found = find_reproduction(wanted, say) if resume else create_reproduction(wanted, parts)
+    found = find_reproduction(wanted, ground, say) if resume else create_reproduction(wanted, parts, ground)
     play_parts(found, parts, play, say, deploy=deploy)
     return found
 
 
-def create_reproduction(wanted: ReproduceWanted, parts: Sequence[Part]) -> Reproduction:
-    """Make the folder of a new reproduction.
+def create_reproduction(wanted: ReproduceWanted, parts: Sequence[Part], ground: Mapping[str, Any]) -> Reproduction:
+    """Make the folder of a new reproduction; it keeps what `ground_of` gives.
 
     Raises:
         SpecError: its name is taken, by one of this second.
@@ -144,23 +148,25 @@ def create_reproduction(wanted: ReproduceWanted, parts: Sequence[Part]) -> Repro
         "created_at": now(),
         "targets": list(every_target(wanted.targets)),
         "quick": wanted.quick,
+        **ground,
         "parts": {part.name: {"status": OPEN, "error": None, "seconds": 0.0} for part in parts},
     }
     write_json(Reproduction(folder).path, state)
     return Reproduction(folder)
 
 
-def find_reproduction(wanted: ReproduceWanted, say: Callable[[str], None]) -> Reproduction:
-    """The newest reproduction of these targets, in this form, that is not whole.
+def find_reproduction(wanted: ReproduceWanted, ground: Mapping[str, Any], say: Callable[[str], None]) -> Reproduction:
+    """The newest reproduction of these targets, in this form, on the same ground, that is not whole.
 
     Args:
         wanted: what.
+        ground: as `ground_of` gives it.
         say: told of each that cannot be read and may have been meant, since an older one is gone on with then.
 
     Raises:
-        SpecError: there is none that can be read.
+        SpecError: there is none that can be read; it says what is different of the newest one on another ground.
     """
-    unreadable = 0
+    unreadable, others = 0, []
     for folder in sorted(wanted.results.glob(f"{KIND}-*"), reverse=True):
         found = Reproduction(folder)
         if not found.is_begun:
@@ -173,7 +179,11 @@ def find_reproduction(wanted: ReproduceWanted, say: Callable[[str], None]) -> Re
             continue
         same = found.targets == every_target(wanted.targets) and state["quick"] is wanted.quick
         if same and not found.is_whole:
-            return found
+            if (other := begun_otherwise(folder, state, ground)) is None:
+                return found
+            others.append(other)
+    if others:
+        raise others[0]
     form = " in its quick form" if wanted.quick else ""
     beside = f" among those that can be read; {unreadable} cannot" if unreadable else ""
     raise SpecError(
@@ -244,14 +254,15 @@ def require_whole(reproduction: Reproduction) -> None:
         )
 
 
-def _require_links(inventory: Path, experiments: Iterable[Experiment]) -> None:
-    """Refuse hosts that lack a link which the frames of some experiment pass."""
+def _require_links(inventory: Path, experiments: Iterable[Experiment]) -> Mapping[str, InventoryHost]:
+    """Refuse hosts that lack a link which the frames of some experiment pass; give the hosts."""
     if not inventory.is_file():
         raise MissingRequirementError("no such inventory", where=str(inventory), mend=_RAISE)
     found = read_inventory(inventory)
     for a, b in dict.fromkeys(pair for experiment in experiments for pair in experiment.pairs):
         if a not in found or b not in {link.peer for link in found[a].links}:
             raise SpecError(f"no link between {a} and {b}", where=str(inventory), mend=_RAISE)
+    return found
 
 
 def _models_of(part: Part, experiment: Experiment) -> Iterable[ModelChoice]:

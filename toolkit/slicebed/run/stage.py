@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slicebed.spec.experiment import Experiment
     from slicebed.spec.testbed import Testbed
     from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.image import ImageFacts
     from slicebed.testbed.inventory import InventoryHost
 
 
@@ -96,15 +97,19 @@ class Stage:
         self.play("gather.yml", gather_directory=str((self.home / "hosts").resolve()))
 
 
-def hosts_of(experiment: Experiment, inventory: Path) -> dict[str, InventoryHost]:
+def hosts_of(experiment: Experiment, inventory: Path, found: Mapping[str, InventoryHost]) -> dict[str, InventoryHost]:
     """Give the hosts that frames pass; every link between them must be in the inventory.
 
     A configuration that is the testbed's own is set on all of the testbed's hosts.
 
+    Args:
+        experiment: names the hosts.
+        inventory: the file.
+        found: what it holds.
+
     Raises:
         SpecError: the inventory lacks a host or a link.
     """
-    found = read_inventory(inventory)
     used = [host for placement in experiment.every_placement for host in placement.chain(experiment.chain[0])]
     whole = any(configuration.as_testbed for configuration in experiment.configurations)
     names = [name for name in experiment.testbed.host_names if whole or name in used]
@@ -116,3 +121,18 @@ def hosts_of(experiment: Experiment, inventory: Path) -> dict[str, InventoryHost
     for a, b in experiment.pairs:
         found[a].link_to(b)
     return {name: found[name] for name in names}
+
+
+def ground_of(image: ImageFacts, *sites: Mapping[str, InventoryHost]) -> dict[str, Any]:
+    """What must be the same for runs to be compared, as plain data: where every host is, and what the agents run.
+
+    An image that was built again from the same sources is the same.
+
+    Args:
+        image: that the agents run.
+        sites: the hosts of each, in the order of the sites.
+    """
+    return {
+        "hosts": [{name: host.endpoint for name, host in site.items()} for site in sites],
+        "image": {"reference": image.reference, "dependencies": image.dependencies, "base": image.base},
+    }

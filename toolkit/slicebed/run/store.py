@@ -7,16 +7,17 @@ import json
 import os
 import shutil
 import threading
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
-from slicebed.errors import ConflictError, MissingRequirementError, RunError, SlicebedError, SpecError
-from slicebed.run.stream.desk import END_IT, listens, socket_path
+from slicebed.errors import ConflictError, RunError, SlicebedError, SpecError
+from slicebed.run.taken import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _NOTING = threading.Lock()
@@ -80,7 +81,7 @@ class Campaign:
         """
         path = self.folder / "campaign.json"
         with path.open() as file:
-            if not _lock(file, fcntl.LOCK_EX):
+            if not locked(file, fcntl.LOCK_EX):
                 raise ConflictError(
                     "another slicebed command works on this campaign",
                     where=str(path),
@@ -177,72 +178,6 @@ class Campaign:
                 raise
 
 
-@contextmanager
-def hosts_taken(inventory: Path, *, beside_stream: bool = False) -> Iterator[Callable[[], None]]:
-    """Keep other commands off the hosts of an inventory; the kernel lets go when the process ends, however it ends.
-
-    Args:
-        inventory: of the hosts.
-        beside_stream: a stream that runs on them is no hindrance, another command of this kind is.
-
-    Yields:
-        What a stream calls once it runs, so that commands of that kind are let in beside it. All others are kept off
-        until the last of both has ended.
-
-    Raises:
-        MissingRequirementError: no such inventory, or nowhere to keep a lock.
-        ConflictError: a stream, or another command, uses them; also by the function that is yielded.
-    """
-    if not inventory.is_file():
-        raise MissingRequirementError(
-            "no such inventory", where=str(inventory), mend="run: slicebed lab up, or write one by hand"
-        )
-    with ExitStack() as stack:
-        file = stack.enter_context(inventory.open())
-
-        def share() -> None:
-            if not _lock(file, fcntl.LOCK_SH):
-                raise _taken(inventory)
-
-        if not _lock(file, fcntl.LOCK_EX):
-            desk = socket_path(inventory)
-            if not listens(desk):
-                raise _taken(inventory)
-            if not beside_stream:
-                # It does not end by itself.
-                raise ConflictError("a stream runs on these hosts", where=str(inventory), mend=END_IT)
-            share()
-            # The inventory itself lets in all that stand beside the stream; of these there is one at a time.
-            if not _lock(stack.enter_context(_lock_file(desk)), fcntl.LOCK_EX):
-                raise _taken(inventory)
-        yield share
-
-
-def _lock(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _lock_file(desk: Path) -> IO[str]:
-    path = desk.with_suffix(".lock")
-    try:
-        return path.open("a")
-    except OSError as error:
-        what = f"no lock can be kept: {error.strerror}"
-        raise MissingRequirementError(what, where=str(path), mend="check the folder's rights") from error
-
-
-def _taken(inventory: Path) -> ConflictError:
-    return ConflictError(
-        "another slicebed command uses these hosts",
-        where=str(inventory),
-        mend="wait until it has ended, or end it with Ctrl-C",
-    )
-
-
 def _is_whole(partial: Path) -> bool:
     """Whether a run's manifest, which is written last, says that it is complete."""
     try:
@@ -299,18 +234,56 @@ def find_unfinished(results: Path, experiment: str, plan: Mapping[str, Any]) -> 
         except RunError as error:
             unreadable.append(error)
             continue
-        different = [name for name in plan if found.get(name) != plan[name]]
-        if not different:
+        if (other := begun_otherwise(folder, found, plan)) is None:
             return campaign
-        others.append(
-            SpecError(
-                f"begun with another {', '.join(different)}",
-                where=str(folder),
-                mend="resume with the options and the experiment file it was begun with, or run without --resume",
-            )
-        )
+        others.append(other)
     none = SpecError(f"no unfinished campaign of {experiment}", where=str(results), mend="run without --resume")
     raise [*others, *unreadable, none][0]
+
+
+def begun_otherwise(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> SpecError | None:
+    """What keeps --resume from going on with what was begun in a folder; None where everything is the same.
+
+    Args:
+        folder: of a campaign, or of several.
+        found: what was kept of how it was begun.
+        wanted: what must be the same, as JSON gives it back.
+    """
+    different = [name for name in wanted if found.get(name) != wanted[name]]
+    if not different:
+        return None
+    told = [name + (_unlike(found.get(name), wanted[name]) if name in _AGAIN else "") for name in different]
+    again = dict.fromkeys(_AGAIN.get(name, "the options and the experiment file") for name in different)
+    return SpecError(
+        f"begun with another {', '.join(told)}",
+        where=str(folder),
+        mend=f"resume with {' and '.join(again)} it was begun with, or run without --resume",
+    )
+
+
+_AGAIN = {"hosts": "an inventory of the hosts", "image": "the agent image (slicebed image build, from the sources)"}
+"""What to resume with, by what was different."""
+
+
+def _unlike(found: Any, wanted: Any, name: str = "") -> str:
+    """The first value in two plain ones that is not the same."""
+    pairs: list[tuple[str, Any, Any]] = []
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        pairs = [(key, found.get(key), wanted.get(key)) for key in {**found, **wanted}]
+    elif isinstance(found, list) and isinstance(wanted, list):
+        pairs = [(name, *each) for each in zip_longest(found, wanted)]
+    for key, one, other in pairs:
+        if one != other:
+            return _unlike(one, other, key)
+    return f" ({name + ' ' if name else ''}{_told(found)}, now {_told(wanted)})"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_told, value))
+    return "none" if value is None else str(value)
 
 
 def _is_finished(campaign: Campaign, plan: Mapping[str, Any]) -> bool:

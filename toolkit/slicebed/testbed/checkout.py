@@ -43,6 +43,12 @@ class Checkout:
         return self.root / "results"
 
 
+def state_folder() -> Path:
+    """Where a user's state is that is no checkout's: below ``$XDG_STATE_HOME``, ~/.local/state by default."""
+    asked = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (asked if asked.is_absolute() else Path.home() / ".local" / "state") / "slicebed"
+
+
 def find_checkout() -> Checkout:
     """Find the checkout: $SLICEBED_HOME, else upward from the current folder, else where an editable install points.
 

@@ -42,6 +42,11 @@ class InventoryHost:
     links: tuple[HostLink, ...]
     engine: str
 
+    @property
+    def endpoint(self) -> str:
+        """Where SSH reaches it: address and port, as the inventory writes them."""
+        return f"{self.address}:{self.port}"
+
     def link_to(self, peer: str) -> HostLink:
         """Give the link towards `peer`.
 

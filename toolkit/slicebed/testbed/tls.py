@@ -13,7 +13,6 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -29,9 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from slicebed.errors import ProvisionError
+from slicebed.testbed.checkout import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _DAY = timedelta(days=1)
 AUTHORITY_DAYS, HOST_DAYS, RENEW_DAYS = 3650, 825, 30
@@ -70,10 +71,8 @@ def authority_folder(testbed: str) -> Path:
     Args:
         testbed: whatever tells testbeds apart, such as the inventory's absolute path.
     """
-    asked = Path(os.environ.get("XDG_STATE_HOME", ""))
-    state = asked if asked.is_absolute() else Path.home() / ".local" / "state"
     readable = re.sub(r"[^A-Za-z0-9]+", "-", testbed).strip("-")[-40:]
-    return state / "slicebed" / "tls" / f"{readable}-{hashlib.sha256(testbed.encode()).hexdigest()[:12]}"
+    return state_folder() / "tls" / f"{readable}-{hashlib.sha256(testbed.encode()).hexdigest()[:12]}"
 
 
 def host_certificate(folder: Path, host: str, *, check: bool = False, now: datetime | None = None) -> HostCertificate:

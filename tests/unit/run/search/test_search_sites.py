@@ -88,7 +88,7 @@ class Subject:
 def worker(tmp_path):
     _, (space,) = make_spaces(tmp_path, "search: {knobs: {edge.quota: [0.5, 1]}}")
     campaign = create_campaign(tmp_path / "results", "small", {})
-    stage = Stage(None, tmp_path / "hosts.yml", campaign, Progress(), campaign.folder)
+    stage = Stage(None, tmp_path / "hosts.yml", {}, campaign, Progress(), campaign.folder)
     return SiteWorker("lab", SimulatedBench(stage), {space.id: space})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,16 +18,18 @@ from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.search.space import conditions_of, limited_testbed, space_of
 from slicebed.run.search.worker import site_worker
 from slicebed.run.sliced_model import open_choice, slice_model
-from slicebed.run.stage import Stage, hosts_of
-from slicebed.run.store import create_campaign, find_unfinished, hosts_taken
+from slicebed.run.stage import Stage, ground_of, hosts_of
+from slicebed.run.store import create_campaign, find_unfinished
+from slicebed.run.taken import hosts_taken
 from slicebed.spec.experiment import MAX_FRAMES
 from slicebed.spec.search import OWN_TESTBED, Search
 from slicebed.split.search import registry
 from slicebed.split.search.objective import shown
 from slicebed.testbed.image import read_image_facts
+from slicebed.testbed.inventory import read_inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from slicebed.run.progress import Progress
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from slicebed.spec.models import ModelChoice
     from slicebed.spec.objective import Objective
     from slicebed.testbed.checkout import Checkout
+    from slicebed.testbed.inventory import InventoryHost
 
 T = TypeVar("T")
 
@@ -103,8 +107,8 @@ class SearchWanted:
         names = [path.stem for path in paths]
         return {path.stem if names.count(path.stem) == 1 else str(path): path for path in paths}
 
-    def plan(self, spaces: Sequence[Space]) -> dict[str, Any]:
-        """What campaign.json keeps, and what must be the same for --resume."""
+    def plan(self, spaces: Sequence[Space], ground: Mapping[str, Any]) -> dict[str, Any]:
+        """What campaign.json keeps, and what must be the same for --resume; with what `ground_of` gives."""
         return {
             "kind": "search",
             "experiment": self.experiment.name,
@@ -117,6 +121,7 @@ class SearchWanted:
             "problems": {space.id: list(space.variants) for space in spaces},
             "models": {space.model: space.sliced.to_plain() for space in spaces},
             "spec": self.experiment.to_plain(),
+            **ground,
         }
 
 
@@ -134,7 +139,8 @@ def run_search(
 
     Raises:
         SpecError: a method, model or condition that there is not; a model lacks a split point, an inventory a host or a
-            link; a method refuses the problem; or there is nothing to resume.
+            link; two sites have a host in common; a method refuses the problem; or there is nothing to resume on these
+            hosts with this image.
         AgentError: a model cannot be opened.
         MissingRequirementError: there is no agent image, or no such inventory.
         ConflictError: something else runs on these hosts.
@@ -156,13 +162,18 @@ def run_search(
         spaces = open_spaces(checkout, wanted, progress.say)
         rehearse(spaces, methods, wanted.settings, progress.say)
         image = read_image_facts(checkout)
+        every = {inventory: read_inventory(inventory) for inventory in wanted.sites.values()}
+        require_apart(every)
         # All conditions have the same hosts, and all models the same placements.
-        hosts = {site: hosts_of(spaces[0].experiment, inventory) for site, inventory in wanted.sites.items()}
+        hosts = {
+            site: hosts_of(spaces[0].experiment, inventory, every[inventory])
+            for site, inventory in wanted.sites.items()
+        }
+        plan = wanted.plan(spaces, ground_of(image, *hosts.values()))
         with ExitStack() as taken:
-            for inventory in wanted.sites.values():
-                taken.enter_context(hosts_taken(inventory))
-            found = find(wanted.results, wanted.experiment.name, wanted.plan(spaces))
-            campaign = taken.enter_context(found.taken())
+            for inventory, named in every.items():
+                taken.enter_context(hosts_taken(inventory, named))
+            campaign = taken.enter_context(find(wanted.results, wanted.experiment.name, plan).taken())
             # What is spoilt in its folder shows before a host is asked for anything.
             check_kept(campaign.folder, spaces)
             workers: dict[str, SiteWorker] = {}
@@ -191,6 +202,26 @@ def run_search(
     finally:
         progress.end()
     return campaign
+
+
+def require_apart(sites: Mapping[Path, Mapping[str, InventoryHost]]) -> None:
+    """Refuse a host that two sites have in common: both would drive its agent at once.
+
+    Args:
+        sites: inventory -> its hosts.
+
+    Raises:
+        SpecError: two have one; it names both and the host.
+    """
+    for (one, here), (other, there) in combinations(sites.items(), 2):
+        known = {host.endpoint: name for name, host in here.items()}
+        for name, host in there.items():
+            if (same := known.get(host.endpoint)) is not None:
+                raise SpecError(
+                    f"host {name} is at {host.endpoint}, as {same} of {one}",
+                    where=str(other),
+                    mend="sites share no host: leave one of them out",
+                )
 
 
 def open_spaces(checkout: Checkout, wanted: SearchWanted, say: Callable[[str], None]) -> list[Space]:

@@ -13,11 +13,12 @@ from slicebed.run.layout import lay_out
 from slicebed.run.loans import put_back_limits
 from slicebed.run.model_files import files_by_host, place_files
 from slicebed.run.sliced_model import open_experiment
-from slicebed.run.store import create_campaign, hosts_taken
+from slicebed.run.store import create_campaign
 from slicebed.run.stream.agents import Agents
 from slicebed.run.stream.desk import Desk, socket_path
 from slicebed.run.stream.session import Session, Stage
 from slicebed.run.stream.timeline import BEGINS, Timeline
+from slicebed.run.taken import hosts_taken
 from slicebed.testbed.image import read_image_facts
 from slicebed.testbed.inventory import read_inventory
 from slicebed.testbed.playbook import Playbook, run_playbook
@@ -93,7 +94,7 @@ def run_stream(wanted: WantedStream, place: Place, watcher: Watcher) -> Campaign
     image = read_image_facts(checkout) if place.deploy else built
     inventory = read_inventory(place.inventory)
     hosts = _hosts_of(wanted, inventory, place.inventory)
-    with hosts_taken(place.inventory) as share:
+    with hosts_taken(place.inventory, inventory) as share:
         campaign = create_campaign(place.results, f"stream-{opened.name}", _plan(wanted, model))
 
         def keep(event: Event) -> None:
