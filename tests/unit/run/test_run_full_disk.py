@@ -91,7 +91,7 @@ def bench(tmp_path, campaign):
     """Hosts, and what is run on them."""
     _, (space,) = make_spaces(tmp_path)
     hosts = Hosts("client", "edge")
-    stage = Stage(None, tmp_path / "hosts.yml", campaign, Progress(), campaign.folder)
+    stage = Stage(None, tmp_path / "hosts.yml", {}, campaign, Progress(), campaign.folder)
     bench = Bench(stage, SimpleNamespace(connections=hosts), {}, None, {})
     cell = Cell(space.id, "split:op3", 1)
     subject = Subject(space.experiment_of(cell), space.sliced, {})

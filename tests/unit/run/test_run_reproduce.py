@@ -263,7 +263,7 @@ def test_a_lab_that_lacks_a_link_shows_before_anything_is_begun(wanted):
     ],
 )
 def test_one_that_cannot_be_read_is_named_and_an_older_one_gone_on_with(wanted, text):
-    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True))
+    found = create_reproduction(wanted, parts_of(wanted.targets, quick=True), GROUND)
     newer = found.folder.with_name("reproduce-99991231T235959Z")
     (newer / "parts").mkdir(parents=True)
     if text is not None:

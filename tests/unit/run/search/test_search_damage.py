@@ -16,9 +16,12 @@ from slicebed.run.progress import Progress
 from slicebed.run.search.engine import run_search
 from slicebed.run.search.foresight import check_kept
 from slicebed.run.search.searching import Searching, Settings
+from slicebed.run.stage import ground_of, hosts_of
 from slicebed.run.store import create_campaign
 from slicebed.split.search import registry
 from slicebed.testbed.checkout import Checkout
+from slicebed.testbed.image import read_image_facts
+from slicebed.testbed.inventory import read_inventory
 
 METHODS = ("strongman", "hybrid")
 
@@ -237,7 +240,9 @@ def begun(tmp_path):
     checkout = Checkout(tmp_path / "checkout")
     checkout.build.mkdir(parents=True)
     checkout.image_facts.write_text(json.dumps(IMAGE))
-    campaign = create_campaign(wanted.results, "small", wanted.plan(spaces))
+    hosts = hosts_of(spaces[0].experiment, wanted.inventory, read_inventory(wanted.inventory))
+    ground = ground_of(read_image_facts(checkout), hosts)
+    campaign = create_campaign(wanted.results, "small", wanted.plan(spaces, ground))
     return campaign.folder, lambda: run_search(checkout, wanted, Progress(), resume=True)
 
 
