@@ -92,12 +92,12 @@ def run(parts: Sequence[str], size: Size, results: Path, out: Path | None) -> No
         say(found.summary(rows_found))
         say(paragraph(_PREDICT_NOTE))
     if "kill" in parts:
-        with lab_of(kill.SEARCH) as inventory:
-            killed = kill.kills(size.kills, _SEED, results / "kill", inventory, note)
+        with lab_of(kill.SEARCHES[0]) as inventory:
+            killed = kill.kills(size.kills, kill.commands(inventory), kill.moments(_SEED), results / "kill", note)
         raw["kill"] = killed
         verdicts += kill.verdicts(killed)
         say("Searches killed and resumed", heading=True)
-        say(paragraph(kill.summary(killed)))
+        say(kill.summary(killed))
     say("Bars", heading=True)
     say(verdict_table(verdicts))
     say(f"{time.monotonic() - begin:.0f} s in all")

@@ -1,32 +1,65 @@
-"""A search whose control process is killed at random moments and resumed: no finished cell is lost or repeated."""
+"""Searches whose control process is killed at random moments and resumed, held against one that nobody disturbs."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import random
-import signal
-import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.network.tables import table
+from benchmarks.search.damage import Damage, Kind, between, in_the_end, kept
+from benchmarks.search.running import DEPLOYING, Moment, Running
 from benchmarks.slicer.bars import of_count
 from benchmarks.slicer.workers import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from benchmarks.slicer.bars import Verdict
 
-SEARCH: Final = Path(__file__).with_name("kill.yml")
-# From the start of a process, which deploys for about 15 s and then measures: a kill falls anywhere into it.
-_SOONEST_S, _LATEST_S = 1.0, 45.0
-_TIMEOUT_S: Final = 900.0
-# Of a cell, what does not depend on how fast the machine just was.
-_SAME: Final = ("cell", "problem", "model", "condition", "placement", "cut", "codec", "repeat", "captured", "status")
+    from slicebed.run.store import Campaign
+
+SEARCHES: Final = tuple(Path(__file__).with_name(name) for name in ("kill.yml", "kill_reacting.yml"))
+"""All of them on hosts of one lab."""
+# A process brings tools and agents to the hosts for some 25 s before it asks anything of them.
+_FROM_START_S, _FROM_HOSTS_S = (0.5, 45.0), (0.0, 30.0)
+_PHASES: Final = MappingProxyType(
+    {
+        "model_placed": "conditions",
+        "conditions_changed": "conditions",
+        "links_measured": "conditions",
+        "cell_started": "cell",
+        "run_abandoned": "cell",
+        "run_failed": "cell",
+        "run_started": "cell",
+        "run_complete": "between cells",
+        "cell_done": "between cells",
+        "profiled": "deciding",
+        "decision": "deciding",
+        "campaign_complete": "reporting",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One that was done.
+
+    Attributes:
+        search: which of the searches.
+        after_s: how long the process had run.
+        phase: what it was at, by the journal.
+    """
+
+    search: str
+    after_s: float
+    phase: str
 
 
 @dataclass
@@ -34,125 +67,174 @@ class Killed:
     """What became of the searches.
 
     Attributes:
-        after_s: how long each killed process had run.
+        kills: in their order.
         searches: that were begun, killed and resumed until they were whole.
         cells: that they measured.
-        lost: cells that were finished before a kill and gone, or changed, after it.
-        repeated: cells that were begun again although they were finished.
-        different: searches whose table of cells is not the undisturbed one's.
+        decisions: that they came to.
+        profiles: files of them.
+        tried_again: attempts at cells that failed, or found a link not as asked.
+        damage: all that is wrong.
     """
 
-    after_s: list[float] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
     searches: int = 0
     cells: int = 0
-    lost: int = 0
-    repeated: int = 0
-    different: int = 0
+    decisions: int = 0
+    profiles: int = 0
+    tried_again: int = 0
+    damage: list[Damage] = field(default_factory=list)
 
 
-def kills(count: int, seed: int, folder: Path, inventory: Path, tell: Callable[[str], None]) -> Killed:
-    """Search undisturbed once, then again and again under kills, until there were so many.
+def commands(inventory: Path) -> dict[str, list[str]]:
+    """Every search's command by its name, as `kills` takes it; of a lab that is up."""
+    slicebed = str(Path(sys.executable).with_name("slicebed"))
+    return {path.stem: [slicebed, "search", str(path), "--inventory", str(inventory)] for path in SEARCHES}
+
+
+def moments(seed: int) -> Iterator[Moment]:
+    """Random ones that can be had again: in turn since the start of a process, and since it first used its hosts."""
+    draw = random.Random(seed)  # noqa: S311 - as above
+    while True:
+        yield Moment(draw.uniform(*_FROM_START_S))
+        yield Moment(draw.uniform(*_FROM_HOSTS_S), at_hosts=True)
+
+
+def kills(
+    count: int, of: Mapping[str, Sequence[str]], when: Iterator[Moment], folder: Path, tell: Callable[[str], None]
+) -> Killed:
+    """Do each search undisturbed once, then again and again under kills, until there were so many.
 
     Args:
-        count: kills.
-        seed: of their moments.
-        folder: of the results.
-        inventory: of a lab that is up.
-        tell: told of every kill.
+        count: kills, shared out among the searches.
+        of: every search's command by its name, without ``--results`` and ``--resume``.
+        when: the moments of the kills.
+        folder: of the results; these get one of their own in it.
+        tell: told what goes on.
 
     Raises:
-        BenchmarkError: a search failed by itself.
+        BenchmarkError: a search failed or did not end; it says where its log is.
     """
-    moments = random.Random(seed)  # noqa: S311 - moments that can be had again
-    undisturbed = folder / "undisturbed"
-    _search(undisturbed, inventory)
-    expected = _same_of(_campaign(undisturbed))
-    found = Killed()
-    while len(found.after_s) < count:
-        results = folder / f"killed-{found.searches + 1}"
-        finished: dict[str, str] = {}
-        whole = False
-        while not whole:
-            after_s = moments.uniform(_SOONEST_S, _LATEST_S) if len(found.after_s) < count else None
-            whole = _search(
-                results, inventory, resume=bool(list(results.glob("*/campaign.json"))), kill_after_s=after_s
-            )
-            if not whole and after_s is not None:
-                found.after_s.append(after_s)
-                tell(f"killed after {after_s:.1f} s ({len(found.after_s)} of {count})")
-            if list(results.glob("*/campaign.json")):
-                now = dict(_finished(_campaign(results)))
-                found.lost += sum(now.get(run) != sha for run, sha in finished.items())
-                finished = now
-        found.searches += 1
-        found.cells += len(finished)
-        found.repeated += _repeated(_campaign(results))
-        found.different += _same_of(_campaign(results)) != expected
-    return found
+    folder /= datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    killing = _Killing(when, tell)
+    for number, (name, command) in enumerate(of.items()):
+        share = (count + number) // len(of)
+        if share:
+            killing.search(name, command, folder, share)
+    return killing.found
+
+
+@dataclass
+class _Killing:
+    """Kills, and counts what becomes of it.
+
+    Attributes:
+        when: the moments that are left.
+        tell: told what goes on.
+        found: so far.
+    """
+
+    when: Iterator[Moment]
+    tell: Callable[[str], None]
+    found: Killed = field(default_factory=Killed)
+
+    def search(self, name: str, command: Sequence[str], folder: Path, share: int) -> None:
+        """Do one of the searches undisturbed, and then until it was killed so often."""
+        self.tell(f"{name}: undisturbed")
+        undisturbed = Running(command, folder / f"{name}-undisturbed")
+        undisturbed.go_on(None)
+        # What is wrong with this one is not the kills' doing, and must be known as well.
+        self.found.damage += in_the_end(undisturbed.whole, undisturbed.whole)
+        target = len(self.found.kills) + share
+        while len(self.found.kills) < target:
+            before = len(self.found.kills)
+            running = Running(command, folder / f"{name}-killed-{self.found.searches + 1}")
+            while not self._is_whole(running):
+                self._go_on(name, running, kill=len(self.found.kills) < target)
+            self.found.damage += in_the_end(running.whole, undisturbed.whole)
+            self._count(running)
+            if len(self.found.kills) == before:
+                raise BenchmarkError(f"the search ended before it could be killed; see {running.log}")
+
+    def _is_whole(self, running: Running) -> bool:
+        """Whether there is nothing to resume: also where it was killed behind its journal's last line."""
+        return running.campaign is not None and running.campaign.is_complete
+
+    def _go_on(self, name: str, running: Running, *, kill: bool) -> None:
+        """One process, killed or not, and what it did to what was there before."""
+        campaign = running.campaign
+        before = None if campaign is None else kept(campaign)
+        after_s = running.go_on(next(self.when) if kill else None)
+        campaign = running.campaign
+        if campaign is not None and before is not None:
+            self.found.damage += between(before, campaign)
+        if after_s is not None:
+            phase = "deploying" if campaign is None else phase_of(campaign, 0 if before is None else before.events)
+            self.found.kills.append(Kill(name, after_s, phase))
+            self.tell(f"{name}: kill {len(self.found.kills)} after {after_s:.1f} s, {phase}")
+
+    def _count(self, running: Running) -> None:
+        last = kept(running.whole)
+        events = Counter(event["event"] for event in running.whole.events())
+        self.found.searches += 1
+        self.found.cells += len(last.cells)
+        self.found.profiles += len(last.profiles)
+        self.found.decisions += events["decision"]
+        self.found.tried_again += events["cell_failed"] + events["cell_invalid"]
+
+
+def phase_of(campaign: Campaign, before: int) -> str:
+    """What a process was at when it was killed, by the last event that it wrote.
+
+    Args:
+        campaign: its own.
+        before: how many events earlier processes wrote.
+    """
+    events, plan = campaign.events(), campaign.plan
+    last = next((event for event in reversed(events[before:]) if event["event"] != "playbook"), {"event": ""})
+    if all(event["event"] in DEPLOYING for event in events[before:]) and not _all_decided(events, plan):
+        return "deploying"
+    if last["event"] == "links_measured" and (campaign.folder / "profiles").is_dir():
+        # Of a condition whose problem is not profiled yet, there is nothing else to be done next.
+        profiled = {event["problem"] for event in events if event["event"] == "profiled"}
+        done = any(str(problem).endswith(f"-{last['configuration']}") for problem in profiled)
+        return "between cells" if done else "profiling"
+    if last["event"] == "decision" and _all_decided(events, plan):
+        return "gathering logs"
+    return _PHASES.get(last["event"], last["event"])
+
+
+def _all_decided(events: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> bool:
+    return sum(event["event"] == "decision" for event in events) >= len(plan["problems"]) * len(plan["methods"])
 
 
 def verdicts(found: Killed) -> list[Verdict]:
-    """Against the bar: nothing lost, nothing repeated, the same tables."""
-    kills = f"{len(found.after_s)} kills"
-    return [
-        of_count(f"finished cells lost, {kills}", found.lost, found.cells),
-        of_count(f"finished cells repeated, {kills}", found.repeated, found.cells),
-        of_count("tables other than the undisturbed one's", found.different, found.searches),
-    ]
+    """Against the bar: nothing lost, nothing repeated, the same tables, and decisions that agree with their cells."""
+    number = Counter(each.kind for each in found.damage)
+    of = {
+        Kind.LOST: found.cells,
+        Kind.REPEATED: found.cells,
+        Kind.TABLES: found.cells + found.decisions,
+        Kind.DECISIONS: found.decisions,
+        Kind.PROFILES: found.profiles,
+    }
+    return [of_count(f"{kind}, {len(found.kills)} kills", number[kind], of[kind]) for kind in Kind]
 
 
 def summary(found: Killed) -> str:
-    """A line."""
-    moments = ", ".join(f"{each:.1f}" for each in found.after_s)
-    return f"{found.searches} searches, {found.cells} cells; killed after {moments} s"
+    """Where the kills fell, and all that is wrong."""
+    names = list(dict.fromkeys(kill.search for kill in found.kills))
+    phases = Counter((kill.phase, kill.search) for kill in found.kills)
+    rows = [
+        [phase, *(str(phases[phase, name]) for name in names), _seconds(found, phase)]
+        for phase in dict.fromkeys(kill.phase for kill in found.kills)
+    ]
+    said = (
+        f"{found.searches} searches, {found.cells} cells, {found.decisions} decisions, {found.profiles} profiles; "
+        f"{found.tried_again} attempts at cells failed and were made again"
+    )
+    wrong = [f"{each.kind}: {each.what}" for each in found.damage]
+    return "\n".join([table(["killed while", *names, "after, s"], rows), "", said, *wrong])
 
 
-def _search(results: Path, inventory: Path, *, resume: bool = False, kill_after_s: float | None = None) -> bool:
-    """Whether the search came to its end."""
-    command = [str(Path(sys.executable).with_name("slicebed")), "search", str(SEARCH)]
-    command += ["--inventory", str(inventory), "--results", str(results), *(["--resume"] if resume else [])]
-    results.mkdir(parents=True, exist_ok=True)
-    with (results / "log.txt").open("a") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            code = process.wait(_TIMEOUT_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            if kill_after_s is None:
-                raise BenchmarkError(
-                    f"the search did not end within {_TIMEOUT_S:.0f} s; see {results}/log.txt"
-                ) from None
-            return False
-    if code != 0:
-        raise BenchmarkError(f"the search ended with {code}; see {results}/log.txt")
-    return True
-
-
-def _campaign(results: Path) -> Path:
-    (only,) = (path.parent for path in results.glob("*/campaign.json"))
-    return only
-
-
-def _finished(campaign: Path) -> Iterator[tuple[str, str]]:
-    """Every whole run, with what its manifest hashes to."""
-    for path in campaign.glob("*/manifest.json"):
-        if "." not in path.parent.name:
-            yield path.parent.name, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _repeated(campaign: Path) -> int:
-    """Runs that were begun after they were complete, by the journal."""
-    complete: set[str] = set()
-    again = 0
-    for line in (campaign / "journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
-        if event["event"] == "run_complete":
-            complete.add(event["run"])
-        again += event["event"] == "run_started" and event["run"] in complete
-    return again
-
-
-def _same_of(campaign: Path) -> set[tuple[str, ...]]:
-    with (campaign / "tables/cells.csv").open(newline="") as file:
-        return {tuple(row[name] for name in _SAME) for row in csv.DictReader(file)}
+def _seconds(found: Killed, phase: str) -> str:
+    return ", ".join(f"{kill.after_s:.1f}" for kill in found.kills if kill.phase == phase)
