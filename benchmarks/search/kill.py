@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +18,7 @@ from benchmarks.slicer.bars import of_count
 from benchmarks.slicer.workers import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.slicer.bars import Verdict
 
@@ -42,6 +41,7 @@ _PHASES: Final = MappingProxyType(
         "cell_done": "between cells",
         "profiled": "deciding",
         "decision": "deciding",
+        "playbook": "gathering logs",
         "campaign_complete": "reporting",
     }
 )
@@ -143,34 +143,36 @@ class _Killing:
         undisturbed = Running(command, folder / f"{name}-undisturbed")
         undisturbed.go_on(None)
         # What is wrong with this one is not the kills' doing, and must be known as well.
-        self.found.damage += in_the_end(undisturbed.whole, undisturbed.whole)
+        self._damaged(undisturbed, in_the_end(undisturbed.whole, undisturbed.whole))
         target = len(self.found.kills) + share
         while len(self.found.kills) < target:
             before = len(self.found.kills)
             running = Running(command, folder / f"{name}-killed-{self.found.searches + 1}")
-            while not self._is_whole(running):
-                self._go_on(name, running, kill=len(self.found.kills) < target)
-            self.found.damage += in_the_end(running.whole, undisturbed.whole)
+            while not self._go_on(name, running, kill=len(self.found.kills) < target):
+                pass
+            self._damaged(running, in_the_end(running.whole, undisturbed.whole))
             self._count(running)
             if len(self.found.kills) == before:
                 raise BenchmarkError(f"the search ended before it could be killed; see {running.log}")
 
-    def _is_whole(self, running: Running) -> bool:
-        """Whether there is nothing to resume: also where it was killed behind its journal's last line."""
-        return running.campaign is not None and running.campaign.is_complete
-
-    def _go_on(self, name: str, running: Running, *, kill: bool) -> None:
-        """One process, killed or not, and what it did to what was there before."""
+    def _go_on(self, name: str, running: Running, *, kill: bool) -> bool:
+        """One process, killed or not, and what it did to what was there before; whether there is nothing to resume."""
         campaign = running.campaign
         before = None if campaign is None else kept(campaign)
         after_s = running.go_on(next(self.when) if kill else None)
         campaign = running.campaign
         if campaign is not None and before is not None:
-            self.found.damage += between(before, campaign)
-        if after_s is not None:
-            phase = "deploying" if campaign is None else phase_of(campaign, 0 if before is None else before.events)
-            self.found.kills.append(Kill(name, after_s, phase))
-            self.tell(f"{name}: kill {len(self.found.kills)} after {after_s:.1f} s, {phase}")
+            self._damaged(running, between(before, campaign))
+        if after_s is None:
+            return True
+        phase = "deploying" if campaign is None else phase_of(campaign, 0 if before is None else before.events)
+        self.found.kills.append(Kill(name, after_s, phase))
+        self.tell(f"{name}: kill {len(self.found.kills)} after {after_s:.1f} s, {phase}")
+        # It may have been killed behind its journal's last line.
+        return campaign is not None and campaign.is_complete
+
+    def _damaged(self, running: Running, damage: Iterable[Damage]) -> None:
+        self.found.damage += [replace(each, what=f"{running.results.name}: {each.what}") for each in damage]
 
     def _count(self, running: Running) -> None:
         last = kept(running.whole)
@@ -190,21 +192,20 @@ def phase_of(campaign: Campaign, before: int) -> str:
         before: how many events earlier processes wrote.
     """
     events, plan = campaign.events(), campaign.plan
-    last = next((event for event in reversed(events[before:]) if event["event"] != "playbook"), {"event": ""})
-    if all(event["event"] in DEPLOYING for event in events[before:]) and not _all_decided(events, plan):
+    own = events[before:]
+    if all(event["event"] in DEPLOYING for event in own):
         return "deploying"
-    if last["event"] == "links_measured" and (campaign.folder / "profiles").is_dir():
-        # Of a condition whose problem is not profiled yet, there is nothing else to be done next.
-        profiled = {event["problem"] for event in events if event["event"] == "profiled"}
-        done = any(str(problem).endswith(f"-{last['configuration']}") for problem in profiled)
-        return "between cells" if done else "profiling"
-    if last["event"] == "decision" and _all_decided(events, plan):
+    name = str(own[-1]["event"])
+    decisions = sum(event["event"] == "decision" for event in events)
+    if name == "decision" and decisions >= len(plan["problems"]) * len(plan["methods"]):
         return "gathering logs"
-    return _PHASES.get(last["event"], last["event"])
-
-
-def _all_decided(events: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> bool:
-    return sum(event["event"] == "decision" for event in events) >= len(plan["problems"]) * len(plan["methods"])
+    if name == "links_measured" and (campaign.folder / "profiles").is_dir():
+        # Where a problem is not profiled yet, nothing else comes behind its condition.
+        condition = own[-1]["configuration"]
+        profiled = {str(event["problem"]) for event in events if event["event"] == "profiled"}
+        if not any(problem.endswith(f"-{condition}") for problem in profiled):
+            return "profiling"
+    return _PHASES.get(name, name)
 
 
 def verdicts(found: Killed) -> list[Verdict]:
