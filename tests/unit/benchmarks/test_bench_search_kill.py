@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from pathlib import Path
 
 import pytest
 import simulated_search
@@ -23,8 +22,7 @@ NEVER = Moment(300.0)
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    root = Path(kill.__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{Path(simulated_search.__file__).parent}:{root}:{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     process = [sys.executable, "-m", "simulated_search", "--hold", str(tmp_path / "hold")]
     return {kind: [*process, str(tmp_path / kind), kind] for kind in simulated_search.SEARCHES}
 
