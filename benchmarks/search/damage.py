@@ -135,22 +135,18 @@ class _Search:
         """That its frames were drawn from."""
         return int(self.manifests[cell]["spec"]["source"]["seed"])
 
-    def same_of(self, row: Mapping[str, str]) -> tuple[object, ...]:
-        """Of a row of cells, what must not differ."""
-        return (*(row[name] for name in _CELL), self.seed_of(row["cell"]))
-
 
 def _cells(found: _Search, expected: _Search) -> Iterator[Damage]:
-    known = {row["cell"]: expected.same_of(row) for row in expected.cells if row["cell"] in expected.manifests}
+    known = {row["cell"]: row for row in expected.cells}
     for row in found.cells:
-        if row["cell"] not in found.manifests:
-            yield Damage(Kind.LOST, f"{row['run']} is in the table, and not in the folder")
-            continue
         cell, seed = row["cell"], found.seed + int(row["repeat"]) - 1
-        if cell in known and (same := found.same_of(row)) != known[cell]:
-            yield Damage(Kind.TABLES, f"cell {cell} is {_unlike(same, known[cell])}")
+        if cell not in found.manifests:
+            yield Damage(Kind.LOST, f"{row['run']} is in the table, and not in the folder")
         elif found.seed_of(cell) != seed:
             yield Damage(Kind.TABLES, f"cell {cell} has the seed {found.seed_of(cell)} instead of {seed}")
+        for name in _CELL if cell in known else ():
+            if row[name] != known[cell][name]:
+                yield Damage(Kind.TABLES, f"cell {cell}: {name} is {row[name]} instead of {known[cell][name]}")
     counted = Counter(row["cell"] for row in found.cells)
     yield from (Damage(Kind.TABLES, f"cell {cell} is there {n} times") for cell, n in counted.items() if n > 1)
     if found.all_blind:
@@ -226,11 +222,6 @@ def _unequal(what: str, now: Iterable[str], then: Iterable[str]) -> Iterator[Dam
     present, past = set(now), set(then)
     yield from (Damage(Kind.TABLES, f"{what} {name} is missing") for name in sorted(past - present))
     yield from (Damage(Kind.TABLES, f"{what} {name} is there besides") for name in sorted(present - past))
-
-
-def _unlike(now: tuple[object, ...], then: tuple[object, ...]) -> str:
-    pairs = zip((*_CELL, "seed"), now, then, strict=True)
-    return ", ".join(f"of {name} {a} instead of {b}" for name, a, b in pairs if a != b)
 
 
 def _session(of: Mapping[str, Any]) -> tuple[str, str]:
