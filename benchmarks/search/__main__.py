@@ -18,7 +18,6 @@ from benchmarks.shared.terminal import exit_code, note, say
 from benchmarks.slicer.report import verdict_table
 from benchmarks.slicer.workers import BenchmarkError
 
-from slicebed.spec.experiment import load_experiment
 from slicebed_agent.errors import OneLineError
 
 if TYPE_CHECKING:
@@ -62,12 +61,11 @@ figures that are off by so much (standard deviation). At random: the best of as 
 
 def predict(size: Size, results: Path) -> list[found.Found]:
     """Search every model under every condition by both methods; goes on where an earlier one was ended."""
-    experiment = load_experiment(found.EXPERIMENT)
     rows: list[found.Found] = []
     for model in size.models:
         with lab_of(found.EXPERIMENT) as inventory:
             campaign = found.search(inventory, results / f"predict-{model}", [model], size.conditions)
-        rows += found.found_in(campaign, experiment.frames, experiment.source.rate_per_s)
+        rows += found.found_in(campaign)
         note(found.summary(rows[-len(size.conditions) :]))
     return rows
 

@@ -60,14 +60,17 @@ class Found:
 
 def verdicts(found: Sequence[Found]) -> list[Verdict]:
     """Against the bars: the worst of all problems is judged, and the time only where there are as many cuts to save."""
-    shares = [each.predict_s / each.strongman_s for each in found if each.candidates >= _MANY]
-    return [
+    judged = [
         of_ratio("regret of predict's choice, worst problem", max((each.regret for each in found), key=_middle), 1.03),
         _worst("runs that predict needs", [each.runs for each in found], 5, "{:.0f}"),
         _worst("median error of predicted latency", [each.error for each in found], 0.10, "{:.1%}"),
-        *([_worst("predict's testbed time : strongman's", shares, 0.1, "{:.3f}")] if shares else []),
-        _worst("strongman's s per cut beyond its frames", [each.beyond_s for each in found], 15, "{:.1f}"),
     ]
+    if many := [each for each in found if each.candidates >= _MANY]:
+        shares = [each.predict_s / each.strongman_s for each in many]
+        judged.append(_worst("predict's testbed time : strongman's", shares, 0.1, "{:.3f}"))
+        beyond = [each.beyond_s for each in many]
+        judged.append(_worst("strongman's s per cut beyond its frames", beyond, 15, "{:.1f}"))
+    return judged
 
 
 def summary(found: Sequence[Found]) -> str:
@@ -140,14 +143,8 @@ def search(inventory: Path, results: Path, models: Sequence[str], conditions: Se
     return campaign
 
 
-def found_in(campaign: Path, frames: int, rate_per_s: float) -> Iterator[Found]:
-    """What a campaign of both methods says, problem by problem.
-
-    Args:
-        campaign: its folder.
-        frames: of a cell.
-        rate_per_s: of the camera.
-    """
+def found_in(campaign: Path) -> Iterator[Found]:
+    """What the folder of a campaign of both methods says, problem by problem."""
     tables = {name: pd.read_csv(campaign / f"tables/{name}.csv") for name in ("cells", "candidates", "decisions")}
     for (problem, model, condition), decisions in tables["decisions"].groupby(_PROBLEM, sort=False):
         by_method = decisions.set_index("method")
@@ -169,7 +166,7 @@ def found_in(campaign: Path, frames: int, rate_per_s: float) -> Iterator[Found]:
             compared=compared,
             predict_s=float(str(predict["testbed_s"])),
             strongman_s=float(str(strongman["testbed_s"])),
-            beyond_s=statistics.median(cells["testbed_s"]) - frames / rate_per_s,
+            beyond_s=statistics.median(_beyond_s(campaign / run) for run in cells["run"]),
         )
 
 
@@ -179,6 +176,12 @@ def _error(candidates: pd.DataFrame, problem: object, latency_ms: pd.Series[floa
     both = rows.join(latency_ms.rename("measured_ms"), how="inner").dropna(subset=["predicted_latency_ms"])
     errors = (both["predicted_latency_ms"] / both["measured_ms"] - 1).abs()
     return float(errors.median()), len(errors)
+
+
+def _beyond_s(run: Path) -> float:
+    """Of the testbed's time for a run, what is not between its first frame's capture and its last one's end."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    return float(manifest["testbed_s"] - manifest["total_time_s"])
 
 
 def _key(cell: str, problem: str) -> str:
