@@ -41,10 +41,10 @@ def search(folder, kind, results, methods=None, **of_hosts):
     wanted, spaces = make_spaces(folder, SEARCHES[kind], POINTS)
     wanted = replace(wanted, methods=wanted.search.methods)
     begin = find_unfinished if list(results.glob("*/campaign.json")) else create_campaign
-    with begin(results, wanted.experiment.name, wanted.plan(spaces)).taken() as campaign:
+    with begin(results, wanted.experiment.name, wanted.plan(spaces, {})).taken() as campaign:
         own = {name: registry.load(name) for name in wanted.methods} | (methods or {})
         searching = Searching(
-            campaign, spaces, own, wanted.settings, Progress(), lambda space: foresee(campaign, space)
+            campaign, spaces, own, wanted.settings, Progress(), lambda _, space: foresee(campaign, space)
         )
         try:
             searching.run([SimulatedHosts(campaign, spaces, **of_hosts)])
