@@ -55,8 +55,10 @@ def cores_of_the_agent(host):
     return on(host, "awk", "/^Cpus_allowed_list/ {print $2}", f"/proc/{pid}/status").strip()
 
 
-def no_group_is_left():
-    return not [*CONTROL_GROUPS.glob("slicebed.edge"), *CONTROL_GROUPS.glob("*/slicebed.edge")]
+def limits_at_edge():
+    """The cores of the agent, and the limits of processor time of its group; None where there is no group."""
+    files = [*CONTROL_GROUPS.glob("slicebed.edge/cpu.max"), *CONTROL_GROUPS.glob("cpu/slicebed.edge/cpu.cfs_quota_us")]
+    return cores_of_the_agent("edge"), files[0].read_text().split()[0] if files else None
 
 
 def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(testbed, tmp_path):
@@ -66,14 +68,15 @@ def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(tes
     for name, quota in (("slow", 0.1), ("fast", 1)):
         limits = f"{EDGE}0, 1], cpu_quota: {quota}, cpu_period: 10 ms"
         (tmp_path / f"{name}.yml").write_text(lab.replace(f"{EDGE}1]", limits))
+    before = limits_at_edge()
+    assert before in {("1", "-1"), ("1", "max")}
     limited = tmp_path / "limited.yml"
     limited.write_text(LIMITED.format(testbed=own, repeats=1))
     slicebed("search", limited, "--results", tmp_path / "limited")
     computed = {row["condition"]: computed_at_edge(row) for row in cells_in(tmp_path / "limited")}
     assert computed["slow"] > 4 * computed["fast"]
-    assert no_group_is_left()
-    # What the first one put back, the control group with its agent in it, must be there again for the second, whose
-    # knob changes back and forth, in random order, while agents run.
+    assert limits_at_edge() == before
+    # The knob of the second one changes back and forth, in random order, while agents run.
     knob = tmp_path / "knob.yml"
     both = tmp_path / "slow.yml"
     knob.write_text(LIMITED.format(testbed=both, repeats=3).partition("  method:")[0] + KNOB)
@@ -81,7 +84,10 @@ def test_limits_hold_for_the_agents_in_every_search_and_for_nobody_behind_it(tes
     cells = cells_in(tmp_path / "knob")
     assert sorted(json.loads(row["knobs"])["edge.cores"] for row in cells) == [1, 1, 1, 2, 2, 2]
     assert min(map(computed_at_edge, cells)) > 4 * computed["fast"]
-    assert no_group_is_left()
+    assert limits_at_edge() == before
+    # Where the agents are in no group, nothing would be limited.
+    slicebed("restore", "-t", own, "--only", "workload")
+    assert limits_at_edge() == ("0-1", None)
     refused = slicebed("search", limited, "--results", tmp_path / "third", "--no-deploy", check=False)
     assert refused.returncode != 0
     assert "its limits hold for nothing" in refused.stderr

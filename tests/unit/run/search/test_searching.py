@@ -238,7 +238,7 @@ def test_a_method_that_cannot_decide_hinders_no_other_and_tries_again_after_a_re
         ("net-testbed", "refusing"),
         ("net-testbed", "choosy"),
     ]
-    assert "could be measured" in failed[1]["error"]
+    assert "could be measured; the first: no memory" in failed[1]["error"]
     assert [row["method"] for row in tables(campaign)["decisions"]] == ["strongman"]
     campaign = find_unfinished(results, "small", plan(spaces))
     again = SimulatedHosts(campaign, spaces)

@@ -133,6 +133,8 @@ class Searching:
         self._record = Record(campaign.folder, listings, settings.objective)
         # Only those of this process: after a pause what was given up may be measured.
         self._lost: set[str] = set()
+        # By problem, why the first cell that was given up was.
+        self._why_lost: dict[str, str] = {}
         self._failed: list[SlicebedError] = []
         self._record.take_in()
         # So often cells failed that were not done since.
@@ -206,6 +208,8 @@ class Searching:
         try:
             more = sitting.session.feed(self._tell(sitting, ask)) is not None
         except _OF_A_SESSION as error:
+            if not sitting.told and (why := self._why_lost.get(sitting.space.id)):
+                error.what = f"{error.what}; the first: {why}"
             self._cannot(sitting.space, sitting.method, error)
             return False
         if not more:
@@ -315,6 +319,7 @@ class Searching:
         self._campaign.note(kind.value, cell=cell.id, run=cell.run_id, site=site, error=str(error), given_up=given_up)
         if given_up:
             self._lost.add(cell.id)
+            self._why_lost.setdefault(cell.problem, str(error))
             self._left -= 1
             self._tell_progress()
 
