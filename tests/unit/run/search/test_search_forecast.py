@@ -247,6 +247,21 @@ def test_under_a_limit_of_processor_time_long_slices_are_stretched_and_short_one
     assert slice_times(limited, None, INPUT, 1.0).median_s == 0
 
 
+def test_under_a_limit_slices_have_what_the_agent_leaves_them():
+    def whole_s(quota, interval_s):
+        limited = profile("edge", whole_s=0.1 / quota, limits=Limits(cpu_quota=quota, cpu_period_us=10_000), call_s=0.0)
+        limited = replace(limited, whole_cpu_s=(0.1,), kernels_s=0.1)
+        return slice_times(limited, None, None, interval_s).median_s * quota / 0.1
+
+    assert whole_s(0.1, 0.0) == pytest.approx(1.0)
+    # What is little beside a large limit is much of a small one.
+    assert 1.15 < whole_s(0.1, 2.0) < 1.35
+    assert whole_s(0.1, 0.5) > whole_s(0.1, 2.0)
+    assert 1.0 <= whole_s(0.8, 2.0) < 1.06
+    # However little is left, half of it is the slices'.
+    assert whole_s(0.01, 1.0) == pytest.approx(2.0, rel=0.01)
+
+
 def test_a_limit_that_the_model_does_not_reach_holds_up_nothing():
     half = throttle_of(profile("edge", limits=Limits(cpu_quota=0.5, cpu_period_us=20_000)))
     assert half is not None

@@ -3,7 +3,8 @@
 A candidate becomes a line, as `run.assignments` would tell it to the agents, in which
 
 - a slice takes its share of the whole model's time (`HostProfile.slice_s`), and varies as the whole did; under a limit
-  of processor time it takes what `quota` says of its processor time, held against the whole's measured time;
+  of processor time it takes what `quota` says of its processor time, held against the whole's measured time, and of the
+  limit less what the agent needs itself;
 - the transformer takes what it took in the profile, the classifier nothing that counts;
 - a boundary is sent as many bytes as its codec made of it in the profile, and costs the sender and the receiver what it
   cost there; ``raw`` costs nothing, since arrays are sent from where they lie;
@@ -49,6 +50,10 @@ _DROPS = {
     agent_pb2.QUEUE_POLICY_OLDEST: Drop.OLDEST,
     agent_pb2.QUEUE_POLICY_BLOCK: Drop.NEVER,
 }
+# What an agent needs itself while frames come, of the processor time that its slices share with it: of every second,
+# and for each frame. docs/benchmarks.md (make bench-search) says where it was seen.
+_AGENT_SHARE = 0.015
+_AGENT_FRAME_S = 0.005
 _PICTURES = ""
 """What crosses before the transformer; no split point has this name."""
 
@@ -295,7 +300,9 @@ def slice_times(profile: HostProfile, first: str | None, last: str | None, inter
     limit = (_width(profile), quota, _period_s(profile))
     # Whatever else the limit is shared with, or the model leaves out, was there when the whole was measured.
     scale = statistics.median(profile.whole_s) / statistics.median(limited_s(whole_cpu_s, *limit))
-    return Times.of([spent * scale for spent in limited_s(cpu_s, *limit, interval_s)])
+    width, _, period_s = limit
+    left = quota if not interval_s else max(quota / 2, quota - _AGENT_SHARE - _AGENT_FRAME_S / interval_s)
+    return Times.of([spent * scale for spent in limited_s(cpu_s, width, left, period_s, interval_s)])
 
 
 def throttle_of(profile: HostProfile) -> Throttle | None:
