@@ -70,6 +70,12 @@ def test_an_objective_that_is_not_predicted_is_refused(spaces, name, objective):
     rehearse(spaces, methods("strongman"), Settings(objective), print)
 
 
+def test_repeats_that_wait_for_an_interval_of_energy_are_refused(spaces):
+    objective = Objective({"energy": 1.0})
+    with pytest.raises(SpecError, match="until with energy, which has no interval"):
+        rehearse(spaces, methods("strongman"), Settings(objective, at_least=3, at_most=6, until=0.05))
+
+
 @pytest.mark.parametrize(
     ("search", "profiles", "said"),
     [

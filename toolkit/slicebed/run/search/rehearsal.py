@@ -38,8 +38,16 @@ def rehearse(
         say: told whose turn it is, for a method may take its time.
 
     Raises:
-        SpecError: a method refuses a problem or its options, or cannot predict the objective.
+        SpecError: a method refuses a problem or its options, or cannot predict the objective or a candidate; or repeats
+            wait for an interval that the objective has not.
     """
+    if settings.until is not None and "energy" in {*settings.objective.weights, *settings.objective.limits}:
+        # Of the file itself that is told already; the command line may name another objective.
+        raise SpecError(
+            "until with energy, which has no interval",
+            where="repeats",
+            mend="repeats without until, or another objective",
+        )
     for space in spaces:
         for name, method in methods.items():
             say(f"{space.id}: {name} looks at the problem")
