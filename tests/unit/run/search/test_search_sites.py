@@ -10,11 +10,11 @@ import grpc
 import pytest
 from searches import make_spaces
 
-from slicebed.errors import ProvisionError, RunError, VerdictError
+from slicebed.errors import MissingRequirementError, ProvisionError, RunError, VerdictError
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import SiteLostError
 from slicebed.run.search.space import Cell
-from slicebed.run.search.worker import SiteWorker
+from slicebed.run.search.worker import SiteWorker, require_energy
 from slicebed.run.stage import Stage
 from slicebed.run.store import create_campaign
 
@@ -136,3 +136,12 @@ def test_a_site_whose_host_is_not_reached_is_lost(worker):
     worker.bench.agents.gone, worker.bench.agents.dead = {"edge"}, True
     with pytest.raises(SiteLostError, match="host edge: no route"):
         worker.mend()
+
+
+def test_where_energy_is_searched_for_every_host_of_a_run_must_measure_it(worker):
+    spaces = worker.spaces.values()
+    said = {"client": {"measures_energy": True}, "edge": {"cores": 2}, "cloud": {}}
+    with pytest.raises(MissingRequirementError, match="host edge: no energy is measured there"):
+        # No frame passes the cloud of this experiment.
+        require_energy(SimpleNamespace(facts=said), spaces)
+    require_energy(SimpleNamespace(facts=said | {"edge": {"measures_energy": True}}), spaces)

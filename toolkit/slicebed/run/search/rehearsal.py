@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from slicebed.errors import SpecError
+from slicebed.run.search.forecast import Facts, require_predictable
 from slicebed.split.predict.predictor import METRICS
 from slicebed.split.search.registry import needs_profiles
 from slicebed.split.search.session import Session
@@ -53,6 +54,9 @@ def rehearse(
             say(f"{space.id}: {name} looks at the problem")
             problem = settings.problem(space, name)
             try:
+                if needs_profiles(method):
+                    for candidate in space.candidates:
+                        require_predictable(Facts(space.experiment, space.configuration, space.frames), candidate)
                 Session(name, method, _unprofiled(problem) if needs_profiles(method) else problem)
             except SpecError as error:
                 if isinstance(error.__cause__, _EnoughError):

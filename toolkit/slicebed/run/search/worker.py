@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from slicebed.errors import ProvisionError, RunError
+from slicebed.errors import MissingRequirementError, ProvisionError, RunError
 from slicebed.run.bench import reached
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import SiteLostError
@@ -16,7 +16,7 @@ from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slicebed.run.bench import Bench, Links, Subject
     from slicebed.run.search.space import Cell, Knobs, Space
@@ -155,3 +155,24 @@ def site_worker(site: str, stage: Stage, image: ImageFacts, spaces: Mapping[str,
     """
     with reached(stage, image) as bench:
         yield SiteWorker(site, bench, spaces)
+
+
+def require_energy(bench: Bench, spaces: Iterable[Space]) -> None:
+    """Ask, before the first cell, for what every host that frames pass must tell where energy is searched for.
+
+    Raises:
+        MissingRequirementError: a host does not measure its energy.
+    """
+    used = {
+        host
+        for space in spaces
+        for placement in space.experiment.every_placement
+        for host in placement.chain(space.experiment.chain[0])
+    }
+    # What an agent does not say is false.
+    if without := [host for host, said in bench.facts.items() if host in used and not said.get("measures_energy")]:
+        raise MissingRequirementError(
+            "no energy is measured there: the agent cannot read RAPL (/sys/class/powercap)",
+            where=f"host {', '.join(without)}",
+            mend="take another objective, or hosts that measure it",
+        )
