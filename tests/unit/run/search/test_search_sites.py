@@ -101,6 +101,10 @@ def test_conditions_are_set_when_the_next_cell_wants_others(worker):
     for each in (cell("op1", 1), cell("op2", 1), cell("op3", 0.5), cell("op1", 0.5)):
         worker.measure(each, stopped)
     assert worker.bench.conditions == ["placed for 18", ("testbed", 1), ("testbed", 0.5)]
+    noted = [event for event in worker.bench.stage.campaign.events() if "testbed_s" in event]
+    assert [event["event"] for event in noted] == ["model_brought", "conditions_set", "conditions_set"]
+    assert [event.get("knobs") for event in noted] == [None, {"edge.quota": 1}, {"edge.quota": 0.5}]
+    assert all(event["testbed_s"] >= 0 for event in noted)
     about = worker.bench.runs[2][1]
     assert about["cell"] == "net-testbed/split:op3/edge.quota=0.5/r1"
     assert (about["knobs"], about["codec"], about["site"]) == ({"edge.quota": 0.5}, "tensorproto", "lab")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ from slicebed.errors import MissingRequirementError, ProvisionError, RunError
 from slicebed.run.bench import reached
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import SiteLostError
+from slicebed.run.search.spent import CONDITIONS_SET, MODEL_BROUGHT
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
@@ -81,8 +83,9 @@ class SiteWorker:
     def subject(self, space: Space) -> Subject:
         """A space's model, brought to the hosts when it is first wanted; the same under all conditions."""
         if space.model not in self._subjects:
-            runs = space.every_run()
+            runs, begin = space.every_run(), time.monotonic()
             self._subjects[space.model] = self.bench.place(space.experiment, space.opened, space.sliced, runs)
+            self._note(MODEL_BROUGHT, begin, model=space.model)
         return self._subjects[space.model]
 
     def set_conditions(self, space: Space, knobs: Knobs) -> Links:
@@ -90,10 +93,16 @@ class SiteWorker:
         wanted = (space.condition, space.parts, knobs)
         if self._links is None or wanted != self._conditions:
             self._links = None
-            experiment = space.experiment_at(knobs)
+            experiment, begin = space.experiment_at(knobs), time.monotonic()
             self._links = self.bench.set_conditions(experiment, space.configuration, space.parts)
             self._conditions = wanted
+            self._note(CONDITIONS_SET, begin, condition=space.condition, knobs=dict(knobs))
         return self._links
+
+    def _note(self, event: str, begin: float, **facts: object) -> None:
+        """Write down how long the testbed was used for something."""
+        testbed_s = time.monotonic() - begin
+        self.bench.stage.campaign.note(event, **facts, site=self.site, testbed_s=testbed_s)
 
     def mend(self) -> None:
         """Start agents that do not answer, and connect anew where that is needed.
