@@ -108,6 +108,7 @@ APART = [
     data([middle + at / 10000 for at in range(100)], repeat=repeat)
     for repeat, middle in enumerate([0.1, 0.13, 0.09, 0.12, 0.1, 0.11, 0.1, 0.12, 0.09, 0.1], start=1)
 ]
+LOSING = [data([0.1 + at / 10000 for at in range(12)], dropped=4, repeat=repeat) for repeat in range(1, 11)]
 FEW = [data([0.1 + at / 10000 for at in range(12)], repeat=repeat) for repeat in range(1, 11)]
 
 
@@ -123,6 +124,12 @@ FEW = [data([0.1 + at / 10000 for at in range(12)], repeat=repeat) for repeat in
         # Open whether it is kept, but known as exactly as is asked.
         ("latency;drop_rate<=1 %", RUNS, 3),
         ("latency;latency_p95<=1", FEW, 6),
+        # Known badly, and yet that they are kept, or broken.
+        ("latency;drop_rate<=50 %", LOSING, 3),
+        ("latency;drop_rate<=30 %", LOSING, 10),
+        ("latency;throughput>=1", LOSING, 3),
+        ("latency;throughput>=6", LOSING, 10),
+        ("latency;throughput>=60", LOSING, 3),
         # Broken for sure, or nothing came through: by how much nobody needs to know.
         ("latency;latency<=10 ms", APART, 3),
         ("latency", [data((), dropped=9)] * 10, 3),
