@@ -104,6 +104,8 @@ class Control:
                 python_version=platform.python_version(),
                 cores=runtime.usable_cores(),
                 cpu_model=runtime.cpu_model(),
+                # A meter of its own: a run may be reading this agent's in another thread.
+                measures_energy=Meter().read()["energy_uj"] is not None,
             ),
         )
 

@@ -22,7 +22,7 @@ POINTS = ("op2", "op4", "op7")
 SEARCHES = {
     "blind": "search: {method: [strongman, comm-slim], repeats: {at_least: 2, at_most: 2}}",
     "reacting": "search: {method: [predict, hybrid, halving], knobs: {edge.quota: [0.5, 1]}, budget: 5, "
-    "repeats: {at_least: 1, at_most: 3, until: 5 %}, options: {halving: {frames: 4}}}",
+    "repeats: {at_least: 3, at_most: 5, until: 5 %}, options: {halving: {frames: 4}}}",
 }
 """One whose asks do not depend on what is measured, and one whose do."""
 

@@ -131,6 +131,11 @@ def quantile_interval(values: Sequence[float], share: float) -> tuple[float, flo
     return ordered[low - 1], ordered[high - 1]
 
 
+def fewest_for_quantile(share: float) -> int:
+    """How many values `quantile_interval` needs at least, for a share from 0.5 on; `median_interval` as for 0.5."""
+    return math.ceil(math.log((1 - _LEVEL) / 2) / math.log(share))
+
+
 def _median_rank(count: int) -> int:
     """The greatest k with P(Binomial(count, 1/2) < k) <= 2.5 %; 0 when there is none."""
     if count > _EXACT_UP_TO:

@@ -12,6 +12,7 @@ import pytest
 from conftest import camera, waits
 
 from slicebed.spec.experiment_model import EQUALITY_BAR
+from slicebed_agent.host.usage import Meter
 from slicebed_agent.rpc.v1 import agent_pb2
 
 PAIRS = [(1, 8), (1, 9), (1, 10), (1, 11), (3, 8), (3, 9), (3, 10), (3, 11)]
@@ -215,6 +216,7 @@ def test_describe_names_the_versions(chain):
     assert reply.tensorflow_version.startswith("2.")
     assert reply.cores >= 1
     assert reply.cpu_model
+    assert reply.measures_energy == (Meter().read()["energy_uj"] is not None)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ search:
   objective:
     weights: {latency: 1, drop_rate: 2}
     scales: {latency: 100 ms, drop_rate: 10 %}
-    limits: {drop_rate: 20 %, throughput: 0.5 frame/s, energy: 1.5 J}
+    limits: {drop_rate: 20 %, throughput: 0.5 frame/s, bytes: 4 MB}
   budget: 10
   models: [{name: InceptionV3, seed: 7}, {name: MobileNetV2, seed: 7}]
   testbeds: {low: low.yml, far: testbed.yml}
   codecs: [raw, lossless]
   knobs: {client.cores: [1], edge.frequency: [1.2 GHz, 2.4 GHz]}
-  repeats: {at_least: 1, at_most: 3, until: 5 %}
+  repeats: {at_least: 3, at_most: 6, until: 5 %}
   options: {comm-slim: {latency: 200 ms}, genetic: {population: 24, elite: 10 %, order: fast}}
   sites: [a.ini, b.ini]
 """
@@ -64,7 +64,13 @@ BAD_SEARCHES = (
     Bad("scale 0", "latency: 100 ms,", "latency: 0 ms,", "15:23", ("out of range", "1 us to 3600 s")),
     Bad("limit over all", "drop_rate: 20 %", "drop_rate: 120 %", "16:25", ("out of range", "0 % to 100 %")),
     Bad("limit of a rate", "0.5 frame/s", "0.5", "16:43", ("frame rate 0.5 has no unit", "frame/s")),
-    Bad("limit of energy", "1.5 J", "1.5 kWh", "16:64", ('unit "kWh" is not a unit of energy', "uJ, mJ, J")),
+    Bad(
+        "limit of energy",
+        SEARCH[SEARCH.index("bytes: 4 MB") : SEARCH.index("  options")],
+        "energy: 1.5 kWh}\n",
+        "16:64",
+        ('unit "kWh" is not a unit of energy', "uJ, mJ, J"),
+    ),
     Bad("no budget at all", "budget: 10", "budget: 0", "17:11", ("0 is out of range", "1 to 1000000")),
     Bad("no model", "[{name: InceptionV3, seed: 7}, {name: MobileNetV2, seed: 7}]", "[]", "18:11", ("an empty list",)),
     Bad("unknown model", "name: MobileNetV2", "name: MobileNetV3", "18:49", ('"MobileNetV3"', 'mean "mobilenet_v2"')),
@@ -100,11 +106,19 @@ BAD_SEARCHES = (
     Bad("value twice", "[1.2 GHz, 2.4 GHz]", "[1.2 GHz, 1.2 GHz]", "21:56", ('"1.2 GHz" is given twice',)),
     Bad("more cores than there are", "[1], edge", "[2], edge", "21:26", ("2 cores, client has 1", "1 to 1")),
     Bad("no cores", "[1], edge", "[0], edge", "21:26", ("cores: 0 is out of range", "1 to 1024")),
-    Bad("fewer at most", "at_most: 3", "at_most: 0", "22:35", ("0 is out of range", "1 to 1000")),
+    Bad("fewer at most", "at_most: 6", "at_most: 0", "22:35", ("0 is out of range", "1 to 1000")),
     Bad(
-        "at most below at least", "at_least: 1", "at_least: 4", "22:35", ("at_most 3 is below at_least 4", "4 or more")
+        "at most below at least", "at_least: 3", "at_least: 7", "22:35", ("at_most 6 is below at_least 7", "7 or more")
     ),
-    Bad("nothing to add", "at_least: 1", "at_least: 3", "22:38", ("until without repeats to add", "at_most above 3")),
+    Bad("nothing to add", "at_least: 3", "at_least: 6", "22:38", ("until without repeats to add", "at_most above 6")),
+    Bad("too few to tell", "at_least: 3", "at_least: 2", "22:23", ("at_least 2 with until", "3 or more, or no until")),
+    Bad(
+        "too few at most", "at_least: 3, at_most: 6", "at_most: 3", "22:25", ("until without repeats to add", "above 3")
+    ),
+    Bad(
+        "at most below what tells", "at_least: 3, at_most: 6", "at_most: 2", "22:22", ("at_most 2 is below at_least 3",)
+    ),
+    Bad("until of energy", "bytes: 4 MB", "energy: 4 J", "22:38", ("until with energy, which has no interval",)),
     Bad("until without unit", "until: 5 %", "until: 0.05", "22:45", ("share 0.05 has no unit", "%")),
     Bad("options of a stranger", "{comm-slim:", "{comm-slm:", "23:13", ('"comm-slm"', 'mean "comm-slim"')),
     Bad("option", "population: 24", "population: [24]", "23:65", ("population: a list is no option", "a quantity")),

@@ -68,9 +68,9 @@ def test_quantities_are_read_in_the_units_of_the_metrics(load):
     assert search.objective == Objective(
         {"latency": 1, "drop_rate": 2},
         {"latency": 0.1, "drop_rate": 0.1},
-        {"drop_rate": 0.2, "throughput": 0.5, "energy": 1.5},
+        {"drop_rate": 0.2, "throughput": 0.5, "bytes": 4_000_000},
     )
-    assert (search.budget, search.at_least, search.at_most, search.until) == (10, 1, 3, 0.05)
+    assert (search.budget, search.at_least, search.at_most, search.until) == (10, 3, 6, 0.05)
     assert search.codecs == (Codec.RAW, Codec.LOSSLESS)
     assert search.knobs == {"client.cores": (1,), "edge.frequency": (1_200_000, 2_400_000)}
     assert search.options == {
@@ -110,10 +110,10 @@ def test_a_word_alone_stands_for_a_list_or_mapping(load, said, methods, metric):
 
 def test_manifests_hold_the_search(load):
     plain = json.loads(json.dumps(load(SEARCH).to_plain()))["search"]
-    assert plain["objective"]["limits"] == {"drop_rate": 0.2, "throughput": 0.5, "energy": 1.5}
+    assert plain["objective"]["limits"] == {"drop_rate": 0.2, "throughput": 0.5, "bytes": 4_000_000}
     assert plain["models"][1] == {"name": "mobilenet_v2", "seed": 7}
     assert plain["testbeds"]["low"]["links"][1]["a"] == "edge"
-    assert plain["repeats"] == {"at_least": 1, "at_most": 3, "until": 0.05}
+    assert plain["repeats"] == {"at_least": 3, "at_most": 6, "until": 0.05}
     assert load(SEARCH.partition("search:")[0]).to_plain()["search"] is None
 
 
@@ -209,3 +209,38 @@ def test_amounts_of_any_kind(text, amount):
 def test_amounts_that_are_none(text):
     with pytest.raises(UnitError):
         parse_amount(text)
+
+
+def searched(said):
+    return SEARCH.partition("search:")[0] + f"search: {{{said}}}\n"
+
+
+def test_energy_is_read_in_joules(load):
+    search = load(searched("objective: {weights: {latency: 1}, limits: {energy: 1500 mJ}}")).search
+    assert search.objective == Objective({"latency": 1}, {}, {"energy": 1.5})
+
+
+def test_with_until_runs_are_at_least_as_many_as_tell_what_they_differ_by(load):
+    search = load(searched("repeats: {at_most: 5, until: 5 %}")).search
+    assert (search.at_least, search.at_most) == (3, 5)
+    search = load(searched("repeats: {at_most: 5}")).search
+    assert (search.at_least, search.at_most) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "most", "refused"),
+    [
+        ("latency_p95", 5, True),
+        ("latency_p95", 6, False),
+        ("{weights: {drop_rate: 1}, limits: {latency_p95: 1 s}}", 5, True),
+    ],
+)
+def test_until_of_what_so_few_frames_cannot_tell_is_refused(load, objective, most, refused):
+    text = searched(f"objective: {objective}, repeats: {{at_most: {most}, until: 5 %}}")
+    if not refused:
+        assert load(text).search.at_most == most
+        return
+    with pytest.raises(
+        SpecErrors, match=r"until with latency_p95: 5 runs of 12 frames .* frames x at_most of 72 or more"
+    ):
+        load(text)

@@ -10,6 +10,7 @@ from slicebed.spec.knobs import WORKLOAD_KNOBS, read_knob
 from slicebed.spec.model_checks import beside, model_of
 from slicebed.spec.objective import METRICS, Objective
 from slicebed.spec.wishes import cpu_wish, workload_wish
+from slicebed.stats import fewest_for_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 LATENCY = Objective(MappingProxyType({"latency": 1.0}))
 OWN_TESTBED = "testbed"
 """The name of the only condition where a search names none: the experiment's own testbed."""
+RUNS_THAT_TELL = 3
+"""The fewest runs from whose figures `until` is judged.
+
+One run cannot know what runs differ by. Of two, Student's interval is 9 standard deviations wide to either side, so
+that only runs which are alike by chance end repeating; of three it is 2.5.
+"""
+FEWEST_FRAMES = MappingProxyType({"latency": fewest_for_quantile(0.5), "latency_p95": fewest_for_quantile(0.95)})
+"""Completed frames of all runs together, from which a metric has an interval; one where it is not named."""
 
 # How many of what the file's amounts are counted in make one of the metric's unit: microseconds, microjoules.
 _PARTS = MappingProxyType({"s": 1_000_000, "J": 1_000_000})
@@ -42,10 +51,10 @@ class Search:
         methods: by name; they share the cells.
         objective: what is minimised.
         budget: the most candidates that a method may measure; None: no limit.
-        at_least: repeats of each candidate.
-        at_most: repeats where the interval stays wider than `until`.
-        until: half the width of the 95 % interval of the objective, as a share of it, that ends repeating; None: never
-            looked at.
+        at_least: repeats of each candidate; with `until` at least `RUNS_THAT_TELL`.
+        at_most: repeats where an interval stays wider than `until`.
+        until: half the width of the 95 % interval of each metric of the objective, as a share of it (of the drop rate
+            itself: percentage points), that ends repeating; None: never looked at.
         options: method -> option -> a number (of a quantity in s, B, bit/s, frame/s, Hz, J or a share of 1), or a word.
         sites: inventories of alike testbeds that share one queue of cells; () is the command's own.
     """
@@ -111,7 +120,7 @@ def search_of(document: Document, model: SearchModel, testbeds: Mapping[str, Tes
         models = tuple(model_of(document, each, ("search", "models", at)) for at, each in enumerate(model.models))
     least, most = own.at_least, own.at_most
     if model.repeats is not None:
-        least = model.repeats.at_least
+        least = least_repeats(model.repeats.at_least, model.repeats.until)
         most = least if model.repeats.at_most is None else model.repeats.at_most
     return Search(
         models=models,
@@ -127,6 +136,11 @@ def search_of(document: Document, model: SearchModel, testbeds: Mapping[str, Tes
         options=MappingProxyType({name: MappingProxyType(each) for name, each in (model.options or {}).items()}),
         sites=tuple(beside(document, site) for site in model.sites or ()),
     )
+
+
+def least_repeats(given: int | None, until: object) -> int:
+    """How often every candidate is measured where a file may say so, and may give `until`."""
+    return given if given is not None else 1 if until is None else RUNS_THAT_TELL
 
 
 def _knob_values(name: str, values: Sequence[float | str]) -> tuple[float | str, ...]:

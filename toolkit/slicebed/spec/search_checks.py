@@ -13,7 +13,7 @@ from slicebed.spec.objective import METRICS
 from slicebed.spec.pipeline_checks import placements_of
 from slicebed.spec.problems import Problem, did_you_mean
 from slicebed.spec.schema import is_title
-from slicebed.spec.search import OWN_TESTBED
+from slicebed.spec.search import FEWEST_FRAMES, OWN_TESTBED, RUNS_THAT_TELL, least_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -116,15 +116,40 @@ def _repeat_problems(document: Document, search: dict[str, Any]) -> Iterator[Pro
     repeats = search.get("repeats")
     if not isinstance(repeats, dict):
         return
-    least, most = repeats.get("at_least", 1), repeats.get("at_most")
+    location: Location = ("search", "repeats")
+    given, most, until = (repeats.get(key) for key in ("at_least", "at_most", "until"))
     # What is wrong by itself is told already.
-    whole = all(isinstance(each, int) and each >= 1 for each in (least, 1 if most is None else most))
-    if whole and most is not None and most < least:
-        mark = document.value_mark(("search", "repeats", "at_most"))
+    if not all(each is None or (isinstance(each, int) and each >= 1) for each in (given, most)):
+        return
+    least = least_repeats(given, until)
+    if until is not None and given is not None and given < RUNS_THAT_TELL:
+        what = f"at_least {given} with until: from fewer than {RUNS_THAT_TELL} runs nobody can tell what runs differ by"
+        yield Problem(document.value_mark((*location, "at_least")), what, f"{RUNS_THAT_TELL} or more, or no until")
+    elif most is not None and most < least:
+        mark = document.value_mark((*location, "at_most"))
         yield Problem(mark, f"at_most {most} is below at_least {least}", f"{least} or more")
-    elif whole and repeats.get("until") is not None and (most is None or most == least):
-        mark = document.key_mark(("search", "repeats", "until"))
+    elif until is not None and (most is None or most == least):
+        mark = document.key_mark((*location, "until"))
         yield Problem(mark, "until without repeats to add", f"with at_most above {least}")
+    elif until is not None and most is not None:
+        yield from _until_problems(document, search, most)
+
+
+def _until_problems(document: Document, search: dict[str, Any], most: int) -> Iterator[Problem]:
+    """Metrics whose interval never comes to be known, however often a candidate is run."""
+    objective, frames = search.get("objective", "latency"), document.data.get("frames")
+    named = {"weights": {objective: 1}} if isinstance(objective, str) else objective
+    for part in ("weights", "limits"):
+        metrics = named.get(part) if isinstance(named, dict) else None
+        for metric in metrics if isinstance(metrics, dict) else ():
+            alone: Location = ("search", "repeats", "until")
+            fewest = FEWEST_FRAMES.get(metric, 1)
+            if metric == "energy":
+                allowed = "repeats without until, or another objective"
+                yield Problem(document.key_mark(alone), "until with energy, which has no interval", allowed)
+            elif isinstance(frames, int) and 1 <= frames * most < fewest:
+                what = f"until with {metric}: {most} runs of {frames} frames tell no interval of it"
+                yield Problem(document.key_mark(alone), what, f"frames x at_most of {fewest} or more")
 
 
 def _model_problems(document: Document, search: dict[str, Any]) -> Iterator[Problem]:

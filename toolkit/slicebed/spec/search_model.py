@@ -130,7 +130,7 @@ class ObjectiveModel(StrictModel):
 class RepeatsModel(StrictModel):
     """How often a candidate is measured."""
 
-    at_least: Annotated[int, whole(1, _MAX_REPEATS)] = 1
+    at_least: Annotated[int, whole(1, _MAX_REPEATS)] | None = None
     at_most: Annotated[int, whole(1, _MAX_REPEATS)] | None = None
     until: Annotated[float, share("0.1 %", "100 %")] | None = None
 

@@ -17,7 +17,7 @@ from slicebed.errors import RunError
 from slicebed.run.search.cells import CellData, Repeats, cell_of, measure, ordered, read_cell
 from slicebed.run.search.space import Cell
 from slicebed.run.store import create_campaign
-from slicebed.spec.objective import Objective
+from slicebed.split.search.objective import parse, score
 from slicebed.stats import median_interval
 
 
@@ -103,11 +103,67 @@ def test_cells_are_enough_when_the_interval_is_narrow(until, latencies, settled)
     assert len(repeats.settled([*cells, *cells, *cells])) in {settled, 3, 4}
 
 
-def test_what_breaks_its_limits_for_sure_is_not_measured_more_closely():
-    objective = Objective({"latency": 1.0}, limits={"latency": 0.01})
-    cells = [data([0.1, 0.2, 0.1, 0.2, 0.1, 0.2])]
-    assert len(Repeats(1, 4, 0.01, objective).settled(cells)) == 1
-    assert Repeats(1, 4, 0.01, Objective({"energy": 1.0})).width(cells) == math.inf
+RUNS = [data([0.1 + at / 10000 for at in range(100)], repeat=repeat) for repeat in range(1, 11)]
+APART = [
+    data([middle + at / 10000 for at in range(100)], repeat=repeat)
+    for repeat, middle in enumerate([0.1, 0.13, 0.09, 0.12, 0.1, 0.11, 0.1, 0.12, 0.09, 0.1], start=1)
+]
+LOSING = [data([0.1 + at / 10000 for at in range(12)], dropped=4, repeat=repeat) for repeat in range(1, 11)]
+FEW = [data([0.1 + at / 10000 for at in range(12)], repeat=repeat) for repeat in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "cells", "runs"),
+    [
+        ("latency", RUNS, 3),
+        ("latency", APART, 10),
+        ("drop_rate", RUNS, 3),
+        # None of 36 frames: a drop rate of up to 0.1, five points to either side.
+        ("drop_rate", FEW, 3),
+        ("latency;drop_rate<=5 %", RUNS, 3),
+        # Open whether it is kept, but known as exactly as is asked.
+        ("latency;drop_rate<=1 %", RUNS, 3),
+        ("latency;latency_p95<=1", FEW, 6),
+        # Known badly, and yet that they are kept, or broken.
+        ("latency;drop_rate<=50 %", LOSING, 3),
+        ("latency;drop_rate<=30 %", LOSING, 10),
+        ("latency;throughput>=1", LOSING, 3),
+        ("latency;throughput>=6", LOSING, 10),
+        ("latency;throughput>=60", LOSING, 3),
+        # Broken for sure, or nothing came through: by how much nobody needs to know.
+        ("latency;latency<=10 ms", APART, 3),
+        ("latency", [data((), dropped=9)] * 10, 3),
+        ("latency=1/100 ms,drop_rate=1/10 %", RUNS, 3),
+        ("latency_p95", RUNS, 3),
+        ("latency_p95", FEW, 6),
+        ("throughput", RUNS, 3),
+        ("bytes", RUNS, 3),
+        ("energy", RUNS, 10),
+    ],
+)
+def test_each_metric_of_the_objective_is_to_be_known_as_exactly_as_is_asked(objective, cells, runs):
+    assert len(Repeats(3, 10, 0.05, parse(objective)).settled(cells)) == runs
+
+
+def test_a_drop_rate_is_known_within_points_not_shares():
+    cells = [data([0.1] * 90, dropped=10, repeat=repeat) for repeat in range(1, 11)]
+    assert len(Repeats(3, 10, 0.05, parse("drop_rate")).settled(cells)) == 3
+    # Of 300 frames with a tenth dropped, the interval is 3.4 points wide to either side.
+    assert len(Repeats(3, 10, 0.02, parse("drop_rate")).settled(cells)) == 9
+
+
+def test_frames_that_failed_are_as_lost_as_dropped_ones():
+    cell = data([0.1] * 6, dropped=2)
+    cell.manifest["frames"].update(captured=12, failed=4)
+    found = measure("k", [cell]).figures
+    assert found["drop_rate"].value == pytest.approx(6 / 12)
+    assert found["drop_rate"].low < 0.5 < found["drop_rate"].high
+    none = data((), sent=())
+    none.manifest["frames"].update(captured=12, failed=12)
+    worst = measure("k", [none]).figures
+    assert worst["drop_rate"].value == 1
+    assert score(parse("latency"), worst) == math.inf
+    assert score(parse("drop_rate"), worst) > score(parse("drop_rate"), found)
 
 
 @given(st.integers(1, 4), st.integers(0, 3), st.integers(0, 8))

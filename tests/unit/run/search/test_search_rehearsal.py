@@ -13,6 +13,7 @@ from slicebed.run.search.engine import SearchWanted, run_search
 from slicebed.run.search.rehearsal import rehearse
 from slicebed.run.search.searching import Settings
 from slicebed.spec.experiment import load_experiment
+from slicebed.spec.models import Images
 from slicebed.spec.objective import Objective
 from slicebed.split.search import registry
 from slicebed.split.search.contracts import Ask, Choice
@@ -68,6 +69,37 @@ def test_an_objective_that_is_not_predicted_is_refused(spaces, name, objective):
     with pytest.raises(SpecError, match="energy"):
         rehearse(spaces, methods(name), Settings(objective), print)
     rehearse(spaces, methods("strongman"), Settings(objective), print)
+
+
+@pytest.mark.parametrize("codec", ["lossless", "auto"])
+def test_pictures_in_a_codec_that_compresses_are_not_predicted(tmp_path, codec):
+    _, (space,) = make_spaces(tmp_path, f"search: {{codecs: [raw, {codec}]}}")
+    source = replace(space.experiment.source, images=Images.SYNTHETIC, height=36, width=64)
+    shown = replace(space, experiment=replace(space.experiment, source=source))
+    # Tensors cross there; and where the camera's host computes, pictures cross nothing.
+    rehearse([space], methods("predict", "scission"), Settings(LATENCY))
+    near = {key: variant for key, variant in shown.variants.items() if variant.placement.name == "split"}
+    rehearse([replace(shown, variants=near)], methods("predict", "scission"), Settings(LATENCY))
+    for name in ("predict", "scission"):
+        with pytest.raises(SpecError, match=f"edge:whole/{codec}, problem net-testbed: what codec {codec} makes of"):
+            rehearse([shown], methods(name), Settings(LATENCY))
+    rehearse([shown], methods("strongman"), Settings(LATENCY))
+
+
+@pytest.mark.parametrize("name", ["predict", "scission"])
+def test_early_exits_are_refused_by_what_predicts(spaces, name):
+    near = spaces[0]
+    pipeline = replace(near.experiment.pipeline, exits=("an exit",))
+    early = replace(near, experiment=replace(near.experiment, pipeline=pipeline))
+    with pytest.raises(SpecError, match="where frames end early is not predicted"):
+        rehearse([early], methods(name), Settings(LATENCY))
+    rehearse([early], methods("strongman"), Settings(LATENCY))
+
+
+def test_repeats_that_wait_for_an_interval_of_energy_are_refused(spaces):
+    objective = Objective({"energy": 1.0})
+    with pytest.raises(SpecError, match="until with energy, which has no interval"):
+        rehearse(spaces, methods("strongman"), Settings(objective, at_least=3, at_most=6, until=0.05))
 
 
 @pytest.mark.parametrize(

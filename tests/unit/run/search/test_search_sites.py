@@ -10,11 +10,11 @@ import grpc
 import pytest
 from searches import make_spaces
 
-from slicebed.errors import ProvisionError, RunError, VerdictError
+from slicebed.errors import MissingRequirementError, ProvisionError, RunError, VerdictError
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import SiteLostError
 from slicebed.run.search.space import Cell
-from slicebed.run.search.worker import SiteWorker
+from slicebed.run.search.worker import SiteWorker, require_energy
 from slicebed.run.stage import Stage
 from slicebed.run.store import create_campaign
 
@@ -101,6 +101,10 @@ def test_conditions_are_set_when_the_next_cell_wants_others(worker):
     for each in (cell("op1", 1), cell("op2", 1), cell("op3", 0.5), cell("op1", 0.5)):
         worker.measure(each, stopped)
     assert worker.bench.conditions == ["placed for 18", ("testbed", 1), ("testbed", 0.5)]
+    noted = [event for event in worker.bench.stage.campaign.events() if "testbed_s" in event]
+    assert [event["event"] for event in noted] == ["model_brought", "conditions_set", "conditions_set"]
+    assert [event.get("knobs") for event in noted] == [None, {"edge.quota": 1}, {"edge.quota": 0.5}]
+    assert all(event["testbed_s"] >= 0 for event in noted)
     about = worker.bench.runs[2][1]
     assert about["cell"] == "net-testbed/split:op3/edge.quota=0.5/r1"
     assert (about["knobs"], about["codec"], about["site"]) == ({"edge.quota": 0.5}, "tensorproto", "lab")
@@ -136,3 +140,12 @@ def test_a_site_whose_host_is_not_reached_is_lost(worker):
     worker.bench.agents.gone, worker.bench.agents.dead = {"edge"}, True
     with pytest.raises(SiteLostError, match="host edge: no route"):
         worker.mend()
+
+
+def test_where_energy_is_searched_for_every_host_of_a_run_must_measure_it(worker):
+    spaces = worker.spaces.values()
+    said = {"client": {"measures_energy": True}, "edge": {"cores": 2}, "cloud": {}}
+    with pytest.raises(MissingRequirementError, match="host edge: no energy is measured there"):
+        # No frame passes the cloud of this experiment.
+        require_energy(SimpleNamespace(facts=said), spaces)
+    require_energy(SimpleNamespace(facts=said | {"edge": {"measures_energy": True}}), spaces)

@@ -210,3 +210,26 @@ def test_a_line_on_which_nothing_completes_is_predicted_so():
 def test_measures_of_another_problem_are_refused(measure):
     with pytest.raises(SpecError):
         Predictor(_truth(0).lines, SOURCE).foretell([measure])
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-4, 0.01, 100.0, 1e3, 1e9])
+@pytest.mark.parametrize("computed", [True, False])
+def test_a_measure_beyond_all_belief_moves_the_prediction_its_way_and_leaves_it_a_number(factor, computed):
+    def line(near_s, far_s):
+        hop = Hop("near", "far", 100_000, 10e6, 0.01, back_delay_s=0.01)
+        return Line((Stage("slice", "near", Times.fixed(near_s)), hop, Stage("slice", "far", Times.fixed(far_s))))
+
+    predictor = Predictor({"a": line(0.1, 0.05), "b": line(0.05, 0.1)}, Source(1.0, 12))
+    before = predictor.foretell()["a"].figures["latency"].value
+    seconds = factor * before
+    compute_s = (factor * 0.1, factor * 0.05) if computed else ()
+    latency = Figure(seconds, 0.99 * seconds, 1.01 * seconds)
+    foretold = predictor.foretell([Measure("a", {"latency": latency}, compute_s)])
+    after = foretold["a"].figures["latency"]
+    # Towards the measure, and not beyond it.
+    assert before < after.value <= seconds if factor > 1 else seconds - 0.001 <= after.value < before
+    for figure in (figure for each in foretold.values() for figure in each.figures.values()):
+        assert 0 <= figure.low <= figure.value <= figure.high
+        assert math.isfinite(figure.value)
+    # Nothing but this was seen: it is doubted, and so is everything else.
+    assert after.high - after.low > before

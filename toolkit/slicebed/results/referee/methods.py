@@ -28,14 +28,14 @@ COLUMNS = (
 """Columns of ``tables/referee_methods.csv``, one row per session.
 
 ``runs`` are the cells that the method asked for, ``candidates_measured`` the candidates behind them; ``testbed_s`` is
-the time of the hosts for these, ``decision_s`` what the method itself thought, ``time_to_decision_s`` both. ``value``
-and ``best_known`` are in ``unit``, with the frames behind them (``n``, ``best_n``), over all cells of the campaign:
-what other methods had measured makes the best known better, and where ``all_measured`` is false an unmeasured candidate
-may be better still. ``regret`` is how much worse the choice is: a share of the best known, of drop rates their
-difference. Its interval takes intervals at their ends, so it is wider than 95 %: from the choice's better end against
-the worse one of the best known, to the choice's worse end against the best end of all other candidates, so that also
-a choice that is the best known itself has one. Where ``stopped_by_budget``, the method itself would have measured more:
-its counts and times are the least that it takes.
+the time of the hosts for these and for what else the method needs, ``decision_s`` what the method itself thought,
+``time_to_decision_s`` both. ``value`` and ``best_known`` are in ``unit``, with the frames behind them (``n``,
+``best_n``), over all cells of the campaign: what other methods had measured makes the best known better, and where
+``all_measured`` is false an unmeasured candidate may be better still. ``regret`` is how much worse the choice is: a
+share of the best known, of drop rates their difference. Its interval takes intervals at their ends, so it is wider than
+95 %: from the choice's better end against the worse one of the best known, to the choice's worse end against the best
+end of all other candidates, so that also a choice that is the best known itself has one. Where ``stopped_by_budget``,
+the method itself would have measured more: its counts and times are the least that it takes.
 """
 _FIRST_COLUMNS = ("problem", "model", "condition", "objective", "candidates")
 _COUNTS = ("candidates", "runs", "candidates_measured", "number", "n", "best_number", "best_n")

@@ -14,7 +14,7 @@ import pandas as pd
 from slicebed.errors import RunError
 from slicebed.run.search.space import Cell
 from slicebed.split.search.contracts import Figure, Measure
-from slicebed.split.search.objective import INFEASIBLE, interval
+from slicebed.split.search.objective import exact
 from slicebed.stats import Z, median_interval, over_runs, quantile_interval, wilson_interval
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class CellData:
         """Captured, completed, dropped and failed ones."""
         frames: Mapping[str, int] = self.manifest["frames"]
         return frames
+
+    @property
+    def lost(self) -> int:
+        """Frames that were dropped or failed."""
+        return self.frames["dropped"] + self.frames["failed"]
 
     @property
     def total_s(self) -> float:
@@ -105,18 +110,21 @@ def read_cell(cell: Cell, folder: Path, manifest: Mapping[str, Any]) -> CellData
 def measure(key: str, cells: Sequence[CellData]) -> Measure:
     """What a candidate's cells give together, every figure with its 95 % interval.
 
-    Figures are those of the frames of all cells. Of a single cell their intervals speak of its frames alone: how far
-    another run would be off they cannot know. Of several cells they are at least as wide as the cells themselves tell
-    (`over_runs`). The drop rate's interval is Wilson's, and so is that of the throughput, whose frames come at a fixed
-    rate; that of the bytes is of their mean over frames. Energy has none.
+    Figures are those of the frames of all cells. A frame that failed is as lost to the user as one that was dropped,
+    and counts in the drop rate as such: a link that breaks must not make a candidate the best one. Of a single cell
+    their intervals speak of its frames alone: how far another run would be off they cannot know. Of several cells they
+    are at least as wide as the cells themselves tell (`over_runs`). The drop rate's interval is Wilson's, and so is
+    that of the throughput, whose frames come at a fixed rate; that of the bytes is of their mean over frames. Energy
+    has none.
     """
     latencies = [latency for cell in cells for latency in cell.latencies_s]
-    captured, completed, dropped = (sum(cell.frames[name] for cell in cells) for name in _COUNTED)
+    captured, completed = (sum(cell.frames[name] for cell in cells) for name in ("captured", "completed"))
+    lost = sum(cell.lost for cell in cells)
     figures: dict[str, Figure] = {}
     if captured:
-        shares = [cell.frames["dropped"] / cell.frames["captured"] for cell in cells if cell.frames["captured"]]
-        bounds = over_runs(wilson_interval(dropped, captured), shares, most=1.0)
-        figures["drop_rate"] = _figure(dropped / captured, bounds)
+        shares = [cell.lost / cell.frames["captured"] for cell in cells if cell.frames["captured"]]
+        bounds = over_runs(wilson_interval(lost, captured), shares, most=1.0)
+        figures["drop_rate"] = _figure(lost / captured, bounds)
     total_s = sum(cell.total_s for cell in cells)
     if total_s > 0:
         low, high = (share * captured / total_s for share in wilson_interval(completed, captured))
@@ -149,9 +157,9 @@ class Repeats:
     """How often a candidate is measured.
 
     Attributes:
-        at_least: repeats in any case.
+        at_least: repeats in any case; where `until` is given, as many as tell what runs differ by (`spec.search`).
         at_most: repeats where the interval stays too wide.
-        until: half the width of the objective's interval, as a share of it, that is narrow enough; None: not looked at.
+        until: as of `objective.exact`; None: not looked at.
         objective: what is minimised.
     """
 
@@ -163,26 +171,17 @@ class Repeats:
     def settled(self, cells: Sequence[CellData]) -> Sequence[CellData] | None:
         """The first of a candidate's cells that are enough; None where it needs another.
 
-        Which these are does not depend on how many more there are: another method may have asked for them.
+        Which these are depends on them alone. Neither how many more there are counts, since another method may have
+        asked for those, nor what other candidates gave: a spread between runs that is pooled over candidates would
+        depend on which of them methods had asked for, and when.
         """
         for count in range(self.at_least, len(cells) + 1):
-            if count >= self.at_most or self.until is None or self.width(cells[:count]) <= self.until:
+            if count >= self.at_most or self.until is None or self._exact(cells[:count], self.until):
                 return cells[:count]
         return None
 
-    def width(self, cells: Sequence[CellData]) -> float:
-        """Half the width of the objective's interval as a share of it; infinite where it cannot be told."""
-        figures = measure("", cells).figures
-        if any(metric not in figures for metric in (*self.objective.weights, *self.objective.limits)):
-            return math.inf
-        found = interval(self.objective, figures)
-        half = (found.high - found.low) / 2
-        # Of what breaks its limits anyway nobody needs to know by how much.
-        if found.low >= INFEASIBLE:
-            return 0.0
-        return (
-            math.inf if math.isnan(half) else half / abs(found.value) if found.value else 0.0 if half == 0 else math.inf
-        )
+    def _exact(self, cells: Sequence[CellData], until: float) -> bool:
+        return exact(self.objective, measure("", cells).figures, until)
 
 
 def cell_of(manifest: Mapping[str, Any]) -> Cell:
@@ -208,9 +207,6 @@ def ordered(cells: Iterable[Cell], spaces: Mapping[str, Space], *, randomised: b
             groups.setdefault(spaces[cell.problem].variants[cell.key].knobs, []).append(cell)
         found += [cell for group in groups.values() for cell in group]
     return found
-
-
-_COUNTED = ("captured", "completed", "dropped")
 
 
 def _seconds(milliseconds: pd.Series[float]) -> tuple[float, ...]:

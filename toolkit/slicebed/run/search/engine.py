@@ -16,7 +16,7 @@ from slicebed.run.search.foresight import check_kept, foresee
 from slicebed.run.search.rehearsal import rehearse
 from slicebed.run.search.searching import Searching, Settings
 from slicebed.run.search.space import conditions_of, limited_testbed, space_of
-from slicebed.run.search.worker import site_worker
+from slicebed.run.search.worker import require_energy, site_worker
 from slicebed.run.sliced_model import open_choice, slice_model
 from slicebed.run.stage import Stage, ground_of, hosts_of
 from slicebed.run.store import create_campaign, find_unfinished
@@ -142,7 +142,8 @@ def run_search(
             link; two sites have a host in common; a method refuses the problem; or there is nothing to resume on these
             hosts with this image.
         AgentError: a model cannot be opened.
-        MissingRequirementError: there is no agent image, or no such inventory.
+        MissingRequirementError: there is no agent image, or no such inventory; or a host does not measure its energy,
+            and the objective needs it.
         ConflictError: something else runs on these hosts.
         ProvisionError: a playbook failed, or the last site was lost.
         VerdictError: links were not as asked, again and again.
@@ -193,6 +194,9 @@ def run_search(
                 by_id = {space.id: space for space in spaces}
                 for site, stage in stages.items():
                     workers[site] = held.enter_context(site_worker(site, stage, image, by_id))
+                if "energy" in {*wanted.objective.weights, *wanted.objective.limits}:
+                    for worker in workers.values():
+                        require_energy(worker.bench, spaces)
                 searching.run(tuple(workers.values()))
             for site, stage in stages.items():
                 # Where a site is left out, that its logs cannot be had either must not keep the search open.

@@ -132,14 +132,29 @@ def forecast(
         links: by sender and receiver.
 
     Raises:
-        SpecError: a codec's cost or a host's profile is not there; there are early exits; or as of `Line`.
+        SpecError: a codec's cost or a host's profile is not there; or as of `require_predictable` and `Line`.
+    """
+    lines = {candidate.key: line_of(facts, candidate, profiles, links) for candidate in candidates}
+    source = facts.experiment.source
+    return Predictor(lines, Source(source.rate_per_s, facts.frames)).foretell
+
+
+def require_predictable(facts: Facts, candidate: Candidate) -> None:
+    """Refuse a candidate of which profiles tell too little, which is known before there are any.
+
+    Raises:
+        SpecError: frames end early, or pictures cross a link in a codec that compresses.
     """
     if facts.experiment.pipeline.exits:
         what = "where frames end early is not predicted"
         raise SpecError(what, where="exits", mend="search without exits, or by a method that needs no prediction")
-    lines = {candidate.key: line_of(facts, candidate, profiles, links) for candidate in candidates}
-    source = facts.experiment.source
-    return Predictor(lines, Source(source.rate_per_s, facts.frames)).foretell
+    compresses = Codec(candidate.codec) in {Codec.LOSSLESS, Codec.AUTO}
+    # Whatever the camera's host does makes tensors of them.
+    idle = not lay_out(facts.placement(candidate), facts.experiment.chain[0], {})[0].stages
+    if compresses and idle and facts.experiment.source.images.are_pictures:
+        what = f"what codec {candidate.codec} makes of pictures is not profiled"
+        mend = "transform on the camera's host, or search by a method that needs no prediction"
+        raise SpecError(what, where=f"candidate {candidate.key}", mend=mend)
 
 
 def line_of(facts: Facts, candidate: Candidate, profiles: Profiles, links: Mapping[tuple[str, str], LinkFacts]) -> Line:
@@ -148,6 +163,7 @@ def line_of(facts: Facts, candidate: Candidate, profiles: Profiles, links: Mappi
     Raises:
         SpecError: as of `forecast`.
     """
+    require_predictable(facts, candidate)
     return _Walk(facts, candidate, profiles, links).line()
 
 
@@ -268,9 +284,6 @@ class _Walk:
     def _pictures_cost(self, codec: Codec, boundary: Boundary) -> CodecCost:
         """Pictures are bytes: lossy codecs leave them, and a TensorProto is a copy, which costs what copies cost."""
         raw = boundary.bytes_per_frame
-        if codec in {Codec.LOSSLESS, Codec.AUTO}:
-            what = f"what codec {codec.value} makes of pictures is not profiled"
-            raise SpecError(what, where=f"candidate {self._candidate.key}", mend="transform on the camera's host")
         if codec is not Codec.TENSOR_PROTO:
             return CodecCost(codec.value, "", raw, 0.0, 0.0)
         (row,) = self._of_ends(codec, boundary, INPUT)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from slicebed.errors import RunError
 from slicebed.run.search.cells import cell_of, measure, read_cell
 from slicebed.run.search.decided import check_decision, read_foretold, write_foretold
+from slicebed.run.search.spent import beside_s
+from slicebed.run.store import Campaign
 from slicebed.split.search.objective import best_of, excess, score, shown, value
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ DECISIONS = (
 """Columns of ``tables/decisions.csv``: one row per session.
 
 ``runs`` counts the cells that the method asked for, also those that another method had measured; ``testbed_s`` is the
-time of these, and of the profiles where they were used; ``value`` is the objective at the choice, ``best_known_value``
-that of the best candidate that any method measured, ``regret_measured`` the share by which that is better;
-``stopped_by_budget`` is 1 where the budget kept the method from something that it asked for, and empty of a decision
-from before that was written down.
+time of these, of the profiles where they were used, and of what else the method needs (see `spent`); ``value`` is the
+objective at the choice, ``best_known_value`` that of the best candidate that any method measured, ``regret_measured``
+the share by which that is better; ``stopped_by_budget`` is 1 where the budget kept the method from something that it
+asked for, and empty of a decision from before that was written down.
 """
 _MS = 1000
 _MEND: Final = "remove this run's folder, then --resume"
@@ -184,6 +186,7 @@ class Record:
             folder.mkdir(exist_ok=True)
             write_foretold(folder / name, foretold)
         choice = decision.choice
+        beside = beside_s(Campaign(self.folder).events(), self.listings[problem], asked, foretold=bool(foretold))
         return {
             "problem": problem,
             "method": decision.method,
@@ -191,7 +194,7 @@ class Record:
             "why": choice.why,
             "cells": [cell.id for cell in asked],
             "candidates_measured": len(decision.measures),
-            "testbed_s": sum(self.cells[cell].testbed_s for cell in asked) + profiles_s,
+            "testbed_s": sum(self.cells[cell].testbed_s for cell in asked) + profiles_s + beside,
             "decision_s": decision.decision_s,
             "regret_predicted": choice.regret,
             "prediction_error": choice.error,

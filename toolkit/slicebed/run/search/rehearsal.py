@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from slicebed.errors import SpecError
+from slicebed.run.search.forecast import Facts, require_predictable
 from slicebed.split.predict.predictor import METRICS
 from slicebed.split.search.registry import needs_profiles
 from slicebed.split.search.session import Session
@@ -38,13 +39,24 @@ def rehearse(
         say: told whose turn it is, for a method may take its time.
 
     Raises:
-        SpecError: a method refuses a problem or its options, or cannot predict the objective.
+        SpecError: a method refuses a problem or its options, or cannot predict the objective or a candidate; or repeats
+            wait for an interval that the objective has not.
     """
+    if settings.until is not None and "energy" in {*settings.objective.weights, *settings.objective.limits}:
+        # Of the file itself that is told already; the command line may name another objective.
+        raise SpecError(
+            "until with energy, which has no interval",
+            where="repeats",
+            mend="repeats without until, or another objective",
+        )
     for space in spaces:
         for name, method in methods.items():
             say(f"{space.id}: {name} looks at the problem")
             problem = settings.problem(space, name)
             try:
+                if needs_profiles(method):
+                    for candidate in space.candidates:
+                        require_predictable(Facts(space.experiment, space.configuration, space.frames), candidate)
                 Session(name, method, _unprofiled(problem) if needs_profiles(method) else problem)
             except SpecError as error:
                 if isinstance(error.__cause__, _EnoughError):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from slicebed.errors import ProvisionError, RunError
+from slicebed.errors import MissingRequirementError, ProvisionError, RunError
 from slicebed.run.bench import reached
 from slicebed.run.progress import Progress
 from slicebed.run.search.crew import SiteLostError
+from slicebed.run.search.spent import CONDITIONS_SET, MODEL_BROUGHT
 from slicebed_agent.rpc.v1 import agent_pb2
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slicebed.run.bench import Bench, Links, Subject
     from slicebed.run.search.space import Cell, Knobs, Space
@@ -81,8 +83,9 @@ class SiteWorker:
     def subject(self, space: Space) -> Subject:
         """A space's model, brought to the hosts when it is first wanted; the same under all conditions."""
         if space.model not in self._subjects:
-            runs = space.every_run()
+            runs, begin = space.every_run(), time.monotonic()
             self._subjects[space.model] = self.bench.place(space.experiment, space.opened, space.sliced, runs)
+            self._note(MODEL_BROUGHT, begin, model=space.model)
         return self._subjects[space.model]
 
     def set_conditions(self, space: Space, knobs: Knobs) -> Links:
@@ -90,10 +93,16 @@ class SiteWorker:
         wanted = (space.condition, space.parts, knobs)
         if self._links is None or wanted != self._conditions:
             self._links = None
-            experiment = space.experiment_at(knobs)
+            experiment, begin = space.experiment_at(knobs), time.monotonic()
             self._links = self.bench.set_conditions(experiment, space.configuration, space.parts)
             self._conditions = wanted
+            self._note(CONDITIONS_SET, begin, condition=space.condition, knobs=dict(knobs))
         return self._links
+
+    def _note(self, event: str, begin: float, **facts: object) -> None:
+        """Write down how long the testbed was used for something."""
+        testbed_s = time.monotonic() - begin
+        self.bench.stage.campaign.note(event, **facts, site=self.site, testbed_s=testbed_s)
 
     def mend(self) -> None:
         """Start agents that do not answer, and connect anew where that is needed.
@@ -155,3 +164,24 @@ def site_worker(site: str, stage: Stage, image: ImageFacts, spaces: Mapping[str,
     """
     with reached(stage, image) as bench:
         yield SiteWorker(site, bench, spaces)
+
+
+def require_energy(bench: Bench, spaces: Iterable[Space]) -> None:
+    """Ask, before the first cell, for what every host that frames pass must tell where energy is searched for.
+
+    Raises:
+        MissingRequirementError: a host does not measure its energy.
+    """
+    used = {
+        host
+        for space in spaces
+        for placement in space.experiment.every_placement
+        for host in placement.chain(space.experiment.chain[0])
+    }
+    # What an agent does not say is false.
+    if without := [host for host, said in bench.facts.items() if host in used and not said.get("measures_energy")]:
+        raise MissingRequirementError(
+            "no energy is measured there: the agent cannot read RAPL (/sys/class/powercap)",
+            where=f"host {', '.join(without)}",
+            mend="take another objective, or hosts that measure it",
+        )

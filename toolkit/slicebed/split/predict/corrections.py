@@ -4,8 +4,8 @@ Unknown are the factor of every host's times and what a slice takes there beside
 what a frame takes on it besides, and what every frame takes besides; each is normal (factors: their logarithms) around
 what profiles and links say, as far off as `Doubt` has it. A measured candidate says something of its hosts, by its
 compute times, and of all unknowns on its way, by its latency. Both are linearised where the belief stands, a few times
-(Gauss-Newton), and the belief is the posterior of the linear model: few measures move it little, what no measure speaks
-of stays as doubtful as it was.
+(Gauss-Newton, in steps of bounded length), and the belief is the posterior of the linear model: few measures move it
+little, what no measure speaks of stays as doubtful as it was.
 
 Every candidate is off by an amount of its own besides, which no measure of another one tells. How large these amounts
 are is learnt from the measures, each predicted from the others alone: where those miss by more than they should, all
@@ -39,6 +39,10 @@ _STEP: Final = 0.5
 _PRIOR_FREEDOM: Final = 4
 """How many measures the doubt that was given counts as much as."""
 _LEAST_NOISE: Final = 0.005
+_FURTHEST: Final = math.log(1000)
+"""No host or link is believed to be further from what its profile says than this factor's logarithm."""
+_LONGEST_STEP: Final = 25.0
+"""Of each unknown at once, in its deviations: far from where a curve was taken for a line, that says little of it."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,12 @@ class Unknowns:
             each.tolist() for each in np.split(vector, list(itertools.accumulate(sizes)))
         )
         return World(
-            hosts={name: math.exp(factor) for name, factor in zip(self._hosts, hosts, strict=True)},
-            rates={pair: math.exp(factor) for pair, factor in zip(self._pairs, rates, strict=True)},
+            hosts={name: _factor(logarithm) for name, logarithm in zip(self._hosts, hosts, strict=True)},
+            rates={pair: _factor(logarithm) for pair, logarithm in zip(self._pairs, rates, strict=True)},
             stalls_s=dict(zip(self._hosts, stalls_s, strict=True)),
             extras_s=dict(zip(self._pairs, extras_s, strict=True)),
             constant_s=constant_s[0],
-            all=math.exp(own),
+            all=_factor(own),
         )
 
 
@@ -147,7 +151,7 @@ class Seen:
         latency_s: median; None where it was not measured.
         noise: standard deviation of that, as a share.
         compute: on each host, as far as it is known.
-        predict_s: its median latency in a world.
+        predict_s: its median latency in a world, above 0.
     """
 
     line: Line
@@ -191,7 +195,9 @@ def learn(unknowns: Unknowns, seen: Sequence[Seen]) -> Belief:
     scale = 1.0
     for _ in range(_ITERATIONS if seen else 0):
         rows, scale = _weighed(unknowns.spread, [_linear(unknowns, each, mean) for each in seen])
-        mean, _ = _posterior(unknowns.spread, rows)
+        aim, _ = _posterior(unknowns.spread, rows)
+        furthest = _LONGEST_STEP * unknowns.spread
+        mean = mean + np.clip(aim - mean, -furthest, furthest)
     _, covariance = _posterior(unknowns.spread, rows)
     freedom = _PRIOR_FREEDOM + sum(each.count > 0 for each in rows)
     return Belief(mean, np.linalg.cholesky(covariance).astype(np.float64), scale, freedom)
@@ -223,7 +229,7 @@ def _linear(unknowns: Unknowns, seen: Seen, at: npt.NDArray[np.float64]) -> _Row
     slopes, values, variances = [], [], []
     for each in seen.compute:
         factor, stall = unknowns.host(each.host), unknowns.stall(each.host)
-        scaled_s = each.predicted_s * math.exp(at[factor])
+        scaled_s = each.predicted_s * _factor(at[factor])
         slope = np.zeros(len(at))
         slope[factor], slope[stall] = scaled_s, each.slices
         slopes.append(slope)
@@ -294,6 +300,10 @@ def _miss(spread: npt.NDArray[np.float64], rows: Sequence[_Rows], number: int) -
         float(value - slope @ mean) ** 2 / (float(slope @ covariance @ slope) + float(variance))
         for slope, value, variance in zip(own.slopes, own.values, own.variances, strict=True)
     )
+
+
+def _factor(logarithm: float) -> float:
+    return math.exp(min(max(logarithm, -_FURTHEST), _FURTHEST))
 
 
 def _senders(lines: Iterable[Line]) -> set[str]:

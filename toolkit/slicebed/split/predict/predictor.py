@@ -37,6 +37,8 @@ _ALL_RUNS: Final = 4000
 _UNKNOWN_NOISE: Final = 0.02
 _NEVER_S: Final = 1e6
 """Stands for the latency of a run in which no frame completes, where logarithms are compared."""
+_AT_ONCE_S: Final = 1e-6
+"""Likewise for one in which frames take no time."""
 
 
 class Predictor:
@@ -132,7 +134,7 @@ class Predictor:
 
     def _latency_s(self, key: str, world: World) -> float:
         runs = [self._simulated(key, run, world)["latency"] for run in range(_MIDDLE_RUNS)]
-        return min(statistics.fmean(runs), _NEVER_S)
+        return min(max(statistics.fmean(runs), _AT_ONCE_S), _NEVER_S)
 
 
 def figures_of(outcome: Outcome) -> dict[str, float]:

@@ -105,7 +105,8 @@ def simulate(line: Line, source: Source, generator: np.random.Generator, world: 
     latency = [math.nan] * source.frames
     span_s = 0.0
     for frame, at_s in ended_s:
-        end_s = at_s + float(back_s[frame]) + world.constant_s
+        # Of what is taken off a short way more may be asked than there is: no frame ends before it is captured.
+        end_s = max(at_s + float(back_s[frame]) + world.constant_s, frame / source.rate_per_s)
         latency[frame] = end_s - frame / source.rate_per_s
         span_s = max(span_s, end_s)
     return Outcome(tuple(latency), tuple(sections.lost_at), span_s, sections.sent_bytes)

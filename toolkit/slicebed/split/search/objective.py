@@ -107,6 +107,31 @@ def interval(objective: Objective, figures: Mapping[str, Figure]) -> Figure:
     return Figure(middle, _score(objective, better), _score(objective, worse))
 
 
+def exact(objective: Objective, figures: Mapping[str, Figure], until: float) -> bool:
+    """Whether figures are known as exactly as asked for: the 95 % interval of each metric that is weighed.
+
+    Of a metric with a limit it is enough to know whether it keeps it; and where a limit is broken for sure, or no frame
+    came through, no more need be known.
+
+    Args:
+        objective: names the metrics.
+        figures: as measured; one that is missing is not exact, and so is one without an interval.
+        until: half the width of an interval that is narrow enough: a share of the figure. Of the drop rate, which is a
+            share already and often 0, it is the half width itself: 0.05 are five percentage points.
+    """
+    if not came_through(figures):
+        return True
+    if any(metric not in figures for metric in _metrics(objective)):
+        return False
+    return (
+        all(_narrow(metric, figures[metric], until) for metric in objective.weights)
+        and all(
+            _narrow(metric, figures[metric], until) or _one_sided(metric, figures[metric], limit)
+            for metric, limit in objective.limits.items()
+        )
+    ) or interval(objective, figures).low >= INFEASIBLE
+
+
 def excess(objective: Objective, found: float, best: float) -> float:
     """By how much a score is worse than the best one: a share of the best; of the drop rate alone their difference.
 
@@ -208,6 +233,18 @@ def shown(objective: Objective) -> str:
         head = ",".join(f"{name}={_plain(weight)}{scale.get(name, '')}" for name, weight in objective.weights.items())
     limits = [f"{metric}{_sign(metric)}{_plain(limit)}" for metric, limit in objective.limits.items()]
     return ";".join([head, *([",".join(limits)] if limits else [])])
+
+
+def _narrow(metric: str, figure: Figure, until: float) -> bool:
+    # A comparison with what is no number is false.
+    return (figure.high - figure.low) / 2 <= until * (1.0 if metric == "drop_rate" else abs(figure.value))
+
+
+def _one_sided(metric: str, figure: Figure, limit: float) -> bool:
+    """Whether all of an interval keeps a limit, or all of it breaks it."""
+    if metric in _MORE_IS_BETTER:
+        return figure.low >= limit or figure.high < limit
+    return figure.high <= limit or figure.low > limit
 
 
 def _metrics(objective: Objective) -> Sequence[str]:
