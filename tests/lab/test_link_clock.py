@@ -15,8 +15,8 @@ _RECEIVE = """
 import sys, threading
 from link_ends import both_ends
 with both_ends(sys.argv[1]) as ends:
-    print(ends.plane()[1], flush=True)
     ends.receiver()
+    print(ends.plane()[1], flush=True)
     threading.Event().wait()
 """
 AHEAD_S = 1000

@@ -120,7 +120,6 @@ def test_one_file_leaves_nothing_to_chance_and_the_other_lets_methods_react():
     assert set(blind.search.methods) == {"strongman", "comm-slim"}
     assert blind.search.at_least == blind.search.at_most > 1
     assert not {"strongman", "comm-slim"} & set(reacting.search.methods)
-    assert reacting.search.until
     assert reacting.search.knobs
     assert min(len(each.search.testbeds) for each in (blind, reacting)) > 1
     assert blind.testbed.path == reacting.testbed.path

@@ -77,13 +77,13 @@ def test_pictures_in_a_codec_that_compresses_are_not_predicted(tmp_path, codec):
     source = replace(space.experiment.source, images=Images.SYNTHETIC, height=36, width=64)
     shown = replace(space, experiment=replace(space.experiment, source=source))
     # Tensors cross there; and where the camera's host computes, pictures cross nothing.
-    rehearse([space], methods("predict", "scission"), Settings(LATENCY))
+    rehearse([space], methods("predict", "scission"), Settings(LATENCY), print)
     near = {key: variant for key, variant in shown.variants.items() if variant.placement.name == "split"}
-    rehearse([replace(shown, variants=near)], methods("predict", "scission"), Settings(LATENCY))
+    rehearse([replace(shown, variants=near)], methods("predict", "scission"), Settings(LATENCY), print)
     for name in ("predict", "scission"):
         with pytest.raises(SpecError, match=f"edge:whole/{codec}, problem net-testbed: what codec {codec} makes of"):
-            rehearse([shown], methods(name), Settings(LATENCY))
-    rehearse([shown], methods("strongman"), Settings(LATENCY))
+            rehearse([shown], methods(name), Settings(LATENCY), print)
+    rehearse([shown], methods("strongman"), Settings(LATENCY), print)
 
 
 @pytest.mark.parametrize("name", ["predict", "scission"])
@@ -92,14 +92,14 @@ def test_early_exits_are_refused_by_what_predicts(spaces, name):
     pipeline = replace(near.experiment.pipeline, exits=("an exit",))
     early = replace(near, experiment=replace(near.experiment, pipeline=pipeline))
     with pytest.raises(SpecError, match="where frames end early is not predicted"):
-        rehearse([early], methods(name), Settings(LATENCY))
-    rehearse([early], methods("strongman"), Settings(LATENCY))
+        rehearse([early], methods(name), Settings(LATENCY), print)
+    rehearse([early], methods("strongman"), Settings(LATENCY), print)
 
 
 def test_repeats_that_wait_for_an_interval_of_energy_are_refused(spaces):
     objective = Objective({"energy": 1.0})
     with pytest.raises(SpecError, match="until with energy, which has no interval"):
-        rehearse(spaces, methods("strongman"), Settings(objective, at_least=3, at_most=6, until=0.05))
+        rehearse(spaces, methods("strongman"), Settings(objective, at_least=3, at_most=6, until=0.05), print)
 
 
 @pytest.mark.parametrize(

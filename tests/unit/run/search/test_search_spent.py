@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from searches import make_spaces
 
+from slicebed.run.search.listing import Listing
 from slicebed.run.search.space import Cell
 from slicebed.run.search.spent import beside_s
 
@@ -56,8 +57,8 @@ JOURNAL = [
     ],
 )
 def test_what_a_session_needs_counts_once_and_what_others_need_does_not(space, cells, foretold, seconds):
-    assert beside_s(JOURNAL, space, cells, foretold=foretold) == pytest.approx(seconds)
+    assert beside_s(JOURNAL, Listing.of(space), cells, foretold=foretold) == pytest.approx(seconds)
 
 
 def test_a_search_before_this_was_noted_counts_its_failed_attempts(space):
-    assert beside_s(JOURNAL[6:8], space, [cell("op1", 1)], foretold=False) == pytest.approx(1.5)
+    assert beside_s(JOURNAL[6:8], Listing.of(space), [cell("op1", 1)], foretold=False) == pytest.approx(1.5)
