@@ -58,6 +58,10 @@ def test_lines_hold_all_that_one_coordinate_can_be_fewest_bytes_first():
     assert lines == ["4/raw/1", "3/raw/1", "2/lossless/1", "1/raw/1", "0/raw/1"]
 
 
+def test_settings_leave_the_way_of_cutting_as_it_is():
+    assert set(Grid(full()).settings("2/raw/1")) == {"2/lossless/1", "2/raw/2"}
+
+
 def test_cuts_in_several_places_and_placements_of_any_depth_have_points():
     pairs = [
         cut(first, key=f"{first}-{second}", cut=("p", "q"), places=(first, second), hosts=("a", "b", "c"))
@@ -75,6 +79,7 @@ def test_cuts_in_several_places_and_placements_of_any_depth_have_points():
     assert {"0-2", "1-3"} <= set(grid.steps("0-3"))
     assert "cut1" in set(grid.steps("1-2"))
     assert grid.niches(["0-1", "1-2", "whole", "cut1"]) == ["0-1", "whole", "cut1"]
+    assert grid.ways(["0-1", "1-2", "whole", "cut1", "1-2"]) == ["0-1", "1-2", "whole", "cut1"]
 
 
 def test_candidates_that_differ_in_nothing_else_are_told_apart():
@@ -84,12 +89,12 @@ def test_candidates_that_differ_in_nothing_else_are_told_apart():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("seed", range(500, 506))
+@pytest.mark.parametrize("seed", [500, 501, 502, 503, 504, 505, 1050, 1056])
 def test_it_comes_within_two_percent_of_the_exhaustive_optimum(objective, seed):
     space = drawn(seed, OBJECTIVES[objective])
     decision = run(space.problem, space.measure)
     assert len(space.true) == 5040
-    assert len(decision.asked) <= EVALUATIONS
+    assert len(decision.asked) == EVALUATIONS
     assert space.worth(decision.choice.key) <= RATIO * space.best
 
 

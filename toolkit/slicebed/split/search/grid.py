@@ -76,12 +76,26 @@ class Grid:
         found = {other for axis, values in enumerate(self.values) for other in self._along(key, axis, values)}
         yield from sorted(found, key=lambda other: (self._bytes[other], other))
 
+    def settings(self, key: str) -> Iterator[str]:
+        """The steps of a candidate that leave its placement and its split points as they are: in codec and knobs."""
+        return (other for other in self.steps(key) if self._way(other) == self._way(key))
+
     def niches(self, ranked: Sequence[str]) -> list[str]:
         """The first of each placement."""
-        firsts: dict[int, str] = {}
+        return self._firsts(ranked, 1)
+
+    def ways(self, ranked: Sequence[str]) -> list[str]:
+        """The first of each placement with each split point."""
+        return self._firsts(ranked, self._cuts.stop)
+
+    def _firsts(self, ranked: Sequence[str], axes: int) -> list[str]:
+        firsts: dict[Point, str] = {}
         for key in ranked:
-            firsts.setdefault(self.points[key][0], key)
+            firsts.setdefault(self.points[key][:axes], key)
         return list(firsts.values())
+
+    def _way(self, key: str) -> Point:
+        return self.points[key][: self._cuts.stop]
 
     def _along(self, key: str, axis: int, values: Sequence[int]) -> list[str]:
         point = self.points[key]

@@ -26,19 +26,21 @@ _ATTEMPTS: Final = 10
 
 
 def genetic(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
-    """Generations bred from the best measured; then all steps from the best; then all lines through them.
+    """Generations bred from the best measured; then what is around the best; then generations again.
 
     The best are kept from one generation to the next. Parents win tournaments; a child takes each coordinate from one
-    of its two, and one of them mutates in the mean. A step changes one coordinate a little, a line holds everything
-    that one coordinate can be; whenever something better is found, steps from there come first again.
+    of its two, and one of them mutates in the mean. Around the best are their steps, which change one coordinate a
+    little; the lines through them, which hold everything that one coordinate can be; and other codecs and knobs for
+    ways of cutting that are not among the best as they were measured. Whenever something better is found, steps from
+    there come first again; what evaluations are left after all that go to more generations.
 
     Options: ``evaluations``, the most candidates measured (300); ``population`` (24); ``breeding``, the share of the
-    evaluations for the generations (30 %); ``steps``, from how many of the best all steps are measured (4).
+    evaluations for the first generations (20 %); ``steps``, around how many of the best (8).
     """
     kinds = {"evaluations": Kind.COUNT, "population": Kind.COUNT, "breeding": Kind.SHARE, "steps": Kind.COUNT}
     options = read(problem, kinds)
     most = min(count(options, "evaluations", 300), problem.budget or len(problem.candidates), len(problem.candidates))
-    bred = round(most * min(1.0, options.get("breeding", 0.3)))
+    bred = round(most * min(1.0, options.get("breeding", 0.2)))
     population = count(options, "population", 24)
     breeder = _Breeder(Grid(problem.candidates), random.Random(problem.seed))  # noqa: S311 - no secret hangs on it
     found: dict[str, Measure] = {}
@@ -49,14 +51,17 @@ def genetic(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
         generations += 1
         best = [measure.key for _, measure in ranked(found.values(), problem.objective)]
         wanted = breeder.children(best[:population], min(population, bred - len(breeder.tried)))
-    starts = count(options, "steps", 4)
-    while wanted := breeder.neighbours(best, starts, most - len(breeder.tried)):
+    starts = count(options, "steps", 8)
+    while (left := most - len(breeder.tried)) > 0:
+        wanted = breeder.neighbours(best, starts, left) or breeder.children(best[:population], min(population, left))
+        if not wanted:
+            break
         found |= {measure.key: measure for measure in (yield Ask(tuple(wanted)))}
         best = [measure.key for _, measure in ranked(found.values(), problem.objective)]
     return Choice(
         best_of(found.values(), problem.objective).key,
-        f"the best of {len(found)} measured of {len(problem.candidates)}, in {generations} generations and "
-        f"around the best",
+        f"the best of {len(found)} measured of {len(problem.candidates)}, in {generations} generations, "
+        f"around the best and between them",
     )
 
 
@@ -87,10 +92,18 @@ class _Breeder:
         return [self._new(self._child(parents)) for _ in range(min(wanted, self._left()))]
 
     def neighbours(self, best: Sequence[str], starts: int, wanted: int) -> list[str]:
-        """At most `wanted` of what is left around the best: steps from `starts` of them, then lines."""
-        around = chain(map(self._grid.steps, best[:starts]), map(self._grid.lines, self._grid.niches(best)))
+        """At most `wanted` of what is left around the best, `starts` of them first."""
+        grid = self._grid
+        niches, ways = grid.niches(best), grid.ways(best)
+        around = chain(
+            map(grid.steps, best[:starts]),
+            map(grid.lines, niches[:1]),
+            map(grid.settings, ways[:starts]),
+            map(grid.lines, niches),
+            map(grid.settings, ways),
+        )
         for near in around:
-            fresh = list(islice((key for key in dict.fromkeys(near) if key not in self.tried), max(0, wanted)))
+            fresh = list(islice((key for key in dict.fromkeys(near) if key not in self.tried), wanted))
             if fresh:
                 self.tried.update(fresh)
                 return fresh
