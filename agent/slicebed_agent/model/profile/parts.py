@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from slicebed_agent.model.execute.tensors import Array
     from slicebed_agent.model.profile.shares import Shares
 
-LEAST_ROUNDS: Final = 3
+LEAST_ROUNDS: Final = 2
+_APART_EVERY: Final = 3
+"""After the first rounds, in which of them the boundaries are returned."""
 _MOST_ROUNDS: Final = 200
 _CALLS: Final = 30
 _MANY_PERIODS: Final = 10
@@ -106,8 +108,11 @@ def profile_cuts(executor: Executor, wanted: Wanted, frame: Sequence[Array], go_
         whole = _open(stack, executor, wanted.feeds, wanted.fetches)
         traced = TracedRun(whole)
         call_s = _call_s(stack)
-        _warm(whole, frame, go_on)
-        traced.run(frame)
+        # The first run rewrites the graph and builds kernels, the second, whose trace counts for nothing, sizes their
+        # buffers.
+        for runnable in (whole, traced):
+            go_on()
+            runnable.run(frame)
         apart: TracedRun | None = None
         if inner and (wanted.crossing or is_taken_apart(kernel_times(graph, traced.told), sides)):
             apart = TracedRun(_open(stack, executor, wanted.feeds, (*inner, *wanted.fetches)))
@@ -185,7 +190,7 @@ class _Rounds:
             self.whole_cpu_s.append(time.process_time() - cpu_begin)
             go_on()
             self._traced.run(self._frame)
-            if self._apart is not None and (number < LEAST_ROUNDS or number % LEAST_ROUNDS == 0):
+            if self._apart is not None and (number < LEAST_ROUNDS or number % _APART_EVERY == 0):
                 go_on()
                 self._made = ()
                 self._made = self._apart.run(self._frame)
@@ -222,13 +227,6 @@ def _inner(wanted: Wanted) -> tuple[str, ...]:
 
 def _open(stack: contextlib.ExitStack, executor: Executor, feeds: Sequence[str], fetches: Sequence[str]) -> Session:
     return stack.enter_context(contextlib.closing(executor.open_session(feeds, fetches)))
-
-
-def _warm(runnable: Session | TracedRun, frame: Sequence[Array], go_on: Callable[[], None]) -> None:
-    """The first run rewrites the graph and builds kernels, the second sizes their buffers."""
-    for _ in range(2):
-        go_on()
-        runnable.run(frame)
 
 
 def _call_s(stack: contextlib.ExitStack) -> Estimate:

@@ -53,7 +53,7 @@ class Truth:
 
 
 @functools.cache
-def _truth(seed: int, *, host: float = 0.1, own: float = 0.04, slices: float = 0.03, slower: float = 1.0) -> Truth:
+def _truth(seed: int, *, host: float = 0.1, own: float = 0.025, slices: float = 0.02, slower: float = 1.0) -> Truth:
     generator = np.random.default_rng(seed)
     lines = _lines(generator)
     hosts = {each: slower * math.exp(generator.normal(0, host)) for each in HOSTS}
@@ -116,8 +116,8 @@ def _over_seeds(measured: int, seeds: range, **truth) -> tuple[dict[str, float],
 def test_nine_of_ten_candidates_lie_in_their_intervals(measured):
     shares, error, _ = _over_seeds(measured, range(9))
     assert min(shares.values()) >= 0.9
-    # The candidates' own deviations, which nothing tells, make a median error of 3 %.
-    assert error < (0.06 if measured < 2 else 0.05)
+    # The candidates' own deviations, which nothing tells, make a median error of 2 %.
+    assert error < (0.06 if measured < 2 else 0.04)
 
 
 def test_intervals_narrow_with_measures_and_predictions_get_better():
@@ -138,9 +138,9 @@ def test_hosts_that_are_far_from_their_profiles_are_found_out():
 
 
 def test_candidates_twice_as_far_off_as_believed_widen_their_intervals():
-    shares, _, width = _over_seeds(5, range(6), own=0.1, slices=0.1)
+    shares, _, width = _over_seeds(5, range(6), own=0.06, slices=0.06)
     _, _, usual = _over_seeds(5, range(6))
-    assert width > 1.5 * usual
+    assert width > 1.4 * usual
     assert shares["latency"] >= 0.8
 
 

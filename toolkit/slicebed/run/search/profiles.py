@@ -47,8 +47,8 @@ __all__ = ["HostProfile", "Knobs", "Limits", "Profiles", "Subject", "knobs_of", 
 Knobs = tuple[tuple[str, float | str], ...]
 """Of one host, sorted by name: (("edge.cores", 2.0),)."""
 
-SECONDS = 3.0
-"""How long rounds are made, beside making the model ready: three rounds at least, whatever they take."""
+SECONDS = 2.0
+"""How long rounds are made, beside making the model ready: two rounds at least, whatever they take."""
 _CALL_S = 300.0
 _ASK_S = 30.0
 

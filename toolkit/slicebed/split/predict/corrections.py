@@ -67,7 +67,7 @@ class Doubt:
     rate: float = 0.03
     extra_s: float = 0.001
     constant_s: float = 0.001
-    own: float = 0.05
+    own: float = 0.03
     compute: float = 0.05
     compute_s: float = 0.0003
 
