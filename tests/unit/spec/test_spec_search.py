@@ -30,6 +30,8 @@ FILES = {
     "pair.yml": TESTBED.replace("  cloud: {role: cloud}\n", "").replace(
         "  - {between: [edge, cloud], one_way: 21 ms, rate: 100 Mbit/s}\n", ""
     ),
+    "limited.yml": TESTBED.replace("{role: cloud}", "{role: cloud, cpu_quota: 0.5}"),
+    "governed.yml": TESTBED.replace("{role: cloud}", "{role: cloud, governor: powersave}"),
     "elsewhere.yml": TESTBED.replace("10.199", "10.197"),
     "unlinked.yml": TESTBED.replace("  - {between: [edge, cloud], one_way: 21 ms, rate: 100 Mbit/s}\n", ""),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from slicebed.errors import SpecError
@@ -48,6 +49,7 @@ def search_problems(
     problems += _model_problems(document, search)
     if testbed is not None:
         problems += _testbed_problems(document, testbed, testbeds)
+        problems += _left_problems(document, search, testbeds)
         if chain is not None:
             problems += _knob_problems(document, search, chain, {"": testbed, **testbeds})
     return problems
@@ -203,6 +205,46 @@ def _testbed_problems(document: Document, own: Testbed, testbeds: Mapping[str, T
         elif each.lab != own.lab:
             what = f"{each.path} has another lab"
             yield Problem(mark, what, f"the same ranges as {own.path}, so that one lab serves all")
+
+
+def _left_problems(document: Document, search: dict[str, Any], testbeds: Mapping[str, Testbed]) -> Iterator[Problem]:
+    """What one condition sets and another leaves as it is: there it would be as the one before has left it."""
+    knobs = search.get("knobs")
+    turned = {name for name in knobs if isinstance(name, str)} if isinstance(knobs, dict) else set()
+    asked = {
+        name: {
+            (host.name, part)
+            for host in each.hosts
+            for part, (fields, knobs_of_it) in _PARTS.items()
+            if any(getattr(host, field) is not None for field in fields)
+            or any(f"{host.name}.{knob}" in turned for knob in knobs_of_it)
+        }
+        for name, each in testbeds.items()
+    }
+    for name, own in asked.items():
+        for other, others in asked.items():
+            if missing := sorted(others - own):
+                host, part = missing[0]
+                what = f"{testbeds[name].path} asks for no {part} of {host}, which condition {other} sets"
+                allowed = f"{part} of {host} in both: what the one sets would stay under the other"
+                yield Problem(document.value_mark(("search", "testbeds", name)), what, allowed)
+                break
+
+
+_CLOCK_KNOBS = ("frequency",)
+_PARTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
+    {
+        "limit (cores, memory, cpu_quota)": (("cores", "memory_bytes", "cpu_quota", "gpu"), ("cores", "quota")),
+        "lowest frequency": (("cpu_frequency_khz", "cpu_min_khz"), _CLOCK_KNOBS),
+        "highest frequency": (("cpu_frequency_khz", "cpu_max_khz"), _CLOCK_KNOBS),
+        "governor": (("governor",), ("governor",)),
+        "boost": (("boost",), ()),
+        "smt": (("smt",), ()),
+        "online_cores": (("online_cores",), ()),
+    }
+)
+"""What a host is set to as a whole, with the fields of `Host` and the knobs that ask for it. A limit that is set lifts
+those beside it that are not asked for; of processors what is not asked for stays."""
 
 
 def _knob_problems(
