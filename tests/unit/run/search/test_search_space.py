@@ -80,7 +80,7 @@ def test_agents_start_under_the_first_limits_that_any_setting_has(tmp_path):
     lab = REPOSITORY / "inventory" / "testbeds" / "lab.yml"
     bare = tmp_path / "bare.yml"
     bare.write_text(re.sub(r", cores: .*", "}", lab.read_text()))
-    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{bare: {bare}, own: {lab}}}}}")
+    _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{own: {lab}}}}}")
     assert limited_testbed(spaces).host("cloud").cores == (0, 1)
     _, spaces = make_spaces(tmp_path, f"search: {{testbeds: {{bare: {bare}}}}}")
     assert limited_testbed(spaces) is None
