@@ -156,3 +156,11 @@ def test_the_kept_campaign():
         ("paper's order of drop rates (Table 3)", OPEN),
     ):
         assert verdict_of(section.statements, words) == verdict
+
+
+def test_cuts_that_all_drop_the_same_have_no_order_and_that_is_the_reason_given():
+    order = next(each for each in judge_dnn_slicing(_splits()) if "Configuration 1: the cuts" in each.text)
+    assert order.verdict.value == OPEN
+    assert order.why == "every cut dropped the same share: there is no order"
+    missing = next(each for each in judge_dnn_slicing([]) if "Configuration 1: the cuts" in each.text)
+    assert missing.why == "the cuts that the statement compares were not all run"

@@ -178,7 +178,12 @@ def _ranking(splits: Sequence[SplitRun], configuration: str) -> Statement:
     found = select(splits, configuration)
     order = rank_correlation([each.drop_rate.value for each in found], [each.published_drop_rate for each in found])
     if math.isnan(order.value):
-        return unmeasured(text, source, MISSING)
-    why = "One run of 50 frames leaves +-0.13 around each rate, here and in the paper: most of the order is chance."
+        flat = len(found) > 1 and len({each.drop_rate.value for each in found}) == 1
+        return unmeasured(text, source, "every cut dropped the same share: there is no order" if flat else MISSING)
+    widest = max((each.drop_rate.high - each.drop_rate.low) / 2 for each in found)
+    why = (
+        f"The runs here leave up to +-{widest:.2f} around each rate, the paper's of 50 frames +-0.13: most of the order"
+        " is chance."
+    )
     verdict = greater(order, 0.0)
     return Statement(text, source, verdict, why, (Fact("rank correlation with the published rates", order),))
