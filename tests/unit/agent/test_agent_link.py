@@ -48,6 +48,7 @@ def test_frames_arrive_in_order_with_all_their_bytes_and_times(ends):
     third = receiver.frames[3]
     assert (third.parts_in, third.bytes_in) == (13, 40_000 * 16)
     assert third.upstream_sent_ns < third.received_ns <= third.complete_ns
+    wait_for(lambda: sender.link.state().frames == 20)
     state = sender.link.state()
     assert (state.frames, state.bytes_after, state.connected) == (20, 4 * sum(16 * t[1].size for t in given), True)
 
