@@ -24,7 +24,7 @@ def reproduce(
     ],
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer models, conditions and frames: all of it in forty minutes.")
+        bool, typer.Option("--quick", help="Fewer models, conditions and frames: all of it in half an hour.")
     ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Only say which campaigns it takes, and how long.")] = False,
     resume: Annotated[
