@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EVALUATIONS: Final = 300
 RATIO: Final = 1.02
 # The method was made with spaces of lower seeds.
-_FIRST_SEED: Final = 5000
+_FIRST_SEED: Final = 6000
 # Of a median of 50 frames or so.
 _NOISE: Final = 0.03
 

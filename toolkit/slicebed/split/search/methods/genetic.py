@@ -35,7 +35,7 @@ def genetic(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     there come first again; what evaluations are left after all that go to more generations.
 
     Options: ``evaluations``, the most candidates measured (300); ``population`` (24); ``breeding``, the share of the
-    evaluations for the first generations (20 %); ``steps``, around how many of the best (8).
+    evaluations for the first generations (20 %); ``steps``, around how many of the best (5).
     """
     kinds = {"evaluations": Kind.COUNT, "population": Kind.COUNT, "breeding": Kind.SHARE, "steps": Kind.COUNT}
     options = read(problem, kinds)
@@ -51,7 +51,7 @@ def genetic(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
         generations += 1
         best = [measure.key for _, measure in ranked(found.values(), problem.objective)]
         wanted = breeder.children(best[:population], min(population, bred - len(breeder.tried)))
-    starts = count(options, "steps", 8)
+    starts = count(options, "steps", 5)
     while (left := most - len(breeder.tried)) > 0:
         wanted = breeder.neighbours(best, starts, left) or breeder.children(best[:population], min(population, left))
         if not wanted:
