@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +13,12 @@ from slicebed.results.reproduce.measured import CutFigures, Decision, Searches
 from slicebed.stats import median_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from slicebed.results.reproduce.statement import Statement
 
 INCEPTION, RESNET, PNASNET = "Inception V3", "ResNet V2 50", "PNASNet 331"
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not decidable"
 
 
 def cut(  # noqa: PLR0913 - a keyword for each figure
@@ -80,6 +84,24 @@ def decision(  # noqa: PLR0913 - a keyword for each figure
 def searches(cuts, *decisions):
     """All of them."""
     return Searches(tuple(cuts), decisions)
+
+
+def in_all(found: Searches, models: Iterable[str], conditions: Iterable[str] = ()) -> Searches:
+    """The same figures for each of these models, and under each of these conditions where there are some."""
+    cases = [{"model": model} for model in models]
+    cases = [{**case, "condition": each} for case, each in product(cases, conditions)] if conditions else cases
+    cuts = (replace(each, **case) for each, case in product(found.cuts, cases))
+    return Searches(tuple(cuts), tuple(replace(each, **case) for each, case in product(found.decisions, cases)))
+
+
+def assert_verdict_of_every_case(
+    judge: Callable[[Searches], tuple[Statement, ...]], one: Searches, every: Searches, words: str, verdict: str
+) -> None:
+    """What holds in one case is said once it holds in all of the paper's; what fails in one is said at once."""
+    assert verdict_of(judge(every), words) == verdict
+    assert verdict_of(judge(one), words) == (OPEN if verdict == HOLDS else verdict)
+    (alone,) = (each for each in judge(one) if words in each.text)
+    assert "cannot be judged by what was run" in alone.why
 
 
 def verdict_of(statements: tuple[Statement, ...], words: str) -> str:

@@ -6,16 +6,31 @@ import math
 from dataclasses import replace
 
 import pytest
-from reproduced import INCEPTION, PNASNET, RESNET, cut, decision, searches, verdict_of, whole
+from reproduced import (
+    FAILS,
+    HOLDS,
+    INCEPTION,
+    OPEN,
+    PNASNET,
+    RESNET,
+    assert_verdict_of_every_case,
+    cut,
+    decision,
+    in_all,
+    searches,
+    verdict_of,
+    whole,
+)
 
 from slicebed.results.reproduce.figure4 import figure4, judge_figure4, section_figure4
 from slicebed.results.reproduce.figure9 import figure9, judge_figure2, judge_figure9, section_figure9
-from slicebed.results.reproduce.figures10_12 import figures10_12, judge_figures10_12, section_figures10_12
+from slicebed.results.reproduce.figures10_12 import FIGURES, figures10_12, judge_figures10_12, section_figures10_12
 from slicebed.results.reproduce.intervals import Estimate
 from slicebed.results.reproduce.measured import Searches
+from slicebed.results.reproduce.names import TITLES
 from slicebed.results.reproduce.pictures import draw_figure9
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decidable"
+LIMITED = ("low", "mid", "high")
 TABLE3 = {"model": RESNET, "condition": "table3"}
 
 
@@ -96,12 +111,13 @@ def _pairs(ms, dropped, cloud_dropped=60, **more):
     ],
 )
 def test_verdicts_of_figure_9(words, ms, dropped, verdict):
-    assert verdict_of(judge_figure9(_pairs(ms, dropped)), words) == verdict
+    one = _pairs(ms, dropped)
+    assert_verdict_of_every_case(judge_figure9, one, in_all(one, TITLES.values()), words, verdict)
 
 
 def test_one_edge_that_suffices_is_enough_for_a_model():
     both = searches([*_pairs(150, 10).cuts, *_pairs(300, 10, condition="low").cuts])
-    assert verdict_of(judge_figure9(both), "every model is faster") == HOLDS
+    assert verdict_of(judge_figure9(in_all(both, TITLES.values())), "every model is faster") == HOLDS
 
 
 def test_figure_9_of_cuts_with_too_few_frames_for_an_interval(tmp_path):
@@ -135,10 +151,10 @@ def test_figure_9_shows_what_hybrid_chose():
 def test_that_what_a_budget_left_is_not_better_says_nothing(words, ms, dropped, verdict):
     stopped = decision("hybrid", "c1", 2, stopped=True)
     found = searches([*_pairs(ms, dropped).cuts, cut(3, runs=0)], stopped)
-    assert verdict_of(judge_figure9(found), words) == verdict
+    assert verdict_of(judge_figure9(in_all(found, TITLES.values())), words) == verdict
     assert figure9(found)["sliced_by"].item() == "hybrid, stopped"
     # Where all the others were measured too, the best is known.
-    whole_line = searches(_pairs(ms, dropped).cuts, stopped)
+    whole_line = in_all(searches(_pairs(ms, dropped).cuts, stopped), TITLES.values())
     assert verdict_of(judge_figure9(whole_line), words) == (FAILS if verdict == OPEN else verdict)
 
 
@@ -179,10 +195,10 @@ def test_whether_drops_in_the_cloud_depend_on_the_model(frames, dropped, verdict
     ("ms", "dropped", "drops", "both"), [(100, 20, HOLDS, HOLDS), (300, 20, HOLDS, FAILS), (300, 90, FAILS, FAILS)]
 )
 def test_the_whole_model_on_the_edge(ms, dropped, drops, both):
-    model = "MobileNet V2 1.4"
-    found = searches([whole("edge", ms, dropped, model=model), whole("cloud", 200, 60, model=model)])
-    assert verdict_of(judge_figure2(found), "Whole on the edge") == drops
-    assert verdict_of(judge_figure2(found), "infers as fast") == both
+    small = ("MobileNet V2 1.4", "VGG 16")
+    one = in_all(searches([whole("edge", ms, dropped), whole("cloud", 200, 60)]), small[:1])
+    assert_verdict_of_every_case(judge_figure2, one, in_all(one, small), "infers as fast", both)
+    assert verdict_of(judge_figure2(one), "Whole on the edge") == drops
 
 
 FASTEST_DROPS = [cut(1, 100, 60), cut(2, 150, 55), cut(3, 300, 10)]
@@ -210,16 +226,18 @@ def test_whether_both_objectives_agree(cuts, differ, twice):
 )
 def test_how_near_hybrid_comes_to_the_best(chosen, matches, good):
     cuts = [cut(1, 100), cut(2, 101), cut(3, 120), cut(4, 160)]
-    statements = judge_figures10_12(searches(cuts, decision("hybrid", chosen, 1)))
-    assert verdict_of(statements, "finds what strongman finds") == matches
-    assert verdict_of(statements, "performs well") == good
+    one = searches(cuts, decision("hybrid", chosen, 1))
+    every = in_all(one, FIGURES, LIMITED)
+    assert_verdict_of_every_case(judge_figures10_12, one, every, "finds what strongman finds", matches)
+    assert_verdict_of_every_case(judge_figures10_12, one, every, "performs well", good)
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(1, HOLDS), (2, HOLDS), (3, FAILS)])
 def test_which_method_is_quickest(count, verdict):
     others = (decision("strongman", "c1", 4), decision("early-stop", "c1", 2))
-    statements = judge_figures10_12(searches(ONE_FOR_BOTH, *others, decision("hybrid", "c1", count)))
-    assert verdict_of(statements, "lowest time to slice") == verdict
+    one = searches(ONE_FOR_BOTH, *others, decision("hybrid", "c1", count))
+    every = in_all(one, FIGURES, LIMITED)
+    assert_verdict_of_every_case(judge_figures10_12, one, every, "lowest time to slice", verdict)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +248,8 @@ def test_which_method_is_quickest(count, verdict):
 def test_which_is_quickest_where_the_budget_ended_one(early, hybrid, verdict):
     each = (("early-stop", early), ("hybrid", hybrid))
     found = searches(ONE_FOR_BOTH, *(decision(name, "c1", count, stopped=short) for name, (count, short) in each))
-    assert verdict_of(judge_figures10_12(found), "lowest time to slice") == verdict
+    every = in_all(found, FIGURES, LIMITED)
+    assert_verdict_of_every_case(judge_figures10_12, found, every, "lowest time to slice", verdict)
     assert set(figures10_12(found)["stopped_by_budget"]) == {0, 1}
 
 
@@ -246,17 +265,17 @@ def test_which_is_quickest_where_the_budget_ended_one(early, hybrid, verdict):
     ],
 )
 def test_a_choice_that_a_budget_ended_could_have_become_better(words, method, chosen, count, verdict):
-    model = PNASNET if method == "early-stop" else INCEPTION
-    cuts = [cut(number, ms, model=model) for number, ms in ((1, 100), (2, 101), (4, 160))]
-    found = searches(cuts, decision(method, chosen, count, model=model, stopped=True))
+    cuts = [cut(number, ms) for number, ms in ((1, 100), (2, 101), (4, 160))]
+    found = in_all(searches(cuts, decision(method, chosen, count, stopped=True)), FIGURES, LIMITED)
     assert verdict_of(judge_figures10_12(found), words) == verdict
 
 
 @pytest.mark.parametrize(("chosen", "count", "verdict"), [("c1", 3, HOLDS), ("c1", 4, FAILS), ("c2", 2, FAILS)])
 def test_early_stop_on_pnasnet(chosen, count, verdict):
     cuts = [cut(number, ms, model=PNASNET) for number, ms in ((1, 100), (2, 150), (3, 300))]
-    statements = judge_figures10_12(searches(cuts, decision("early-stop", chosen, count, model=PNASNET)))
-    assert verdict_of(statements, "within three iterations") == verdict
+    one = searches(cuts, decision("early-stop", chosen, count, model=PNASNET))
+    every = in_all(one, [PNASNET], LIMITED)
+    assert_verdict_of_every_case(judge_figures10_12, one, every, "within three iterations", verdict)
 
 
 def test_the_table_of_figures_10_to_12():

@@ -6,16 +6,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from reproduced import INCEPTION, PNASNET, decision, drawn, searches, verdict_of
+from reproduced import FAILS, HOLDS, PNASNET, decision, drawn, in_all, searches, verdict_of
 
 from slicebed.results.reproduce.figure9 import judge_figure2, judge_figure9
-from slicebed.results.reproduce.figures10_12 import judge_figures10_12
+from slicebed.results.reproduce.figures10_12 import FIGURES, judge_figures10_12
+from slicebed.results.reproduce.names import TITLES
 
-HOLDS, FAILS = "holds", "does not hold"
 TRIALS = 60
 # Of 5 %, one trial in twenty; more than six of sixty would come of that by chance in one of fifty.
 MOST_WRONG = 6
-PROBLEMS = [(INCEPTION, "low", 24), (INCEPTION, "mid", 24), (PNASNET, "mid", 8)]
+PROBLEMS = [(model, edge, 8 if model == PNASNET else 24) for model in FIGURES for edge in ("low", "mid", "high")]
 
 
 def _searched(rng, ms, share, hybrid):
@@ -87,7 +87,7 @@ def test_the_best_of_cuts_like_the_cloud_is_no_better():
     def made(rng):
         cloud = [drawn(rng, 99, 1000, 0.3, cut="", placement="cloud", condition=edge) for edge in ("low", "mid")]
         cuts = [drawn(rng, number, 1000, 0.3, condition=edge) for edge in ("low", "mid") for number in range(24)]
-        return searches([*cuts, *cloud])
+        return in_all(searches([*cuts, *cloud]), TITLES.values())
 
     words = ("every model is faster", "every model drops fewer")
     found = _verdicts(judge_figure9, made, words)

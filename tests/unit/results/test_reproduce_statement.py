@@ -18,7 +18,7 @@ from slicebed.results.reproduce.intervals import (
     ratio,
     share,
 )
-from slicebed.results.reproduce.statement import Fact, Verdict, all_of, any_of, greater, less, within
+from slicebed.results.reproduce.statement import Fact, Verdict, all_of, any_of, greater, less, of_every, within
 
 HOLDS, FAILS, OPEN = Verdict
 ESTIMATES = st.tuples(st.floats(0.01, 100), st.floats(0, 0.9), st.floats(0, 2)).map(
@@ -35,6 +35,14 @@ def test_all_and_any():
     assert any_of([FAILS, OPEN]) is OPEN
     assert all_of([]) is OPEN
     assert any_of([]) is OPEN
+
+
+def test_a_case_of_the_paper_that_was_not_run_may_be_the_one_that_fails():
+    assert of_every([HOLDS, HOLDS], 2) == (HOLDS, "")
+    assert of_every([HOLDS, FAILS], 9) == (FAILS, " Of the paper's 9 cases 7 cannot be judged by what was run.")
+    assert of_every([HOLDS], 3)[0] is OPEN
+    # Somebody's own models beside the paper's.
+    assert of_every([HOLDS] * 4, 3) == (HOLDS, "")
 
 
 @pytest.mark.parametrize(

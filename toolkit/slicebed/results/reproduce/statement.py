@@ -80,6 +80,17 @@ def all_of(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.HOLDS if found and set(found) == {Verdict.HOLDS} else Verdict.OPEN
 
 
+def of_every(verdicts: Iterable[Verdict], published: int) -> tuple[Verdict, str]:
+    """The verdict of a statement about every one of so many cases of the paper, and what its reason has to add.
+
+    A case that was not run is open: it may be the one that fails.
+    """
+    found = list(verdicts)
+    missing = max(0, published - len(found))
+    beside = f" Of the paper's {published} cases {missing} cannot be judged by what was run." if missing else ""
+    return all_of([*found, *[Verdict.OPEN] * missing]), beside
+
+
 def any_of(verdicts: Iterable[Verdict]) -> Verdict:
     """Of a statement that there is such a case: holds where one holds, fails where all fail; open without any."""
     found = list(verdicts)

@@ -15,9 +15,9 @@ from slicebed.results.reproduce.statement import (
     Fact,
     Statement,
     Verdict,
-    all_of,
     at_most,
     below,
+    of_every,
     truth,
     unmeasured,
 )
@@ -32,6 +32,7 @@ REFERENCE = Path(__file__).parents[4] / "results" / "reference" / "couper"
 EDGE = "mid"
 # Where there are fewer, one run is more than a tenth.
 _FEWEST_FOR_A_TENTH = 10
+_MODELS_FOR_A_TENTH = 5
 _ONE_POINT = ("VGG 16", "ResNet V2 50", "NASNet 331", "PNASNet 331")
 _REDUCED = ("ResNet V2 50", "Inception V3")
 _SOURCE = "Couper, section 7, Time-to-slice, Table 5"
@@ -119,6 +120,7 @@ def judge_table5(table: pd.DataFrame) -> tuple[Statement, ...]:
             "Hybrid needs at most a tenth of strongman's runs (in the paper 1 of 52, 3 of 155, 1 of 34, 2 of 34, 3 of"
             " 106).",
             share=0.1,
+            published=_MODELS_FOR_A_TENTH,
             missing=f"hybrid was run on no model of {_FEWEST_FOR_A_TENTH} or more candidates under the mid-end edge",
         ),
     )
@@ -138,13 +140,9 @@ def _reduced(table: pd.DataFrame) -> Statement:
     small = [row["candidates"] <= row["published_operators"] / 5 for row in rows]
     same = [row["model"] for row in rows if row["candidates"] == row["published_strongman"]]
     why = "At most a fifth of the operators" if all(small) else "More than a fifth of the operators in some model"
-    return Statement(
-        text,
-        _SOURCE,
-        all_of(map(truth, small)),
-        f"{why}; the published count itself in {len(same)} of {len(rows)}.",
-        facts,
-    )
+    verdict, beside = of_every(map(truth, small), len(_REDUCED))
+    why = f"{why}; the published count itself in {len(same)} of {len(rows)}.{beside}"
+    return Statement(text, _SOURCE, verdict, why, facts)
 
 
 def _fewer(  # noqa: PLR0913 - two columns and what is said of them
@@ -155,6 +153,7 @@ def _fewer(  # noqa: PLR0913 - two columns and what is said of them
     *,
     share: float = 1.0,
     strictly: bool = False,
+    published: int = len(TITLES),
     missing: str = _NOT_RUN,
 ) -> Statement:
     """Whether a count is at most such a share of another one in every model, or strictly below it."""
@@ -166,7 +165,8 @@ def _fewer(  # noqa: PLR0913 - two columns and what is said of them
     compare = below if strictly else at_most
     so = [compare(_count(row, less), scaled(_count(row, more), share)) for row in rows]
     why = f"So in {so.count(Verdict.HOLDS)} of {len(rows)} models{_unsure(row for row in rows if _stopped(row, less))}."
-    return Statement(text, _SOURCE, all_of(so), why, facts)
+    verdict, beside = of_every(so, published)
+    return Statement(text, _SOURCE, verdict, f"{why}{beside}", facts)
 
 
 def _stopped(row: Mapping[Any, Any], column: str) -> bool:
@@ -194,7 +194,7 @@ def _one_point(table: pd.DataFrame) -> Statement:
         return unmeasured(text, _SOURCE, _NOT_RUN)
     facts = tuple(Fact(f"{row['model']}: hybrid", _count(row, "hybrid")) for row in rows)
     # Nobody evaluates none.
-    verdict = all_of(at_most(_count(row, "hybrid"), exact(1)) for row in rows)
+    verdict, beside = of_every((at_most(_count(row, "hybrid"), exact(1)) for row in rows), len(_ONE_POINT))
     stopped = _unsure(row for row in rows if _stopped(row, "hybrid"))
     why = (
         "Hybrid goes on until the edge computes longer than the cloud, and that comes later here: the cloud's lead is"
@@ -204,4 +204,4 @@ def _one_point(table: pd.DataFrame) -> Statement:
         if stopped
         else "The first split point that comm-slim leaves already keeps the edge busier than the cloud."
     )
-    return Statement(text, _SOURCE, verdict, why, facts)
+    return Statement(text, _SOURCE, verdict, f"{why}{beside}", facts)

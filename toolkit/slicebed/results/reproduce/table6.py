@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from slicebed.results.reproduce.intervals import exact, quotient
+from slicebed.results.reproduce.intervals import Estimate, exact, quotient
 from slicebed.results.reproduce.measured import counted, left_by_comm_slim, measured, problem_title
 from slicebed.results.reproduce.names import EDGES
 from slicebed.results.reproduce.section import Section
@@ -20,6 +20,7 @@ from slicebed.results.reproduce.statement import (
     any_of,
     at_most,
     below,
+    of_every,
     unmeasured,
 )
 from slicebed.results.reproduce.table5 import REFERENCE
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from slicebed.results.reproduce.intervals import Estimate
     from slicebed.results.reproduce.measured import Searches
 
 MODELS = ("Inception V3", "Inception ResNet V2", "PNASNet 331")
 EDGES_OF_TABLE = ("low", "mid", "high")
 # The most that hybrid takes of strongman in the paper: 10 of somewhat more than 30 minutes.
 _MOST_PUBLISHED = 1 / 3
+# What strongman would take is reckoned from the few cuts that others measured, which are not drawn by chance.
+_EXPECTED_WITHIN = 1.5
 _STOPPED = {"comm_slim_runs": "comm_slim_stopped", "hybrid_runs": "hybrid_stopped", "hybrid_s": "hybrid_stopped"}
 _SOURCE = "Couper, section 7, Time-to-slice, Table 6"
 _NOT_RUN = "hybrid was not run on these models under two edges"
@@ -130,19 +132,29 @@ def _greatly_reduced(table: pd.DataFrame) -> Statement:
     rows = table[table["hybrid_s"].notna() & table["strongman_s"].notna()].to_dict("records")
     if not rows:
         return unmeasured(text, _SOURCE, "hybrid was not run on any of these models")
-    shares = [
-        (row, quotient(_of(row, "hybrid_s"), exact(row["strongman_s"]))) for row in rows if row["strongman_s"] > 0
-    ]
+    shares = [(row, quotient(_of(row, "hybrid_s"), _strongman(row))) for row in rows if row["strongman_s"] > 0]
     facts = tuple(
         Fact(f"{problem_title((row['model'], row['edge']))}: {_said(row)}", each._replace(n=int(row["candidates"])))
         for row, each in shares
     )
     within = [at_most(each, exact(_MOST_PUBLISHED)) for _, each in shares]
     expected = sum(not row["strongman_run"] for row, _ in shares)
-    beside = f"; strongman's time is expected, not measured, in {expected}" if expected else ""
+    beside = (
+        f"; strongman's time is expected, within a factor of {_EXPECTED_WITHIN:g}, not measured, in {expected}"
+        if expected
+        else ""
+    )
     beside += _unsure([row for row, _ in shares], "hybrid_s")
     why = f"At most a third of strongman's time in {within.count(Verdict.HOLDS)} of {len(within)} cases{beside}."
-    return Statement(text, _SOURCE, all_of(within), why, facts)
+    verdict, missing = of_every(within, len(MODELS) * len(EDGES_OF_TABLE))
+    return Statement(text, _SOURCE, verdict, f"{why}{missing}", facts)
+
+
+def _strongman(row: Mapping[Any, Any]) -> Estimate:
+    time_s = row["strongman_s"]
+    if row["strongman_run"]:
+        return exact(time_s)
+    return Estimate(time_s, time_s / _EXPECTED_WITHIN, time_s * _EXPECTED_WITHIN)
 
 
 def _of(row: Mapping[Any, Any], column: str) -> Estimate:
@@ -180,4 +192,5 @@ def _rising(table: pd.DataFrame, column: str, text: str) -> Statement:
     why += f"{_unsure(every, column)}."
     if column == "comm_slim_runs" and same == len(steps):
         why += " Both links together are as long with every edge of Table 4 (round trips of 66, 65 and 67 ms)."
-    return Statement(text, _SOURCE, all_of((all_of(kept), any_of(risen))), why, facts)
+    everywhere, missing = of_every(kept, len(MODELS) * (len(EDGES_OF_TABLE) - 1))
+    return Statement(text, _SOURCE, all_of((everywhere, any_of(risen))), f"{why}{missing}", facts)
