@@ -104,7 +104,8 @@ def test_another_image_is_refused_and_the_same_one_built_again_is_not(begun, che
 SITES = "search: {sites: [hosts.yml, others.yml]}"
 
 
-def test_sites_with_a_host_in_common_are_refused_before_anything_is_begun(checkout):
+def test_sites_with_a_host_in_common_are_refused_before_anything_is_begun_or_an_image_is_missed(checkout):
+    checkout.image_facts.unlink()
     others = write_inventory(checkout.root / "others.yml", edge="127.0.0.2")
     with pytest.raises(SpecError) as refused:
         search(checkout, "hosts.yml", resume=False, section=SITES)

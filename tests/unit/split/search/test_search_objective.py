@@ -179,6 +179,8 @@ def test_what_cannot_be_read_is_refused_with_an_example(text):
         ("latency=1/2 h", 'unit "h" is not'),
         ("latency;bytes<=0", "limit of bytes 0 is out of range; allowed: 1 to 1.09951e+12 B"),
         ("latency=2000", "weight of latency 2000 is out of range"),
+        ("latency<=10 ms", '"latency<=10 ms" is a limit, and not behind what is minimised; write'),
+        ("drop_rate<=20 %;latency", '"drop_rate<=20 %" is a limit, and not behind what is minimised; write'),
     ],
 )
 def test_what_the_file_would_refuse_is_refused_and_said_where(text, told):

@@ -162,7 +162,6 @@ def run_search(
         methods = {name: registry.load(name) for name in dict.fromkeys(wanted.methods)}
         spaces = open_spaces(checkout, wanted, progress.say)
         rehearse(spaces, methods, wanted.settings, progress.say)
-        image = read_image_facts(checkout)
         every = {inventory: read_inventory(inventory) for inventory in wanted.sites.values()}
         require_apart(every)
         # All conditions have the same hosts, and all models the same placements.
@@ -170,6 +169,8 @@ def run_search(
             site: hosts_of(spaces[0].experiment, inventory, every[inventory])
             for site, inventory in wanted.sites.items()
         }
+        # After all that files may be to blame for.
+        image = read_image_facts(checkout)
         plan = wanted.plan(spaces, ground_of(image, *hosts.values()))
         with ExitStack() as taken:
             for inventory, named in every.items():

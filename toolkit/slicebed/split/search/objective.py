@@ -201,6 +201,12 @@ def parse(text: str) -> Objective:
     weights: dict[str, float] = {}
     scales: dict[str, float] = {}
     for part in head.split(","):
+        if _LIMIT.fullmatch(part.strip()):
+            raise SpecError(
+                f'"{part.strip()}" is a limit, and not behind what is minimised',
+                where="--objective",
+                mend=f"write what is minimised, a semicolon, then limits: latency;{part.strip()}",
+            )
         name, *given = (word.strip() for word in part.split("=", 1))
         weight, *scale = given[0].split("/", 1) if given else ["1"]
         if _known(name, text) in weights:
