@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.network.report import plain
 from benchmarks.network.tables import paragraph
-from benchmarks.search import found, genetic, kill
+from benchmarks.search import again, found, genetic, kill
 from benchmarks.search.room import lab_of
 from benchmarks.shared.terminal import exit_code, note, say
 from benchmarks.slicer.report import verdict_table
@@ -49,7 +49,8 @@ class Size:
 _QUICK: Final = Size(spaces=10, models=("NASNetLarge",), conditions=("high",), kills=3)
 
 _PREDICT_NOTE: Final = """
-Runs: what predict asked for. Regret: latency of the frames at its choice over that at the best cut there is. Error:
+Runs: what predict asked for. Regret: latency of the frames at its choice over that at the best cut there is, which is
+the lowest of as many runs as there are cuts. Anew: the same of both cuts in five more runs of each. Error:
 of its last predictions of the cuts that it did not measure, their median. Predict and strongman: the testbed's time,
 profiles included. Beyond: what a cut of strongman's took besides the frames' own time.
 """
@@ -65,7 +66,9 @@ def predict(size: Size, results: Path) -> list[found.Found]:
     for model in size.models:
         with lab_of(found.EXPERIMENT) as inventory:
             campaign = found.search(inventory, results / f"predict-{model}", [model], size.conditions)
-        rows += found.found_in(campaign)
+            for each in found.found_in(campaign):
+                anew = again.regret_anew(each, inventory, results / f"again-{model}-{each.condition}")
+                rows.append(replace(each, anew=anew))
         note(found.summary(rows[-len(size.conditions) :]))
     return rows
 

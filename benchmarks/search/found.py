@@ -36,6 +36,8 @@ class Found:
     Attributes:
         model: its name.
         condition: of hosts and links.
+        chosen: predict's cut.
+        best: strongman's.
         candidates: that strongman measured.
         runs: that `predict` asked for.
         regret: latency of its choice : the best of strongman's, of their frames.
@@ -44,10 +46,13 @@ class Found:
         predict_s: the testbed's time for it, profiles included.
         strongman_s: the same of strongman.
         beyond_s: of that, by cell, what is not the frames' own time.
+        anew: the regret of both cuts measured once more; None until they are.
     """
 
     model: str
     condition: str
+    chosen: str
+    best: str
     candidates: int
     runs: int
     regret: Estimate
@@ -56,12 +61,18 @@ class Found:
     predict_s: float
     strongman_s: float
     beyond_s: float
+    anew: Estimate | None = None
 
 
 def verdicts(found: Sequence[Found]) -> list[Verdict]:
     """Against the bars: the worst of all problems is judged, and the time only where there are as many cuts to save."""
     judged = [
         of_ratio("regret of predict's choice, worst problem", max((each.regret for each in found), key=_middle), 1.03),
+        *(
+            [of_ratio("the same, both cuts measured anew", max(anew, key=_middle), 1.03)]
+            if (anew := [each.anew for each in found if each.anew is not None])
+            else []
+        ),
         _worst("runs that predict needs", [each.runs for each in found], 5, "{:.0f}"),
         _worst("median error of predicted latency", [each.error for each in found], 0.10, "{:.1%}"),
     ]
@@ -82,6 +93,8 @@ def summary(found: Sequence[Found]) -> str:
         "runs",
         "regret x",
         "95 % interval",
+        "anew x",
+        "95 % interval",
         "error",
         "of",
         "predict",
@@ -96,6 +109,7 @@ def summary(found: Sequence[Found]) -> str:
             str(each.runs),
             f"{each.regret.median:.3f}",
             _ends(each.regret),
+            *(("-", "-") if each.anew is None else (f"{each.anew.median:.3f}", _ends(each.anew))),
             f"{each.error:.1%}",
             str(each.compared),
             seconds(each.predict_s),
@@ -122,7 +136,14 @@ def _worst(what: str, values: Sequence[float], bar: float, shown: str) -> Verdic
 
 
 def search(inventory: Path, results: Path, models: Sequence[str], conditions: Sequence[str]) -> Path:
-    """Search by both methods; goes on with a campaign that is there, unless it is finished. Gives its folder.
+    """Search by both methods, as `searched`."""
+    options = [word for model in models for word in ("--model", model)]
+    options += [word for condition in conditions for word in ("--condition", condition)]
+    return searched(EXPERIMENT, inventory, results, options)
+
+
+def searched(experiment: Path, inventory: Path, results: Path, options: Sequence[str]) -> Path:
+    """Search; goes on with a campaign that is there, unless it is finished. Gives its folder.
 
     Raises:
         BenchmarkError: the search failed.
@@ -130,9 +151,7 @@ def search(inventory: Path, results: Path, models: Sequence[str], conditions: Se
     begun = [path.parent for path in results.glob("*/campaign.json")]
     if begun and Campaign(begun[0]).is_complete:
         return begun[0]
-    command = [str(Path(sys.executable).with_name("slicebed")), "search", str(EXPERIMENT)]
-    command += [word for model in models for word in ("--model", model)]
-    command += [word for condition in conditions for word in ("--condition", condition)]
+    command = [str(Path(sys.executable).with_name("slicebed")), "search", str(experiment), *options]
     command += ["--inventory", str(inventory), "--results", str(results)]
     results.mkdir(parents=True, exist_ok=True)
     with (results / "log.txt").open("a") as log:
@@ -156,6 +175,8 @@ def found_in(campaign: Path) -> Iterator[Found]:
         yield Found(
             model=str(model),
             condition=str(condition),
+            chosen=str(predict["cut"]),
+            best=str(strongman["cut"]),
             candidates=len(latency_ms),
             runs=int(str(predict["runs"])),
             regret=ratio(
