@@ -50,9 +50,9 @@ _QUICK: Final = Size(spaces=10, models=("NASNetLarge",), conditions=("high",), k
 
 _PREDICT_NOTE: Final = """
 Runs: what predict asked for. Regret: latency of the frames at its choice over that at the best cut there is, which is
-the lowest of as many runs as there are cuts. Anew: the same of both cuts in five more runs of each. Error:
-of its last predictions of the cuts that it did not measure, their median. Predict and strongman: the testbed's time,
-profiles included. Beyond: what a cut of strongman's took besides the frames' own time.
+the lowest of as many runs as there are cuts. Anew: the same of both cuts in five more runs of each. Error: of its last
+predictions of the cuts that it did not measure, their median. Times are the testbed's, profiles included. Beyond
+frames: what a cut of strongman's took besides the frames' own time.
 """
 _GENETIC_NOTE: Final = """
 Ratio: what the choice truly gives over the best of all points, found by looking at each. With noise, a method is told

@@ -85,44 +85,38 @@ def verdicts(found: Sequence[Found]) -> list[Verdict]:
 
 
 def summary(found: Sequence[Found]) -> str:
-    """Every problem a row."""
-    head = [
-        "model",
-        "edge",
-        "cuts",
-        "runs",
-        "regret x",
-        "95 % interval",
-        "anew x",
-        "95 % interval",
-        "error",
-        "of",
-        "predict",
-        "strongman",
-        "beyond",
-    ]
+    """What was found of every problem, and what it took: two tables, a row each."""
+    head = ["model", "edge", "cuts", "runs", "regret x", "95 % interval", "anew x", "95 % interval", "error", "of"]
     rows = [
         [
             each.model,
             each.condition,
             str(each.candidates),
             str(each.runs),
-            f"{each.regret.median:.3f}",
-            _ends(each.regret),
-            *(("-", "-") if each.anew is None else (f"{each.anew.median:.3f}", _ends(each.anew))),
+            *_shown(each.regret),
+            *_shown(each.anew),
             f"{each.error:.1%}",
             str(each.compared),
-            seconds(each.predict_s),
-            seconds(each.strongman_s),
-            seconds(each.beyond_s),
         ]
         for each in found
     ]
-    return table(head, rows)
+    time_head = ["model", "edge", "predict", "strongman", "predict : strongman", "strongman beyond frames"]
+    times = [
+        [
+            each.model,
+            each.condition,
+            seconds(each.predict_s),
+            seconds(each.strongman_s),
+            f"{each.predict_s / each.strongman_s:.3f}",
+            f"{seconds(each.beyond_s)} per cut",
+        ]
+        for each in found
+    ]
+    return f"{table(head, rows)}\n\n{table(time_head, times)}"
 
 
-def _ends(of: Estimate) -> str:
-    return f"{of.low:.3f} to {of.high:.3f}"
+def _shown(of: Estimate | None) -> tuple[str, str]:
+    return ("-", "-") if of is None else (f"{of.median:.3f}", f"{of.low:.3f} to {of.high:.3f}")
 
 
 def _middle(of: Estimate) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from benchmarks.network.stats import Estimate
@@ -59,3 +61,10 @@ def test_both_regrets_are_judged_and_shown():
     assert said["regret of predict's choice, worst problem"] == "NOT met"
     assert said["the same, both cuts measured anew"] == "met"
     assert "1.010" in found.summary([lucky])
+
+
+def test_what_is_shown_fits_a_terminal():
+    shown = found.summary([replace(made(anew=ONE), model="pnasnet5_large", condition="high", strongman_s=1291.0)])
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    assert "0.023" in shown
+    assert shown.count("pnasnet5_large") == 2
