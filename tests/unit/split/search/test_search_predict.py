@@ -34,6 +34,16 @@ def test_a_perfect_prediction_is_verified_twice_and_leaves_no_regret():
     assert run(true, true, options={"least": 1}).asked == ("cut0",)
 
 
+@pytest.mark.parametrize(
+    ("candidates", "options", "runs"), [(40, {}, 2), (41, {}, 3), (98, {}, 5), (98, {"most": 4}, 4)]
+)
+def test_of_many_candidates_more_are_verified(candidates, options, runs):
+    true = {f"cut{place:02}": 0.1 + 0.05 * place for place in range(candidates)}
+    decision = run(true, true, options=options)
+    assert decision.asked == tuple(list(true)[:runs])
+    assert "stopped" not in decision.choice.why
+
+
 def test_it_goes_on_while_another_is_expected_to_be_better_by_more_than_the_tolerance():
     predicted = {f"cut{place}": 0.100 + 0.001 * place for place in range(10)}
     true = {key: value * (1.05 if key in {"cut0", "cut1", "cut2"} else 1.0) for key, value in predicted.items()}

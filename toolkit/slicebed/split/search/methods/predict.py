@@ -30,7 +30,8 @@ def predict(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     predicted interval (D. R. Jones, M. Schonlau and W. J. Welch, 1998): none where the predicted low end is no better.
     Predictions are made anew after every measure.
 
-    Options: ``tolerance``, the gain that is not worth a run (2 %); ``least`` and ``most`` candidates measured (2, 5).
+    Options: ``tolerance``, the gain that is not worth a run (2 %); ``least`` candidates measured (one in twenty, rounded
+    up, and at least two, but no more than ``most``) and ``most`` (5).
 
     Raises:
         SpecError: there are no profiles to predict from, or the objective's metric is not predicted.
@@ -39,10 +40,12 @@ def predict(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     # What one that is predicted as good as the best, and off by 5 %, gains in the mean.
     tolerance = options.get("tolerance", 0.02)
     most = min(count(options, "most", 5), problem.budget or len(problem.candidates), len(problem.candidates))
+    # Among many, several are predicted alike, and a run is a small share of what measuring all would take.
+    least = count(options, "least", max(2, math.ceil(len(problem.candidates) / 20)))
     state = _State(problem)
     while len(state.tried) < len(problem.candidates):
         key, gain = state.next()
-        if len(state.tried) >= count(options, "least", 2) and gain <= tolerance:
+        if len(state.tried) >= min(least, most) and gain <= tolerance:
             break
         if len(state.tried) >= most:
             return state.choice(stopped_at=most)
