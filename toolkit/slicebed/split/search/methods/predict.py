@@ -30,8 +30,8 @@ def predict(problem: Problem) -> Generator[Ask, Sequence[Measure], Choice]:
     predicted interval (D. R. Jones, M. Schonlau and W. J. Welch, 1998): none where the predicted low end is no better.
     Predictions are made anew after every measure.
 
-    Options: ``tolerance``, the gain that is not worth a run (2 %); ``least`` candidates measured (one in twenty, rounded
-    up, and at least two, but no more than ``most``) and ``most`` (5).
+    Options: ``tolerance``, the gain that is not worth a run (2 %); ``least`` candidates measured (one in twenty,
+    rounded up, and at least two, but no more than ``most``) and ``most`` (5).
 
     Raises:
         SpecError: there are no profiles to predict from, or the objective's metric is not predicted.
