@@ -79,6 +79,11 @@ def test_what_a_method_does_not_say_is_left_out(searched):
     ]
 
 
+def test_a_candidate_that_is_called_as_its_cut_is_named_once(searched):
+    ((first, *_),) = lines_of(searched(SESSION | {"chosen": "mixed0/concat"}))
+    assert first == "inception_v3, low, predict: cut mixed0/concat"
+
+
 def test_it_is_said_that_the_budget_stopped_a_method(searched):
     (lines,) = lines_of(searched(SESSION | {"stopped_by_budget": 1}))
     assert "5 runs, of 4 of 3 candidates, when the budget stopped it; 96 s" in lines[1]

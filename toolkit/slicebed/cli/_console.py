@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from slicebed.spec.order import PlannedRun
 
 _WIDTH_WITHOUT_TERMINAL = 120
+# Leaves room for the bar in a terminal of 120 columns.
+_LONGEST_DESCRIPTION = 60
 # In a log, which shows no bar, the time left stands after so many.
 _EVERY_CELLS = 10
 
@@ -63,7 +65,7 @@ class ConsoleProgress(Progress):
     def say(self, text: str) -> None:
         """Show what is being waited for, on a terminal only."""
         self._bar.start()
-        self._bar.update(self._task, description=text[:60])
+        self._bar.update(self._task, description=text[:_LONGEST_DESCRIPTION])
 
     def verdicts(self, configuration: str, verdicts: Sequence[LinkVerdict]) -> None:
         """One line per link: asked, measured, verdict."""
@@ -81,7 +83,8 @@ class ConsoleProgress(Progress):
 
     def frames(self, ended: int) -> None:
         """Show how many frames have ended."""
-        self.say(f"{self._current}: {ended} frames")
+        count = f": {ended} frames"
+        self.say(self._current[: _LONGEST_DESCRIPTION - len(count)] + count)
 
     def run_ends(self, run: PlannedRun, manifest: dict[str, Any]) -> None:
         """One line per run."""

@@ -96,11 +96,12 @@ def decision_lines(decision: SessionDecision) -> list[str]:
     """A decision as lines of text, without markup."""
     cut = f"cut {decision.cut}" if decision.cut else "the model left whole"
     placed = f"placement {decision.placement}, " if decision.placement else ""
+    key = f" ({decision.chosen})" if decision.chosen != decision.cut else ""
     took = f"{decision.runs} runs, of {decision.candidates_measured} of {decision.candidates} candidates"
     took += ", when the budget stopped it" if decision.stopped_by_budget else ""
     value = f"{decision.objective} {_shown(decision.objective, decision.value)}"
     lines = [
-        f"{decision.model}, {decision.condition}, {decision.method}: {placed}{cut} ({decision.chosen})",
+        f"{decision.model}, {decision.condition}, {decision.method}: {placed}{cut}{key}",
         f"  {value}; {took}; {_seconds(decision.testbed_s)} of the testbed",
     ]
     told = []

@@ -21,7 +21,8 @@ T = TypeVar("T")
 class PlannedRun:
     """One cut of one placement under one configuration; ``repeat`` counts from 1.
 
-    ``run_id`` is like ``c1_1-8_r1``, of a placement with a name like ``ctestbed_sliced_1-8_r1``.
+    ``run_id`` is like ``c1_1-8_r1``, of a placement with a name like ``ctestbed_sliced_1-8_r1``. ``apart`` is what else
+    differs between the runs of a search: model, codec, knobs.
     """
 
     run_id: str
@@ -30,13 +31,14 @@ class PlannedRun:
     repeat: int
     frames: int
     placement: Placement
+    apart: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """Placement and cut, as far as they have a name, for whoever waits."""
+        """Placement and cut, as far as they have a name, and what else tells it apart, for whoever waits."""
         cut = f"cut {self.cut.label}" if self.cut.points else ""
         placed = f"placement {self.placement.name}" if self.placement.name else ""
-        return ", ".join(filter(None, (placed, cut)))
+        return ", ".join(filter(None, (placed, cut, *self.apart)))
 
 
 def plan_runs(

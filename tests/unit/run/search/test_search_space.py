@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from searches import POINTS, REPOSITORY, make_spaces
 
 from slicebed.run.search.engine import model_names
-from slicebed.run.search.space import Cell, limited_testbed
+from slicebed.run.search.space import Cell, limited_testbed, space_of
 from slicebed.spec.models import ModelChoice
 from slicebed.split.search.contracts import Boundary
 
@@ -39,6 +40,30 @@ def test_codecs_and_knobs_make_candidates_of_their_own(tmp_path):
     assert own.pipeline.codec == "lossless"
     assert (own.testbed.host("edge").cores, own.testbed.host("edge").cpu_quota) == ((1,), 0.5)
     assert space.experiment.testbed.host("edge").cpu_quota is None
+
+
+def test_a_run_is_named_by_all_that_differs_in_its_search(tmp_path):
+    """Else the lines of progress of one cut in several codecs, or of several models, are the same."""
+    _, (plain,) = make_spaces(tmp_path)
+    assert plain.run_of(Cell(plain.id, "split:op3", 1)).title == "placement split, cut op3"
+    _, (varied,) = make_spaces(tmp_path, KNOBS)
+    key = "split:op3/lossless/edge.cores=1/edge.quota=0.5"
+    title = "placement split, cut op3, lossless, edge.cores=1, edge.quota=0.5"
+    assert varied.run_of(Cell(varied.id, key, 1)).title == title
+    titles = {run.title for run in varied.every_run()}
+    assert len(titles) == len(varied.variants)
+    wanted, (one,) = make_spaces(tmp_path)
+    search = replace(wanted.search, models=(ModelChoice("net.pb"), ModelChoice("other.pb")))
+    several = space_of(
+        one.experiment,
+        search,
+        one.opened,
+        one.sliced,
+        model="net",
+        condition=one.condition,
+        configuration=one.configuration,
+    )
+    assert several.run_of(Cell(several.id, "split:op3", 1)).title == "placement split, cut op3, net"
 
 
 def test_candidates_say_how_much_each_slice_computes(tmp_path):

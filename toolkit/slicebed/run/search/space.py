@@ -50,6 +50,8 @@ class Variant:
     placement: Placement
     cut: Cut
     codec: Codec
+    apart: tuple[str, ...]
+    """What tells it from the search's others of its placement and cut: model, codec, knobs."""
 
     @property
     def knobs(self) -> Knobs:
@@ -143,7 +145,9 @@ class Space:
         """A cell as a run of the experiment."""
         variant = self.variants[cell.key]
         frames = cell.frames or self.frames
-        return PlannedRun(cell.run_id, self.configuration, variant.cut, cell.repeat, frames, variant.placement)
+        return PlannedRun(
+            cell.run_id, self.configuration, variant.cut, cell.repeat, frames, variant.placement, variant.apart
+        )
 
     def every_run(self) -> tuple[PlannedRun, ...]:
         """One run of each candidate."""
@@ -196,14 +200,15 @@ def space_of(  # noqa: PLR0913 - a space has so many sides
     """
     variants: dict[str, Variant] = {}
     every = experiment.every_placement
+    models = [model] if len(search.models) > 1 else []
     measure = _Measure(experiment, configuration, opened, sliced)
     for placement, codec, knobs in itertools.product(every, search.codecs, _settings(search)):
         for cut in placement.cuts:
-            words = [f"{placement.name}:" * (len(every) > 1) + (",".join(map(str, cut.points)) or WHOLE)]
-            words += [codec.value] if len(search.codecs) > 1 else []
+            where = f"{placement.name}:" * (len(every) > 1) + (",".join(map(str, cut.points)) or WHOLE)
+            words = [codec.value] if len(search.codecs) > 1 else []
             words += [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in knobs]
             candidate = Candidate(
-                key="/".join(words),
+                key="/".join((where, *words)),
                 cut=tuple(map(str, cut.points)),
                 hosts=placement.slices,
                 places=measure.places(cut),
@@ -215,7 +220,7 @@ def space_of(  # noqa: PLR0913 - a space has so many sides
             )
             if candidate.key in variants:
                 raise SpecError(f"candidate {candidate.key} occurs twice", where=cut.place, mend="name each cut once")
-            variants[candidate.key] = Variant(candidate, placement, cut, codec)
+            variants[candidate.key] = Variant(candidate, placement, cut, codec, (*models, *words))
     return Space(
         id=f"{model}-{condition}",
         model=model,
