@@ -28,3 +28,14 @@ def test_frames_are_counted_however_long_the_name_of_their_run_is(monkeypatch):
     shown = terminal.getvalue()
     assert "configuration high, placement sliced" in shown
     assert ": 1234 frames" in shown
+
+
+def test_in_a_log_a_run_is_one_line_however_long_its_name_is(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr("sys.stderr", log)
+    run = SimpleNamespace(configuration=SimpleNamespace(name="high"), title=f"placement sliced, cut {'x' * 90}")
+    progress = ConsoleProgress()
+    progress.run_ends(run, {"frames": {"completed": 12, "dropped": 3, "failed": 0}, "total_time_s": 11.42})
+    progress.end()
+    (line,) = log.getvalue().splitlines()
+    assert line == f"  configuration high, {run.title}:  12 completed,   3 dropped, 0 failed in 11.4 s"

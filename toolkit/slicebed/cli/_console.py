@@ -73,7 +73,8 @@ class ConsoleProgress(Progress):
             word = "[green]pass[/]" if v.passed else "[red]fail[/]"
             self._bar.console.print(
                 f"  configuration {configuration}, {v.a} - {v.b} ({v.wire}): round trip asked {v.asked_rtt_ms:.1f} ms,"
-                f" measured {v.median_rtt_ms:.1f} (median of {v.samples}, p95 {v.p95_rtt_ms:.1f}): {word}"
+                f" measured {v.median_rtt_ms:.1f} (median of {v.samples}, p95 {v.p95_rtt_ms:.1f}): {word}",
+                soft_wrap=True,
             )
 
     def run_begins(self, run: PlannedRun) -> None:
@@ -91,7 +92,8 @@ class ConsoleProgress(Progress):
         frames = manifest["frames"]
         self._bar.console.print(
             f"  configuration {run.configuration.name}, {run.title}: {frames['completed']:>3} completed,"
-            f" {frames['dropped']:>3} dropped, {frames['failed']} failed in {manifest['total_time_s']:.1f} s"
+            f" {frames['dropped']:>3} dropped, {frames['failed']} failed in {manifest['total_time_s']:.1f} s",
+            soft_wrap=True,
         )
         self._bar.advance(self._task)
 
